@@ -1,0 +1,46 @@
+"""Which images a trial sees."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from flowsearch.checks import check_int, check_known
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The image sets of a study: one source split into three parts, and a second source to test on outside it."""
+
+    source: str = "faces"
+    """Built-in `faces` or `anime`, or the name of a data set made by `flowsearch data prepare`."""
+    size: int = 64
+    """Height and width in pixels."""
+    train: int = 992
+    """Number of training images (the paper's section VI-A: 992, 200 and 200)."""
+    val: int = 200
+    """Number of validation images: early stopping and the study's objective."""
+    test: int = 200
+    """Number of test images."""
+    ood: str | None = "anime"
+    """Source of the out-of-distribution test set, or null for none. As many images as `test`, or all if there are fewer."""
+    seed: int = 0
+    """Seed of the split, and of the images where the source draws them."""
+
+    def __post_init__(self) -> None:
+        for name in ("source", "ood"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value) and not (name == "ood" and value is None):
+                raise ValueError(f"{name} is the name of a data set, not {value!r}")
+        check_int("size", self.size, 16, 1024)
+        for name in ("train", "val", "test"):
+            check_int(name, getattr(self, name), 1)
+        check_int("seed", self.seed, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict` takes them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DataConfig":
+        """The configuration that `to_dict` wrote; unknown names are refused."""
+        check_known("data", values, {field.name for field in fields(cls)})
+        return cls(**values)

@@ -1,0 +1,128 @@
+"""Steps and levels of Glow, with each step's actnorm folded into its 1x1 convolution. Shapes as in `layers`."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from flowsearch.checks import check_int
+from flowsearch.flows.coupling import AffineCoupling
+from flowsearch.flows.layers import (
+    ActNorm,
+    InvertibleConv1x1,
+    Squeeze,
+    bounded,
+    mix_channels,
+    plu_inverse,
+    plu_product,
+)
+
+
+class FlowStep(nn.Module):
+    """One step of flow: actnorm, invertible 1x1 convolution, affine coupling (section V)."""
+
+    def __init__(self, channels: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.actnorm = ActNorm(channels)
+        self.conv = InvertibleConv1x1(channels, generator)
+        self.coupling = AffineCoupling(channels, hidden, generator)
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """`y` and logdet_B, one layer after the other."""
+        y_BCHW, logdet_B = x_BCHW, x_BCHW.new_zeros(x_BCHW.shape[0])
+        for layer in (self.actnorm, self.conv, self.coupling):
+            y_BCHW, more_B = layer(y_BCHW)
+            logdet_B = logdet_B + more_B
+        return y_BCHW, logdet_B
+
+    def inverse(self, y_BCHW: Tensor) -> Tensor:
+        """`x`, layer by layer."""
+        return self.actnorm.inverse(self.conv.inverse(self.coupling.inverse(y_BCHW)))
+
+
+class Level(nn.Module):
+    """Squeeze, then `depth` steps of flow: (B, C, H, W) to (B, 4 C, H/2, W/2).
+
+    Actnorm and 1x1 convolution of a step are one affine map of channels, `y = W exp(s) (x + b)`. The maps of all steps
+    are computed together, in float64, from the parameters alone; `fold` and `fold_inverse` give them for any number of
+    uses.
+    """
+
+    def __init__(self, channels_in: int, depth: int, hidden: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        check_int("depth", depth, 1)
+        self.squeeze = Squeeze()
+        steps = nn.ModuleList(FlowStep(4 * channels_in, hidden, generator) for _ in range(depth))
+        self.steps = cast("Sequence[FlowStep]", steps)
+
+    def fold(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """`(weight_CC, bias_C)` of each step's map, and their summed log-determinant for one pixel."""
+        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
+        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
+        weight_NCC = plu_product(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
+        weight_NCC = weight_NCC * log_scale_NC.exp()[:, None, :]
+        shift_NC = (weight_NCC @ bias_NC[:, :, None])[:, :, 0]
+        logdet = log_diagonal_NC.sum() + log_scale_NC.sum()
+        return self._maps(weight_NCC, shift_NC), logdet.to(self._dtype)
+
+    def fold_inverse(self) -> list[tuple[Tensor, Tensor]]:
+        """`(weight_CC, bias_C)` of the inverse of each step's map."""
+        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
+        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
+        weight_NCC = plu_inverse(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
+        return self._maps(weight_NCC * (-log_scale_NC).exp()[:, :, None], -bias_NC)
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """`y` and logdet_B."""
+        if self.training and self.needs_start:
+            self.start(x_BCHW)
+        y_BCHW, logdet_B = self.squeeze(x_BCHW)
+        maps, logdet = self.fold()
+        logdets_B = [logdet_B + logdet * (y_BCHW.shape[-2] * y_BCHW.shape[-1])]
+        for step, (weight_CC, bias_C) in zip(self.steps, maps, strict=True):
+            y_BCHW, logdet_B = step.coupling(mix_channels(y_BCHW, weight_CC, bias_C))
+            logdets_B.append(logdet_B)
+        return y_BCHW, torch.stack(logdets_B).sum(dim=0)
+
+    def inverse(self, y_BCHW: Tensor) -> Tensor:
+        """`x`."""
+        x_BCHW = y_BCHW
+        for step, (weight_CC, bias_C) in zip(reversed(self.steps), reversed(self.fold_inverse()), strict=True):
+            x_BCHW = mix_channels(step.coupling.inverse(x_BCHW), weight_CC, bias_C)
+        return self.squeeze.inverse(x_BCHW)
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether an actnorm still waits for its data-dependent start."""
+        return any(step.actnorm.needs_start for step in self.steps)
+
+    @torch.no_grad()
+    def start(self, x_BCHW: Tensor) -> Tensor:
+        """Give every actnorm that waits for it its data-dependent start; returns `y`."""
+        y_BCHW, _ = self.squeeze(x_BCHW)
+        for step in self.steps:
+            if step.actnorm.needs_start:
+                step.actnorm.start(y_BCHW)
+            y_BCHW, _ = step(y_BCHW)
+        return y_BCHW
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.steps[0].actnorm.bias.dtype
+
+    def _stacked(self) -> tuple[Tensor, ...]:
+        """Packed P L U, permutation, sign, log-scale and bias of all steps, in float64."""
+        packed_NCC = _stack(step.conv.packed for step in self.steps)
+        permutation_NCC = _stack(step.conv.permutation for step in self.steps)
+        sign_NC = _stack(step.conv.sign for step in self.steps)
+        log_scale_NC = bounded(_stack(step.actnorm.raw_scale for step in self.steps))
+        bias_NC = _stack(step.actnorm.bias for step in self.steps)
+        return packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC
+
+    def _maps(self, weight_NCC: Tensor, bias_NC: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(weight_NCC.to(self._dtype).unbind(), bias_NC.to(self._dtype).unbind(), strict=True))
+
+
+def _stack(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(tensors)).double()

@@ -1,0 +1,126 @@
+"""Proximal maps: image to image, the learned part of a fold (paper sections IV-B and VI-B).
+
+Shapes: x_BCHW is a batch of images, lambda is a scalar tensor.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from flowsearch.flows import Glow
+
+
+class ProximalMap(nn.Module, ABC):
+    """Pushes an image towards the prior. `shrinks` says whether it uses the fold's lambda."""
+
+    shrinks = False
+
+    @abstractmethod
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        """The mapped images, of the same shape; `shrinkage` is lambda of the fold, where `shrinks` is true."""
+
+
+class GlowProx(ProximalMap):
+    """x = g(f(x~) / (1 + lambda)): shrinkage in the latent space of a Glow (paper eqs. (9) to (11))."""
+
+    shrinks = True
+
+    def __init__(self, flow: Glow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        assert shrinkage is not None
+        latents, _ = self.flow(x_BCHW)
+        return self.flow.inverse([z / (1 + shrinkage) for z in latents])
+
+    def mode(self, count: int) -> Tensor:
+        """g(0), the image of highest density in the latent space, `count` times (paper section IV-C)."""
+        return self.flow.mode(count)
+
+
+class ResNetProx(ProximalMap):
+    """x = x~ + R(x~) with residual blocks of two 3x3 convolutions and three 1x1 convolutions behind (paper section VI-B).
+
+    Each 3x3 convolution is followed by batch normalization and ReLU, after Mardani et al. (2018). The last convolution
+    starts at zero, so that the map starts as the identity. The paper counts 0.16M parameters and names 128 feature maps;
+    two full blocks of 128 have 0.63M, and 64 feature maps have 0.16M: the description leaves open which was meant.
+    """
+
+    def __init__(self, channels: int = 3, features: int = 128, blocks: int = 2) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(channels, features, 3, padding=1)
+        self.blocks = nn.ModuleList(_ResidualBlock(features) for _ in range(blocks))
+        self.tail = nn.Sequential(
+            nn.Conv2d(features, features, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(features, features, 1),
+            nn.ReLU(inplace=True),
+            _zero(nn.Conv2d(features, channels, 1)),
+        )
+
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        h = self.head(x_BCHW)
+        for block in self.blocks:
+            h = block(h)
+        return x_BCHW + self.tail(h)
+
+
+class UNetProx(ProximalMap):
+    """x = x~ + U(x~) with the standard U-Net of four halvings (Ronneberger et al. 2015; paper section VI-B).
+
+    Up-sampling is by transposed convolution. With 64 channels at the first level it has 31.04M parameters. The last
+    convolution starts at zero, so that the map starts as the identity.
+    """
+
+    def __init__(self, channels: int = 3, base_channels: int = 64) -> None:
+        super().__init__()
+        widths = [base_channels * 2**level for level in range(5)]
+        self.inlet = _double_conv(channels, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), _double_conv(above, below))
+            for above, below in zip(widths, widths[1:], strict=False)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in zip(widths, widths[1:], strict=False)
+        )
+        self.merge = nn.ModuleList(_double_conv(2 * width, width) for width in widths[:-1])
+        self.outlet = _zero(nn.Conv2d(widths[0], channels, 1))
+
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        skips = [self.inlet(x_BCHW)]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        h = skips.pop()
+        for up, merge, skip in zip(reversed(self.up), reversed(self.merge), reversed(skips), strict=True):
+            h = merge(torch.cat([skip, up(h)], dim=1))
+        return x_BCHW + self.outlet(h)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*(part for _ in range(2) for part in _conv_norm_relu(features, features)))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.body(h)
+
+
+def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_conv_norm_relu(inputs, outputs), *_conv_norm_relu(outputs, outputs))
+
+
+def _conv_norm_relu(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,91 @@
+"""The unrolled proximal-gradient network (paper section IV-B).
+
+Shapes: y_B... is a batch of measurements, x_BCHW of images; mu_K and lambda_K hold one number per fold.
+"""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from flowsearch.models.prox import GlowProx, ProximalMap
+from flowsearch.operators import LinearOperator
+
+
+class Unrolled(nn.Module):
+    """K folds of proximal gradient descent, x = P(x + mu A^T (y - A x)) (paper eqs. (8) to (11)).
+
+    The data step descends the residual (eq. (8) prints the sign that would climb it). mu and lambda are learned per
+    fold, lambda = softplus(raw) > 0. `start` is x0: `mode` (g(0) of the first fold's flow) or `adjoint` (A^T y). `end`
+    is `prox` (the last fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~).
+    """
+
+    def __init__(
+        self, operator: LinearOperator, proxes: list[ProximalMap], folds: int, start: str = "adjoint", end: str = "prox"
+    ) -> None:
+        """`proxes`: one map, which all folds share (tied weights), or one per fold (untied)."""
+        super().__init__()
+        if len(proxes) not in (1, folds):
+            raise ValueError(f"there is one proximal map for all {folds} folds or one for each, not {len(proxes)}")
+        if start == "mode" and not isinstance(proxes[0], GlowProx):
+            raise ValueError(f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint")
+        self.operator = operator
+        self.proxes = nn.ModuleList(proxes)
+        self.folds, self.start, self.end = folds, start, end
+        self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
+        self.raw_lambda_K = nn.Parameter(torch.full((folds,), -5.0)) if proxes[0].shrinks else None
+
+    @property
+    def lambda_K(self) -> Tensor | None:
+        """The shrinkage of each fold, or None where the proximal map does not shrink."""
+        return None if self.raw_lambda_K is None else softplus(self.raw_lambda_K)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The reconstruction of the measurements `y`, unclipped."""
+        return self.iterates(y)[-1]
+
+    def iterates(self, y: Tensor) -> list[Tensor]:
+        """The image after each fold, K in all."""
+        x_BCHW = self.first(y)
+        lambda_K = self.lambda_K
+        images = []
+        for k in range(self.folds):
+            x_BCHW = x_BCHW + self.mu_K[k] * self.operator.adjoint(y - self.operator(x_BCHW))
+            if k < self.folds - 1 or self.end == "prox":
+                x_BCHW = self.prox(k)(x_BCHW, None if lambda_K is None else lambda_K[k])
+            images.append(x_BCHW)
+        return images
+
+    def first(self, y: Tensor) -> Tensor:
+        """x0, the image before the first fold."""
+        if self.start == "mode":
+            return cast(GlowProx, self.prox(0)).mode(len(y))
+        return self.operator.adjoint(y)
+
+    @torch.no_grad()
+    def initialize(self, y: Tensor) -> None:
+        """Let what has a data-dependent start (a fresh flow's actnorms) take it from these measurements."""
+        training = self.training
+        self.train()
+        self(y)
+        self.train(training)
+
+    def prox(self, k: int) -> ProximalMap:
+        """The proximal map of fold `k`, counted from 0."""
+        return cast(ProximalMap, self.proxes[k % len(self.proxes)])
+
+    def scalars(self) -> list[nn.Parameter]:
+        """The parameters that learn at their own rate: mu, and lambda where there is one."""
+        return [self.mu_K] if self.raw_lambda_K is None else [self.mu_K, self.raw_lambda_K]
+
+
+def untie(prox: ProximalMap, folds: int) -> list[ProximalMap]:
+    """One copy of `prox` for each fold, all starting alike."""
+    return [copy.deepcopy(prox) for _ in range(folds)]
+
+
+def _first_steps(folds: int) -> Tensor:
+    """Step sizes to start from, times norm^2: a full first step, then the share that averages the folds' estimates."""
+    return 1.0 / torch.arange(1, folds + 1)

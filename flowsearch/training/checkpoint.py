@@ -1,0 +1,56 @@
+"""Checkpoints: one safetensors file each, tensors with a JSON header, that is whole or not there at all."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn, optim
+
+LAST, BEST, PRIOR = "last.safetensors", "best.safetensors", "prior.safetensors"
+
+
+def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write tensors and what they are about (JSON-able) aside, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(held, metadata={"about": json.dumps(about)})
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
+        aside.write(content)
+        aside.flush()
+        os.fsync(aside.fileno())
+    os.replace(aside.name, path)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and what they are about, as `write` took them; on the CPU."""
+    with safe_open(path, framework="pt", device="cpu") as opened:
+        about = json.loads(opened.metadata()["about"])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, about  # noqa: SIM118 (not a dict)
+
+
+def state_tensors(model: nn.Module, optimizer: optim.Optimizer | None = None) -> dict[str, Tensor]:
+    """The state of a model, and of its optimizer, under flat names: `model.NAME`, `optimizer.PARAMETER.NAME`."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if optimizer is not None:
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
+    return tensors
+
+
+def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: optim.Optimizer | None = None) -> None:
+    """Put what `state_tensors` gave back into a model, and into its optimizer (learning rates stay as they are)."""
+    model.load_state_dict(_below(tensors, "model."))
+    if optimizer is not None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,5 @@
+"""Ways in which a trial can go wrong that are not mistakes in the code."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or gradient was NaN or infinite; no optimizer step was taken with it."""

@@ -1,0 +1,106 @@
+"""How good a network's reconstructions are: PSNR and SSIM per image, per fold, and pictures to look at."""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from flowsearch.models import Unrolled
+from flowsearch.operators import Task
+from flowsearch.training.loop import to_images
+from flowsearch.training.metrics import clip, psnr, ssim
+
+SPLITS = ("val", "test", "ood")
+BATCH = 50
+PANELS = 8
+"""Images of each test set that are kept as pictures."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An image set and its measurements. The noise of an image depends on the seed, the split and its place only, so
+    every trial of a study sees the same measurements and can be compared image by image."""
+
+    truth_BCHW: Tensor
+    y: Tensor
+
+    @classmethod
+    def of(cls, images_NCHW: np.ndarray, task: Task, split: str, seed: int, device: torch.device) -> "Measured":
+        """Measure the images of a split: `val`, `test` or `ood`."""
+        truth_BCHW = to_images(images_NCHW, device)
+        base = (seed * len(SPLITS) + SPLITS.index(split)) * 10_000_000
+        parts = [
+            task.measure(x_CHW[None], torch.Generator().manual_seed((base + place) % 2**63))
+            for place, x_CHW in enumerate(truth_BCHW)
+        ]
+        return cls(truth_BCHW, torch.cat(parts))
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and measurements in batches of `BATCH`."""
+        yield from zip(self.truth_BCHW.split(BATCH), self.y.split(BATCH), strict=True)
+
+
+@torch.no_grad()
+def validate(model: Unrolled, measured: Measured) -> tuple[float, list[float]]:
+    """Mean squared error of the reconstructions, and mean PSNR in dB after each fold."""
+    model.eval()
+    squares, psnrs = 0.0, []
+    for truth_BCHW, y in measured.batches():
+        images = model.iterates(y)
+        squares += float((images[-1] - truth_BCHW).double().square().mean()) * len(y)
+        psnrs.append(torch.stack([psnr(x_BCHW, truth_BCHW) for x_BCHW in images]))
+    return squares / len(measured.y), torch.cat(psnrs, dim=1).mean(dim=1).tolist()
+
+
+@torch.no_grad()
+def evaluate(model: Unrolled, measured: Measured, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each image (`psnr`, `ssim`, `measurement_psnr`), and the first ones as pictures.
+
+    What is shown and counted as the measurement is y where it is an image, A^T y otherwise.
+    """
+    model.eval()
+    rows: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
+    for truth_BCHW, y in measured.batches():
+        estimate_BCHW = model(y)
+        seen_BCHW = y if y.shape == truth_BCHW.shape else model.operator.adjoint(y)
+        quality = zip(
+            psnr(estimate_BCHW, truth_BCHW).tolist(),
+            ssim(estimate_BCHW, truth_BCHW).tolist(),
+            psnr(seen_BCHW, truth_BCHW).tolist(),
+            strict=True,
+        )
+        for offset, (db, similarity, seen_db) in enumerate(quality):
+            place = len(rows)
+            rows.append({"split": split, "image": place, "psnr": db, "ssim": similarity, "measurement_psnr": seen_db})
+            if place < PANELS:
+                shown = {
+                    "measurement": (seen_BCHW[offset], seen_db),
+                    "reconstruction": (estimate_BCHW[offset], db),
+                    "truth": (truth_BCHW[offset], None),
+                }
+                panels += [
+                    {"split": split, "image": place, "kind": kind, "psnr": value, "png": to_png(x_CHW)}
+                    for kind, (x_CHW, value) in shown.items()
+                ]
+    return rows, panels
+
+
+def mean(rows: list[dict[str, Any]], name: str) -> float | None:
+    """Mean of a column over the rows that have a finite value; None for no rows."""
+    values = [row[name] for row in rows if math.isfinite(row[name])]
+    return float(np.mean(values)) if values else None
+
+
+def to_png(x_CHW: Tensor) -> bytes:
+    """An image in [-0.5, 0.5] as the bytes of a PNG file."""
+    pixels = ((clip(x_CHW) + 0.5) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    out = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(out, format="PNG")
+    return out.getvalue()

@@ -1,0 +1,63 @@
+"""What pre-training and fitting share: batches, one optimizer step that refuses bad numbers, rates over time."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+
+from flowsearch.training.errors import NonFiniteError
+
+
+def to_images(batch_BCHW: np.ndarray, device: torch.device) -> Tensor:
+    """8-bit images as float32 in [-0.5, 0.5] on the device."""
+    return torch.from_numpy(np.ascontiguousarray(batch_BCHW)).to(device).float().div_(255).sub_(0.5)
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The source of all randomness of one epoch: it depends on nothing that came before, so an epoch can be resumed at."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+def batches(
+    images_NCHW: np.ndarray, batch_size: int, flip: bool, generator: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
+    """All images once in random order, in equal batches as far as they go, mirrored left to right at random."""
+    order = torch.randperm(len(images_NCHW), generator=generator).numpy()
+    for chosen in np.array_split(order, math.ceil(len(order) / batch_size)):
+        x_BCHW = to_images(images_NCHW[chosen], device)
+        if flip:
+            mirrored = torch.rand(len(x_BCHW), generator=generator) < 0.5
+            x_BCHW[mirrored] = x_BCHW[mirrored].flip(-1)
+        yield x_BCHW
+
+
+def step(loss: Tensor, model: nn.Module, optimizer: optim.Optimizer, clip: float, where: str) -> float:
+    """One optimizer step with the gradient's norm bounded by `clip`; the norm before that is returned.
+
+    Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite.
+    """
+    if not torch.isfinite(loss):
+        raise NonFiniteError(f"non-finite loss at {where}")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    if not torch.isfinite(norm):
+        raise NonFiniteError(f"non-finite gradient at {where}")
+    optimizer.step()
+    return float(norm)
+
+
+def set_rate(optimizer: optim.Optimizer, number: int, warmup: int, total: int, decay: str) -> None:
+    """Set the rates of optimizer step `number` (from 0) of `total`.
+
+    They rise in a line over `warmup` steps (at most a fifth of all), then stay (`constant`) or fall by half a cosine to
+    a hundredth (`cosine`). Each group's `peak` is its full rate.
+    """
+    warmup = min(warmup, total // 5)
+    factor = min(1.0, (number + 1) / (warmup + 1))
+    if decay == "cosine" and number > warmup:
+        factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (number - warmup) / max(1, total - warmup)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

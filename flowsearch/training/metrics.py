@@ -1,0 +1,35 @@
+"""Image quality: PSNR and SSIM of images in [-0.5, 0.5], clipped to that range, data range 1, one number per image."""
+
+from torch import Tensor
+
+_MARGIN = 5
+"""Half of SSIM's 11 x 11 window: nearer to the border it is not whole."""
+
+
+def clip(x_BCHW: Tensor) -> Tensor:
+    """Images clipped to [-0.5, 0.5]."""
+    return x_BCHW.clamp(-0.5, 0.5)
+
+
+def psnr(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio 10 log10(1 / MSE) in dB of each clipped image, shape (B,)."""
+    error = (clip(estimate_BCHW).double() - truth_BCHW.double()).square().flatten(1).mean(dim=1)
+    return -10 * error.clamp_min(1e-12).log10()
+
+
+def ssim(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
+    """Structural similarity of each clipped image, shape (B,), as Wang et al. (2004) define it.
+
+    Gaussian window of standard deviation 1.5 and 11 pixels, on values in [0, 1], averaged over the pixels where the
+    window is whole, and over channels. Images are at least 11 pixels wide.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second or two to load
+
+    _, map_BCHW = structural_similarity_index_measure(
+        clip(estimate_BCHW).double() + 0.5,
+        truth_BCHW.double() + 0.5,
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
+    )
+    return map_BCHW[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].flatten(1).mean(dim=1)

@@ -1,0 +1,106 @@
+"""Pre-training a Glow prior by maximum likelihood (paper eq. (14)), and the store that keeps priors for reuse."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import optim
+
+from flowsearch.data import Datasets
+from flowsearch.flows import Glow, dequantize
+from flowsearch.training import checkpoint
+from flowsearch.training.build import build_flow
+from flowsearch.training.config import OWN_FIELDS, TrialConfig
+from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images
+
+Record = dict[str, Any]
+
+
+def prior_key(config: TrialConfig, fingerprint: str) -> str:
+    """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors."""
+    names = [name for name in OWN_FIELDS["glow"] if name != "pretrain"]
+    decided = {
+        "fingerprint": fingerprint,
+        "flow": {name: getattr(config, name) for name in names},
+        "prior": config.prior.to_dict(),
+        "flip": config.flip,
+    }
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@torch.no_grad()
+def mean_bits_per_dim(flow: Glow, images_NCHW: np.ndarray, device: torch.device) -> float:
+    """Mean of the flow's bits per dimension over 8-bit images, with the same dequantization noise at every call."""
+    training = flow.training
+    flow.eval()
+    generator = epoch_generator(0, 0)
+    parts = np.array_split(images_NCHW, math.ceil(len(images_NCHW) / 64))
+    bits = [flow.bits_per_dim(to_images(part, device), generator) for part in parts]
+    flow.train(training)
+    return float(torch.cat(bits).double().mean())
+
+
+def pretrain(
+    config: TrialConfig, datasets: Datasets, store: Path, device: torch.device
+) -> Generator[Record, None, tuple[Glow, Record]]:
+    """Yield a record after each epoch; return the flow and what is known of it (`bits_per_dim`, `seconds`).
+
+    A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch.
+    `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
+    `bits_per_dim` that of the 8-bit validation images.
+    """
+    images_NCHW = datasets.train
+    channels = images_NCHW.shape[1]
+    key = prior_key(config, datasets.fingerprint)
+    finished, unfinished = store / f"{key}.safetensors", store / f"{key}.unfinished.safetensors"
+    flow = build_flow(config, channels).to(device)
+    if finished.exists():
+        tensors, about = checkpoint.read(finished)
+        checkpoint.restore(tensors, flow)
+        return flow, about
+    prior = config.prior
+    optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr)
+    done, seconds = 0, 0.0
+    if unfinished.exists():
+        tensors, about = checkpoint.read(unfinished)
+        checkpoint.restore(tensors, flow, optimizer)
+        done, seconds = about["epoch"], about["seconds"]
+    per_epoch = -(-len(images_NCHW) // prior.batch_size)
+    record: Record = {}
+    flow.train()
+    for epoch in range(done + 1, prior.epochs + 1):
+        began = time.perf_counter()
+        generator = epoch_generator(prior.seed, epoch)
+        losses, norms = [], []
+        for number, x_BCHW in enumerate(batches(images_NCHW, prior.batch_size, config.flip, generator, device)):
+            set_rate(optimizer, (epoch - 1) * per_epoch + number, prior.warmup, prior.epochs * per_epoch, "cosine")
+            x_BCHW = dequantize(x_BCHW, generator)
+            if prior.noise:
+                x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
+            loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
+            norms.append(step(loss, flow, optimizer, prior.clip, f"epoch {epoch} of pre-training"))
+            losses.append(loss.item())
+        took = time.perf_counter() - began
+        seconds += took
+        record = {
+            "phase": "prior",
+            "epoch": epoch,
+            "train_loss": float(np.mean(losses)),
+            "bits_per_dim": mean_bits_per_dim(flow, datasets.val, device),
+            "lr": optimizer.param_groups[0]["lr"],
+            "grad_norm": float(np.mean(norms)),
+            "seconds": took,
+        }
+        about = {"epoch": epoch, "seconds": seconds, "bits_per_dim": record["bits_per_dim"], "config": config.to_dict()}
+        last = epoch == prior.epochs
+        state = checkpoint.state_tensors(flow, None if last else optimizer)
+        checkpoint.write(finished if last else unfinished, state, about)
+        yield record
+    unfinished.unlink(missing_ok=True)
+    return flow, about

@@ -1,0 +1,132 @@
+"""Proximal maps and the unrolled network: identities of the method, gradients, sizes."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowsearch.flows import Glow
+from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models.unrolled import untie
+from flowsearch.operators import Task
+
+SIZE = 16
+
+
+def make(prox: str) -> ProximalMap:
+    torch.manual_seed(0)
+    if prox == "glow":
+        return GlowProx(Glow(channels=3, size=SIZE, levels=2, depth=2, hidden=8))
+    return ResNetProx(3, features=8, blocks=2) if prox == "resnet" else UNetProx(3, base_channels=4)
+
+
+def stir(model: nn.Module) -> nn.Module:
+    """Move every parameter off its start, where some are zero on purpose."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def unrolled(prox: str, task: str = "denoise-0.1", folds: int = 3, tied: bool = False, end: str = "prox") -> Unrolled:
+    start = "mode" if prox == "glow" else "adjoint"
+    proxes = [make(prox)] if tied else untie(make(prox), folds)
+    return Unrolled(Task.named(task, SIZE).operator, proxes, folds, start=start, end=end)
+
+
+def images(count: int = 4) -> Tensor:
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2)) - 0.5
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
+@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2"])
+def test_every_parameter_gets_a_gradient(prox: str, task: str, tied: bool) -> None:
+    model = stir(unrolled(prox, task, tied=tied))
+    x = images()
+    model.initialize(model.operator(x))
+    (model(model.operator(x)) - x).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("prox", ["resnet", "unet"])
+def test_network_maps_start_as_the_identity(prox: str) -> None:
+    x = images()
+    assert torch.equal(make(prox)(x), x)
+
+
+def test_glow_prox_without_shrinkage_is_the_identity_and_with_it_nears_the_mode() -> None:
+    prox = stir(make("glow")).eval()
+    x = images()
+    torch.testing.assert_close(prox(x, torch.tensor(0.0)), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(prox(x, torch.tensor(1e6)), prox.mode(4), atol=1e-3, rtol=0)
+
+
+class Halve(ProximalMap):
+    """A map simple enough to work the folds out by hand."""
+
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        return x_BCHW / 2
+
+
+@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2"])
+def test_folds_are_proximal_gradient_steps(task: str) -> None:
+    operator = Task.named(task, SIZE).operator
+    model = Unrolled(operator, [Halve()], folds=2)
+    y = operator(images())
+    x0 = operator.adjoint(y)
+    x1 = (x0 + model.mu_K[0] * operator.adjoint(y - operator(x0))) / 2
+    x2 = (x1 + model.mu_K[1] * operator.adjoint(y - operator(x1))) / 2
+    torch.testing.assert_close(torch.stack(model.iterates(y)), torch.stack([x1, x2]))
+
+
+@pytest.mark.parametrize("task", ["inpaint-5", "deblur-2"])
+def test_data_step_descends_the_residual(task: str) -> None:
+    operator = Task.named(task, SIZE).operator
+    y, x = operator(images()), images().flip(0)
+    stepped = x + operator.adjoint(y - operator(x)) / operator.norm**2
+    assert (y - operator(stepped)).norm() < (y - operator(x)).norm()
+
+
+def test_end_data_skips_the_last_prox() -> None:
+    operator = Task.named("denoise-0.1", SIZE).operator
+    y = images()
+    with_prox, without = (Unrolled(operator, [Halve()], folds=2, end=end).iterates(y) for end in ("prox", "data"))
+    assert torch.equal(with_prox[0], without[0])
+    torch.testing.assert_close(with_prox[1], without[1] / 2)
+
+
+@pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
+def test_untied_has_a_map_for_each_fold_and_tied_one(prox: str) -> None:
+    counts = {tied: sum(p.numel() for p in unrolled(prox, tied=tied).proxes.parameters()) for tied in (True, False)}
+    assert counts[False] == 3 * counts[True]
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_mu_and_lambda_belong_to_each_fold(tied: bool) -> None:
+    model = unrolled("glow", tied=tied)
+    assert [tuple(p.shape) for p in model.scalars()] == [(3,), (3,)]
+    assert (model.lambda_K > 0).all()
+    assert unrolled("unet", tied=tied).lambda_K is None
+
+
+def test_start_mode_needs_a_flow() -> None:
+    with pytest.raises(ValueError, match="start: mode needs a flow"):
+        Unrolled(Task.named("denoise-0.1", SIZE).operator, [make("unet")], 2, start="mode")
+
+
+def test_maps_are_one_or_one_for_each_fold() -> None:
+    with pytest.raises(ValueError, match="one for each, not 2"):
+        Unrolled(Task.named("denoise-0.1", SIZE).operator, [Halve(), Halve()], 3)
+
+
+def test_paper_sizes() -> None:
+    count = {name: sum(p.numel() for p in prox.parameters()) for name, prox in PAPER.items()}
+    assert 31.03e6 <= count["unet"] <= 31.05e6
+    assert 0.155e6 <= count["resnet with 64 feature maps"] <= 0.165e6
+
+
+PAPER = {"unet": UNetProx(3, 64), "resnet with 64 feature maps": ResNetProx(3, 64, 2)}

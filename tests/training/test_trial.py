@@ -1,0 +1,110 @@
+"""A trial repeats exactly, goes on exactly after an interruption, and improves on what was measured."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flowsearch.data import DataConfig
+from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, run_trial
+from flowsearch.training import checkpoint as checkpoints
+
+DATA = DataConfig(source="faces", size=16, train=48, val=10, test=10, ood="anime")
+SMALL: dict[str, dict[str, Any]] = {
+    "glow": {"prox": "glow", "levels": 2, "depth": 2, "hidden": 8, "pretrain": False},
+    "glow pre-trained": {"prox": "glow", "levels": 2, "depth": 2, "hidden": 8, "pretrain": True},
+    "resnet": {"prox": "resnet", "features": 8},
+    "unet": {"prox": "unet", "channels": 4},
+}
+
+
+def config(kind: str, **more: Any) -> TrialConfig:
+    prior = PriorConfig(epochs=2, lr=1e-3)
+    settings = {"folds": 2, "epochs": 3, "batch_size": 8, "task": "denoise-0.2"} | SMALL[kind] | more
+    return TrialConfig(data=DATA, prior=prior, **settings)
+
+
+def numbers(records: list[dict[str, Any]]) -> str:
+    """The records without what a clock or the process decides."""
+    volatile = {"seconds", "train_seconds", "prior_seconds", "peak_memory_bytes", "panels"}
+    return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in records])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("weights", ["tied", "untied"])
+@pytest.mark.parametrize("kind", SMALL)
+def test_same_configuration_same_numbers_however_often_interrupted(kind: str, weights: str, tmp_path: Path) -> None:
+    trial = config(kind, weights=weights)
+    torch.manual_seed(1)
+    undisturbed = list(run_trial(trial, checkpoint_dir=tmp_path / "a", prior_dir=tmp_path / "priors-a"))
+    torch.manual_seed(2)
+    broken: list[dict[str, Any]] = []
+    while not broken or broken[-1]["phase"] != "final":
+        broken += islice(run_trial(trial, checkpoint_dir=tmp_path / "b", prior_dir=tmp_path / "priors-b"), 1)
+    assert [(r["phase"], r["epoch"]) for r in undisturbed[:-1]] == [(r["phase"], r["epoch"]) for r in broken[:-1]]
+    assert numbers(undisturbed) == numbers(broken)
+
+
+def test_pretraining_comes_first_and_is_shared(tmp_path: Path) -> None:
+    def phases(**more: Any) -> list[str]:
+        return [record["phase"] for record in run_trial(config("glow pre-trained", **more), prior_dir=tmp_path)]
+
+    assert phases(folds=1) == ["prior"] * 2 + ["train"] * 3 + ["final"]
+    assert phases(folds=2, weights="tied", lr=1e-5) == ["train"] * 3 + ["final"]
+    assert phases(depth=1)[:2] == ["prior"] * 2
+
+
+def test_pretraining_improves_the_likelihood() -> None:
+    trial = TrialConfig(
+        data=DATA, prior=PriorConfig(epochs=8, lr=2e-3), prox="glow", levels=2, depth=2, hidden=8, folds=1, epochs=1
+    )
+    bits = [record["bits_per_dim"] for record in run_trial(trial) if record["phase"] == "prior"]
+    assert bits[-1] < bits[0] - 0.2
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_training_beats_the_measurement(kind: str) -> None:
+    final = list(run_trial(config(kind, epochs=12, lr=2e-3)))[-1]
+    assert final["test_psnr"] > final["measurement_psnr"] + 1.5
+    assert 13.5 < final["measurement_psnr"] < 16.5
+    assert final["val_psnr"] == pytest.approx(final["test_psnr"], abs=3)
+    assert {row["split"] for row in final["images"]} == {"test", "ood"}
+    assert len(final["images"]) == 20
+    assert all(panel["png"].startswith(b"\x89PNG") for panel in final["panels"])
+
+
+def test_early_stopping_counts_epochs_without_a_better_loss() -> None:
+    records = list(run_trial(config("resnet", epochs=30, patience=1, lr=0.5, clip=100.0)))
+    losses = [record["val_loss"] for record in records if record["phase"] == "train"]
+    assert len(losses) < 30
+    assert losses[-1] >= min(losses)
+    assert records[-1]["best_epoch"] == losses.index(min(losses)) + 1
+    assert records[-1]["val_loss"] == min(losses)
+
+
+def test_a_non_finite_loss_is_named_and_leaves_the_last_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = config("resnet")
+    run = run_trial(trial, checkpoint_dir=tmp_path)
+    next(run)
+    before, _ = checkpoints.read(tmp_path / checkpoints.LAST)
+    monkeypatch.setattr("flowsearch.training.trial.mse_loss", lambda a, b: (a - b).mean() * float("nan"))
+    with pytest.raises(NonFiniteError, match="non-finite loss at epoch 2"):
+        next(run)
+    after, about = checkpoints.read(tmp_path / checkpoints.LAST)
+    assert about["epoch"] == 1
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_folds_report_step_and_shrinkage() -> None:
+    first = next(iter(run_trial(config("glow"))))
+    assert [row["fold"] for row in first["folds"]] == [1, 2]
+    assert all(row["lambda"] > 0 for row in first["folds"])
+    assert first["folds"][-1]["psnr"] == pytest.approx(first["val_psnr"])
+    assert all(row["lambda"] is None for row in next(iter(run_trial(config("unet"))))["folds"])
