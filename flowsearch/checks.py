@@ -1,4 +1,4 @@
-"""The few checks that every configuration shares, each a `ValueError` that states the rule, what came and what to do."""
+"""The checks that configurations share: each a `ValueError` that states the rule, what came and what to do."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
@@ -23,7 +23,9 @@ def check_known(what: str, names: Iterable[str], known: Collection[str]) -> None
     """Refuse the first of `names` that is not a known name of `what`."""
     for name in names:
         if name not in known:
-            raise ValueError(f"{name} is not a name of {what}{nearest(name, known)} (known: {', '.join(sorted(known))})")
+            raise ValueError(
+                f"{name} is not a name of {what}{nearest(name, known)} (known: {', '.join(sorted(known))})"
+            )
 
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -48,6 +50,13 @@ def check_bool(name: str, value: Any) -> None:
     """Refuse anything but true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} is true or false, not {value!r}")
+
+
+def check_levels(levels: int, size: int) -> None:
+    """Refuse a flow of more levels than the image's size can be halved."""
+    if size % 2**levels:
+        fits = (size & -size).bit_length() - 1
+        raise ValueError(f"levels halve the image each time, so size {size} allows at most {fits} levels, not {levels}")
 
 
 def _check_range(name: str, value: float, low: float, high: float | None) -> None:

@@ -2,9 +2,28 @@
 
 import typer
 
+from flowsearch.cli import data, study
+from flowsearch.cli.report import report
+from flowsearch.cli.train import train
+
 app = typer.Typer(
     name="flowsearch",
     help="Studies over unrolled networks with normalizing flow priors for imaging inverse problems.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(study.app, name="study")
+app.add_typer(data.app, name="data")
+app.command()(train)
+app.command()(report)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    if version:
+        from flowsearch import __version__
+
+        typer.echo(f"flowsearch {__version__}")
+        raise typer.Exit

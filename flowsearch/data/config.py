@@ -21,7 +21,7 @@ class DataConfig:
     test: int = 200
     """Number of test images."""
     ood: str | None = "anime"
-    """Source of the out-of-distribution test set, or null for none. As many images as `test`, or all if there are fewer."""
+    """Source of the out-of-distribution test set, or null for none: as many images as `test`, or all it has."""
     seed: int = 0
     """Seed of the split, and of the images where the source draws them."""
 

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from flowsearch.checks import check_float, check_int
+from flowsearch.checks import check_float, check_int, check_levels
 from flowsearch.flows.layers import Split
 from flowsearch.flows.likelihood import bits_per_dim, dequantize, normal_log_prob
 from flowsearch.flows.steps import Level
@@ -48,11 +48,7 @@ class Glow(nn.Module):
         numbers = {"channels": channels, "size": size, "levels": levels, "depth": depth, "hidden": hidden}
         for name, value in {**numbers, "last_depth": last_depth}.items():
             check_int(name, value, 1)
-        if size % 2**levels:
-            fits = (size & -size).bit_length() - 1
-            raise ValueError(
-                f"levels halve the image each time, so size {size} allows at most {fits} levels, not {levels}"
-            )
+        check_levels(levels, size)
         self.channels, self.size = channels, size
         depths = [depth] * (levels - 1) + [last_depth]
         modules = [Level(channels * 2**index, steps, hidden, generator) for index, steps in enumerate(depths)]

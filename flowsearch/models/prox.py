@@ -4,6 +4,7 @@ Shapes: x_BCHW is a batch of images, lambda is a scalar tensor.
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +42,11 @@ class GlowProx(ProximalMap):
 
 
 class ResNetProx(ProximalMap):
-    """x = x~ + R(x~) with residual blocks of two 3x3 convolutions and three 1x1 convolutions behind (paper section VI-B).
+    """x = x~ + R(x~): residual blocks of two 3x3 convolutions, then three 1x1 convolutions (paper section VI-B).
 
     Each 3x3 convolution is followed by batch normalization and ReLU, after Mardani et al. (2018). The last convolution
-    starts at zero, so that the map starts as the identity. The paper counts 0.16M parameters and names 128 feature maps;
-    two full blocks of 128 have 0.63M, and 64 feature maps have 0.16M: the description leaves open which was meant.
+    starts at zero, so that the map starts as the identity. The paper counts 0.16M parameters and names 128 feature
+    maps; two full blocks of 128 have 0.63M, and 64 feature maps have 0.16M: it leaves open which was meant.
     """
 
     def __init__(self, channels: int = 3, features: int = 128, blocks: int = 2) -> None:
@@ -79,12 +80,9 @@ class UNetProx(ProximalMap):
         widths = [base_channels * 2**level for level in range(5)]
         self.inlet = _double_conv(channels, widths[0])
         self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), _double_conv(above, below))
-            for above, below in zip(widths, widths[1:], strict=False)
+            nn.Sequential(nn.MaxPool2d(2), _double_conv(above, below)) for above, below in pairwise(widths)
         )
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in pairwise(widths))
         self.merge = nn.ModuleList(_double_conv(2 * width, width) for width in widths[:-1])
         self.outlet = _zero(nn.Conv2d(widths[0], channels, 1))
 

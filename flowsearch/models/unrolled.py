@@ -30,7 +30,9 @@ class Unrolled(nn.Module):
         if len(proxes) not in (1, folds):
             raise ValueError(f"there is one proximal map for all {folds} folds or one for each, not {len(proxes)}")
         if start == "mode" and not isinstance(proxes[0], GlowProx):
-            raise ValueError(f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint")
+            raise ValueError(
+                f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
+            )
         self.operator = operator
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end

@@ -10,7 +10,7 @@ from flowsearch.training.config import TrialConfig
 
 
 def build_flow(config: TrialConfig, channels: int) -> Glow:
-    """A fresh Glow of the trial's architecture; the initial weights depend on nothing but the seed and the architecture."""
+    """A fresh Glow of the trial's architecture; its weights depend on the seed and the architecture only."""
     assert config.levels and config.depth and config.hidden and config.last_depth
     return Glow(
         channels=channels,

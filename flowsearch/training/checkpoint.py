@@ -13,11 +13,11 @@ from torch import Tensor, nn, optim
 LAST, BEST, PRIOR = "last.safetensors", "best.safetensors", "prior.safetensors"
 
 
-def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> None:
     """Write tensors and what they are about (JSON-able) aside, then rename: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(held, metadata={"about": json.dumps(about)})
+    content = save(held, metadata={"about": json.dumps(subject)})
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
         aside.write(content)
         aside.flush()
@@ -25,11 +25,17 @@ def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None
     os.replace(aside.name, path)
 
 
+def about(path: Path) -> dict[str, Any]:
+    """What the tensors of a checkpoint are about, without reading them."""
+    with safe_open(path, framework="pt", device="cpu") as opened:
+        return json.loads(opened.metadata()["about"])
+
+
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and what they are about, as `write` took them; on the CPU."""
     with safe_open(path, framework="pt", device="cpu") as opened:
-        about = json.loads(opened.metadata()["about"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, about  # noqa: SIM118 (not a dict)
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    return tensors, about(path)
 
 
 def state_tensors(model: nn.Module, optimizer: optim.Optimizer | None = None) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
-"""The configuration of one trial: flat names, the same in a study file, on the command line and in the results' columns."""
+"""The configuration of one trial: flat names, the same in a study file, on the command line and in the results."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
-from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known
+from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
 
@@ -21,14 +21,14 @@ DEFAULT_LR = {"glow": 1e-4, "resnet": 1e-3, "unet": 1e-3}
 
 @dataclass(frozen=True, kw_only=True)
 class PriorConfig:
-    """How a Glow prior is pre-trained by maximum likelihood (paper eq. (14)); trials that need the same prior share one."""
+    """How a Glow prior is pre-trained by maximum likelihood (paper eq. (14))."""
 
     epochs: int = 100
     lr: float = 1e-3
     """Adam's learning rate."""
     batch_size: int = 16
     noise: float = 0.0
-    """Standard deviation of Gaussian noise added to the training images (range [-0.5, 0.5]); 0 leaves only dequantization."""
+    """Standard deviation of Gaussian noise added to the training images; 0 leaves dequantization only."""
     clip: float = 100.0
     """Bound on the gradient's norm; the loss is in nats per dimension."""
     warmup: int = 50
@@ -146,11 +146,7 @@ class TrialConfig:
             check_int(name, getattr(self, name), 1)
         check_bool("pretrain", self.pretrain)
         assert self.levels is not None
-        if self.data.size % 2**self.levels:
-            fits = (self.data.size & -self.data.size).bit_length() - 1
-            raise ValueError(
-                f"levels halve the image each time, so size {self.data.size} allows at most {fits} levels, not {self.levels}"
-            )
+        check_levels(self.levels, self.data.size)
 
     def _check_resnet(self) -> None:
         check_int("features", self.features, 1)
@@ -159,7 +155,9 @@ class TrialConfig:
     def _check_unet(self) -> None:
         check_int("channels", self.channels, 1)
         if self.data.size % 16:
-            raise ValueError(f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}")
+            raise ValueError(
+                f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}"
+            )
 
     @staticmethod
     def field_types() -> dict[str, Any]:
@@ -180,5 +178,8 @@ class TrialConfig:
     def from_dict(cls, values: dict[str, Any]) -> "TrialConfig":
         """The configuration that `to_dict` wrote; unknown names are refused."""
         check_known("a trial", values, {field.name for field in fields(cls)})
-        sections = {"data": DataConfig.from_dict, "prior": PriorConfig.from_dict}
-        return cls(**{name: sections[name](value) if name in sections else value for name, value in values.items()})
+        settled: dict[str, Any] = dict(values)
+        for name, section in (("data", DataConfig), ("prior", PriorConfig)):
+            if name in settled:
+                settled[name] = section.from_dict(settled[name])
+        return cls(**settled)

@@ -12,11 +12,11 @@ from flowsearch.training.errors import NonFiniteError
 
 def to_images(batch_BCHW: np.ndarray, device: torch.device) -> Tensor:
     """8-bit images as float32 in [-0.5, 0.5] on the device."""
-    return torch.from_numpy(np.ascontiguousarray(batch_BCHW)).to(device).float().div_(255).sub_(0.5)
+    return torch.from_numpy(np.array(batch_BCHW)).to(device).float().div_(255).sub_(0.5)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The source of all randomness of one epoch: it depends on nothing that came before, so an epoch can be resumed at."""
+    """The source of all randomness of one epoch; it depends on nothing before, so training can go on at any epoch."""
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
 
 

@@ -32,10 +32,11 @@ def run_trial(
 ) -> Iterator[Record]:
     """Pre-train the prior where asked, train, evaluate the best epoch; yield a record after each epoch and a last one.
 
-    `phase` of a record is `prior`, `train` or `final`. At every yield the state is in `checkpoint_dir`: called again with
-    the same configuration, the trial goes on after the last epoch there, and its numbers are those of an undisturbed
-    run. `prior_dir` keeps pre-trained priors (default: beside the checkpoints). Without folders nothing is left behind.
-    `device` is `auto` (CUDA where there is one), or torch's name of a device.
+    `phase` of a record is `prior`, `train` or `final`. At every yield the state is in `checkpoint_dir`: called again
+    with the same configuration, the trial goes on after the last epoch there, and its numbers are those of an
+    undisturbed run. `prior_dir` keeps pre-trained priors, for whichever trial needs the same one next (default: beside
+    the checkpoints). Without folders nothing is left behind. `device` is `auto` (CUDA where there is one), or torch's
+    name of a device.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had.
     """
@@ -132,9 +133,7 @@ def _fit(
         if val_loss < state["best_loss"]:
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
             checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), about)
-        checkpoint.write(
-            folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), about | {"state": state}
-        )
+        checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), about | {"state": state})
         yield {
             "phase": "train",
             "epoch": epoch,

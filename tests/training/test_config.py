@@ -64,3 +64,10 @@ def test_unknown_names_are_refused() -> None:
 def test_a_configuration_needs_no_torch() -> None:
     code = "import sys; from flowsearch.training import TrialConfig; TrialConfig(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_every_field_is_a_column_of_the_results() -> None:
+    from flowsearch.results.schema import CONFIG_COLUMNS
+
+    columns = [column.name for column in CONFIG_COLUMNS]
+    assert columns == ["source", "size", *TrialConfig.field_types()]

@@ -33,7 +33,12 @@ def test_psnr_agrees_with_scikit_image_on_clipped_images() -> None:
 def test_ssim_agrees_with_scikit_image() -> None:
     estimate, truth = pair()
     clipped = estimate.clamp(-0.5, 0.5).double().numpy()
-    options: dict[str, Any] = {"data_range": 1.0, "channel_axis": 0, "gaussian_weights": True, "use_sample_covariance": False}
+    options: dict[str, Any] = {
+        "data_range": 1.0,
+        "channel_axis": 0,
+        "gaussian_weights": True,
+        "use_sample_covariance": False,
+    }
     expected = [
         skimage.structural_similarity(t + 0.5, e + 0.5, sigma=1.5, win_size=11, **options)
         for t, e in zip(truth.double().numpy(), clipped, strict=True)

@@ -71,7 +71,7 @@ def test_pretraining_improves_the_likelihood() -> None:
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_training_beats_the_measurement(kind: str) -> None:
-    final = list(run_trial(config(kind, epochs=12, lr=2e-3)))[-1]
+    final = list(run_trial(config(kind, epochs=12, batch_size=4, lr=2e-3)))[-1]
     assert final["test_psnr"] > final["measurement_psnr"] + 1.5
     assert 13.5 < final["measurement_psnr"] < 16.5
     assert final["val_psnr"] == pytest.approx(final["test_psnr"], abs=3)
@@ -89,7 +89,9 @@ def test_early_stopping_counts_epochs_without_a_better_loss() -> None:
     assert records[-1]["val_loss"] == min(losses)
 
 
-def test_a_non_finite_loss_is_named_and_leaves_the_last_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_non_finite_loss_is_named_and_leaves_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trial = config("resnet")
     run = run_trial(trial, checkpoint_dir=tmp_path)
     next(run)

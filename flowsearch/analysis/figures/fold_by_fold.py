@@ -1,0 +1,46 @@
+"""What the best trials learned for each fold: step size, shrinkage, and the PSNR that the fold reaches."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from flowsearch.analysis import theme
+from flowsearch.analysis.figures.marks import by_group
+from flowsearch.analysis.selection import best_of_each, groups
+from flowsearch.analysis.wording import label
+from flowsearch.results import Results, schema
+
+CAPTION = (
+    "Step size mu, shrinkage lambda (Glow only) and validation PSNR after each fold, at the best epoch of the best "
+    "trial of each proximal map."
+)
+
+
+def data(results: Results, quantity: str = "psnr") -> pd.DataFrame:
+    """A row per fold of each proximal map's best trial at its best epoch: `fold` from 1 and `quantity`."""
+    best = pd.concat(
+        [best_of_each(results, "prox", task) for task in results.completed["task"].dropna().unique()]
+        or [results.completed]
+    )
+    best = best.assign(group=groups(best))[["trial_id", "prox", "task", "group", "best_epoch"]]
+    rows = results.folds[["trial_id", "epoch", "fold", quantity]].merge(best, on="trial_id")
+    last = rows.groupby("trial_id")["epoch"].transform("max")
+    rows = rows[rows["epoch"] == rows["best_epoch"].fillna(last)]
+    return rows.dropna(subset=[quantity]).sort_values(["trial_id", "fold"], ignore_index=True)
+
+
+def draw(frame: pd.DataFrame, quantity: str = "psnr") -> go.Figure:
+    """A line over the folds for each proximal map."""
+    figure = theme.figure("fold", label(quantity, schema.FOLDS), height=320)
+    figure.update_xaxes(dtick=1 if len(frame) and frame["fold"].max() <= 12 else None)
+    for name, style, rows in by_group(frame):
+        figure.add_scatter(
+            x=rows["fold"].astype(int),
+            y=rows[quantity].astype(float),
+            mode="lines+markers",
+            line={"color": style.color, "width": 2},
+            marker={"symbol": style.symbol, "size": 8},
+            name=name,
+            showlegend=True,
+            hovertemplate=f"{name}<br>fold %{{x}}: %{{y:.4g}}<extra></extra>",
+        )
+    return figure

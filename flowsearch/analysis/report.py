@@ -1,0 +1,197 @@
+"""The report of a study: one HTML file that opens offline, first what was found, then the evidence, then provenance."""
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from flowsearch.analysis import theme
+from flowsearch.analysis.figures import PROGRESS, SECTIONS, Section, reconstructions
+from flowsearch.analysis.findings import asked_for, findings, status_line
+from flowsearch.analysis.selection import tasks
+from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
+from flowsearch.analysis.wording import duration, number
+from flowsearch.results import Results, load, schema
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+)
+"""The page may load nothing, whatever a study's names and reasons hold."""
+
+
+def write_report(study_dir: Path, out: Path | None = None) -> Path:
+    """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
+
+    Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
+    or not at all. Raises `ValueError` where `study_dir` is no study's folder.
+    """
+    results = load(study_dir)
+    target = out if out is not None else study_dir / schema.REPORT_FILE
+    if target.is_dir():
+        raise ValueError(
+            f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
+        )
+    page = render(results)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        aside.write_text(page, encoding="utf-8")
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+def render(results: Results) -> str:
+    """The page of a study."""
+    parts: list[tuple[str, str, str]] = [("found", "What was found", _found(results))]
+    figures: dict[str, str] = {}
+    for section in (PROGRESS,):
+        parts.append(_plots(results, section, figures))
+    parts.append(("trials", "Trials", _trials(results)))
+    failed = failures_table(results)
+    if failed:
+        parts.append(("failures", "Failed and interrupted trials", failed))
+    curves, *others = SECTIONS
+    parts.append(_plots(results, curves, figures))
+    parts.append(("reconstructions", "Reconstructions", _reconstructions(results)))
+    parts += [_plots(results, section, figures) for section in others]
+    parts.append(("provenance", "Provenance", _provenance(results)))
+    shown = [part for part in parts if part[2]]
+    return _page(results, shown, figures)
+
+
+def _found(results: Results) -> str:
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings(results))
+    return f'<ul class="findings">{sentences}</ul>{maps_table(results)}'
+
+
+def _trials(results: Results) -> str:
+    if results.trials.empty:
+        return ""
+    same = ", ".join(f"{name} {number(value)}" for name, value in constant(results.trials).items())
+    note = f'<p class="note">The same in every trial that it applies to: {escape(same)}.</p>' if same else ""
+    return trials_table(results) + note
+
+
+def _plots(results: Results, section: Section, figures: dict[str, str]) -> tuple[str, str, str]:
+    """A section's anchor, title and body; a plot without data is left out, a section without plots is empty."""
+    anchor = section.title.lower().replace(" ", "-")
+    places = []
+    for plot in section.plots:
+        frame = plot.data(results)
+        if frame.empty:
+            continue
+        figure = plot.draw(frame)
+        figure.layout.template = None  # the page brings the templates, once
+        figures[f"figure-{plot.name}"] = figure.to_json()
+        height = figure.layout.height or theme.HEIGHT
+        places.append(f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px"></div>')
+    if not places:
+        return anchor, section.title, ""
+    return anchor, section.title, f'<p class="caption">{section.caption}</p><div class="plots">{"".join(places)}</div>'
+
+
+def _reconstructions(results: Results) -> str:
+    data = results.study.get("data")
+    names = data if isinstance(data, Mapping) else {}
+    several = tasks(results)
+    splits = (("test", "Test images", names.get("source")), ("ood", "Out of distribution", names.get("ood")))
+    share = reconstructions.BYTES // max(1, len(several) * len(splits))
+    grids = []
+    for task in several:
+        for split, title, source in splits:
+            grid = reconstructions.draw(reconstructions.data(results, task, split, limit=share))
+            if grid:
+                heading = f"{title} ({source}), {task}" if source else f"{title}, {task}"
+                grids.append(f"<h3>{escape(heading)}</h3>{grid}")
+    return f'<p class="caption">{reconstructions.CAPTION}</p>{"".join(grids)}' if grids else ""
+
+
+def _provenance(results: Results) -> str:
+    facts = dict(_flat(results.provenance))
+    spent = results.trials["seconds"].astype(float).sum()
+    if spent > 0:
+        facts["time of all trials together"] = duration(spent)
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    body = f"<dl>{rows}</dl>" if rows else "<p>No provenance was recorded.</p>"
+    folder, file = shlex.quote(str(results.path)), results.path / schema.STUDY_FILE
+    resume = f"flowsearch study resume {folder}\n" if _unfinished(results) else ""
+    commands = f"{resume}flowsearch study run {shlex.quote(str(file))} --results ELSEWHERE\nflowsearch report {folder}"
+    what = (
+        "To go on with it, to run it again elsewhere, and to" if resume else "To run the study again elsewhere, and to"
+    )
+    body += f"<h3>Again</h3><p>{what} write this page anew:</p><pre>{escape(commands)}</pre>"
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return body + "<p>There is no study file in the folder.</p>"
+    return body + f"<h3>Study file</h3><pre>{escape(text.strip())}</pre>"
+
+
+def _unfinished(results: Results) -> bool:
+    ended = int(results.trials["status"].isin(schema.ENDED - {schema.INTERRUPTED}).sum())
+    return ended < len(results.trials) or ended < (asked_for(results) or 0)
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as `name, value` pairs, a level deeper after a dot."""
+    for name, value in values.items():
+        path = f"{above}.{name}" if above else str(name)
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        elif isinstance(value, list) and not any(isinstance(one, Mapping | list) for one in value):
+            yield path, ", ".join(map(str, value))
+        else:
+            yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def _page(results: Results, parts: list[tuple[str, str, str]], figures: dict[str, str]) -> str:
+    name = escape(results.name)
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in parts)
+    sections = "".join(f'<section id="{anchor}"><h2>{title}</h2>{body}</section>' for anchor, title, body in parts)
+    notices = "".join(f'<p class="notice">Not everything could be read: {escape(note)}.</p>' for note in results.notes)
+    templates = json.dumps({mode: theme.template(mode).to_plotly_json() for mode in theme.MODES})
+    scripts = _data("templates", templates) + "".join(_data(key, value) for key, value in figures.items())
+    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{name}: flowsearch report</title>
+<style>{_resource("report.css")}</style>
+</head>
+<body>
+<header>
+<h1>{name}</h1>
+<p class="lead">{escape(status_line(results))}</p>
+{notices}<nav aria-label="Sections">{links}</nav>
+</header>
+<main>{sections}</main>
+<footer>Written by flowsearch {escape(version("flowsearch"))} on {written}.</footer>
+{scripts}
+<script>{get_plotlyjs()}</script>
+<script>{_resource("report.js")}</script>
+</body>
+</html>
+"""
+
+
+def _data(key: str, text: str) -> str:
+    # "<" escaped, so that no text in the data can end the element.
+    return f'<script type="application/json" id="{key}">{text.replace("<", chr(92) + "u003c")}</script>'
+
+
+def _resource(name: str) -> str:
+    return (files("flowsearch.analysis") / "page" / name).read_text(encoding="utf-8")

@@ -1,0 +1,26 @@
+"""Which trials are compared: always the best by the study's objective, never by a test set."""
+
+import pandas as pd
+
+from flowsearch.results import Results
+
+
+def tasks(results: Results) -> list[str]:
+    """Tasks that have a completed trial, in order of their names."""
+    return sorted(str(task) for task in results.completed["task"].dropna().unique())
+
+
+def best_of_each(results: Results, column: str = "prox", task: str | None = None) -> pd.DataFrame:
+    """The best completed trial of each value of `column`, best first; of one task, or of all together."""
+    ranked = results.ranked()
+    if task is not None:
+        ranked = ranked[ranked["task"] == task]
+    return ranked.dropna(subset=[column]).drop_duplicates(column, keep="first")
+
+
+def groups(trials: pd.DataFrame) -> pd.Series:
+    """What a trial is drawn as: its proximal map, and its task too where there are several."""
+    prox = trials["prox"].fillna("unknown").astype(str)
+    if trials["task"].nunique() < 2:
+        return prox
+    return prox + ", " + trials["task"].fillna("unknown").astype(str)

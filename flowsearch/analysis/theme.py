@@ -1,0 +1,100 @@
+"""One look for every figure and page: colours that a colour-blind reader tells apart, on white and on black.
+
+A trace without a colour of its own takes the ink of the template, so that it turns with light and dark.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+HEIGHT = 380
+"""Height of a figure in pixels; its width is its container's."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker of a proximal map: never colour alone."""
+
+    color: str
+    symbol: str
+
+
+_PROX = {
+    "glow": Style("#d55e00", "circle"),
+    "resnet": Style("#2f86c5", "square"),
+    "unet": Style("#009e73", "diamond"),
+}
+_OTHERS = (
+    Style("#b5659a", "triangle-up"),
+    Style("#a8850c", "cross"),
+    Style("#7a7fd1", "star"),
+    Style("#8a7b6c", "triangle-down"),
+)
+"""Okabe and Ito's palette, made light or dark enough for 3:1 contrast on both grounds."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Ink, quiet ink and lines on a ground."""
+
+    ink: str
+    quiet: str
+    line: str
+    ground: str
+
+
+MODES = {
+    "light": Mode(ink="#1d2126", quiet="#5b6470", line="#e1e4e8", ground="#ffffff"),
+    "dark": Mode(ink="#e4e7eb", quiet="#9aa4b0", line="#2d333b", ground="#14171b"),
+}
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each name, the same for a known proximal map wherever it appears."""
+    unknown = [name for name in dict.fromkeys(names) if name not in _PROX]
+    return _PROX | {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(sorted(unknown))}
+
+
+def template(mode: str = "light") -> go.layout.Template:
+    """Plotly template for `light` or `dark`."""
+    look = MODES[mode]
+    axis = {
+        "automargin": True,
+        "gridcolor": look.line,
+        "linecolor": look.quiet,
+        "showline": True,
+        "tickcolor": look.quiet,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickfont": {"color": look.quiet},
+        "title": {"standoff": 8, "font": {"size": 13}},
+        "zeroline": False,
+    }
+    return go.layout.Template(
+        layout={
+            "autosize": True,
+            "colorway": [look.ink],
+            "font": {"family": FONT, "size": 12, "color": look.ink},
+            "height": HEIGHT,
+            "hoverlabel": {"bgcolor": look.ground, "bordercolor": look.quiet, "font": {"color": look.ink}},
+            "hovermode": "closest",
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"},
+            "margin": {"l": 56, "r": 16, "t": 36, "b": 48},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": look.quiet, "activecolor": look.ink},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "xaxis": axis | {"showgrid": False},
+            "yaxis": axis,
+        }
+    )
+
+
+def figure(x: str, y: str, **layout: Any) -> go.Figure:
+    """An empty figure in the light theme with its two axes named, each with its unit."""
+    made = go.Figure(layout={"template": template("light")})
+    made.update_layout(xaxis_title_text=x, yaxis_title_text=y)
+    made.update_layout(**layout)
+    return made

@@ -1,0 +1,146 @@
+"""The report's table of trials: what varied, how it ended, what it reached."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from flowsearch.analysis.findings import best_row
+from flowsearch.analysis.wording import decibels, duration, memory, missing, number, whole
+from flowsearch.results import Results, schema
+
+_METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "val_psnr": ("val PSNR (dB)", decibels),
+    "test_psnr": ("test PSNR (dB)", decibels),
+    "test_ssim": ("test SSIM", number),
+    "ood_psnr": ("OOD PSNR (dB)", decibels),
+    "bits_per_dim": ("bits per dim", number),
+    "epochs_run": ("epochs run", whole),
+    "parameters": ("parameters", whole),
+    "seconds": ("time", duration),
+    "peak_memory_bytes": ("peak memory", memory),
+}
+_N = ' class="n"'
+_ENDED_BADLY = (schema.FAILED, schema.DIVERGED, schema.INTERRUPTED)
+
+
+def varying(trials: pd.DataFrame) -> list[str]:
+    """Configuration columns in which the trials that have a value differ."""
+    return [one.name for one in schema.CONFIG_COLUMNS if len(trials[one.name].dropna().unique()) > 1]
+
+
+def constant(trials: pd.DataFrame) -> dict[str, Any]:
+    """Configuration columns with one value in all trials that have any (a ResNet has no depth)."""
+    values = {one.name: trials[one.name].dropna().unique() for one in schema.CONFIG_COLUMNS}
+    return {name: found[0] for name, found in values.items() if len(found) == 1}
+
+
+def trials_table(results: Results) -> str:
+    """All trials, best first, then those without a result; sorted and filtered by the page's script."""
+    trials = results.trials
+    metric, more = results.objective
+    if metric in trials:
+        order = trials[metric].where(trials["status"] == schema.COMPLETED)
+        place = order.astype(float).sort_values(ascending=not more, kind="stable", na_position="last").index
+        trials = trials.loc[place]
+    names = _columns(trials)
+    heads = [_head(name) for name in names]
+    best = best_row(results)
+    rows = []
+    for _, trial in trials.iterrows():
+        cells = [_cell(trial[name], _shown(name), _is_number(name)) for name in names]
+        mark = ' class="best"' if best is not None and trial["trial_id"] == best["trial_id"] else ""
+        rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
+    return (
+        '<div class="controls"><label for="filter">Filter</label>'
+        '<input id="filter" type="search" placeholder="words, such as: glow completed" autocomplete="off">'
+        f'<output id="count" for="filter">{len(trials)} trials</output></div>'
+        '<div class="scroll trials" tabindex="0" role="region" aria-label="Table of trials"><table>'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def maps_table(results: Results) -> str:
+    """A row per task and proximal map: what the best trial by the objective reaches; empty without completed trials."""
+    if results.completed.empty:
+        return ""
+    several = len(results.trials["task"].dropna().unique()) > 1
+    summary = results.by("task", "prox").reset_index()
+    summary = summary.sort_values(["task", "best_val_psnr"], ascending=[True, False])
+    columns: dict[str, tuple[Callable[[Any], str], bool]] = {
+        **({"task": (str, False)} if several else {}),
+        "prox": (str, False),
+        "best trial": (number, False),
+        "val PSNR (dB)": (decibels, True),
+        "test PSNR (dB)": (decibels, True),
+        "OOD PSNR (dB)": (decibels, True),
+        "parameters": (whole, True),
+        "time": (duration, True),
+        "completed": (str, True),
+        "mean val PSNR (dB)": (decibels, True),
+    }
+    summary["ended"] = [f"{done} of {of}" for done, of in zip(summary["completed"], summary["trials"], strict=True)]
+    fields = ["best_trial", "best_val_psnr", "best_test_psnr", "best_ood_psnr", "parameters", "seconds", "ended"]
+    fields = [*(["task"] if several else []), "prox", *fields, "mean_val_psnr"]
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{_N if numeric else ''}>{escape(show(row[field]))}</td>"
+            for field, (show, numeric) in zip(fields, columns.values(), strict=True)
+        )
+        + "</tr>"
+        for _, row in summary.iterrows()
+    )
+    heads = "".join(f'<th scope="col"{_N if numeric else ""}>{name}</th>' for name, (_, numeric) in columns.items())
+    return f'<div class="scroll maps"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def failures_table(results: Results) -> str:
+    """Trials that failed, diverged or were interrupted, each with its reason; empty where there is none."""
+    trials = results.trials[results.trials["status"].isin(_ENDED_BADLY)]
+    if trials.empty:
+        return ""
+    rows = [
+        f"<tr><td>{escape(str(trial['trial_id']))}</td><td>{escape(str(trial['status']))}</td>"
+        f"<td>{escape(number(trial['prox']))}</td>"
+        f"<td>{escape('no reason recorded' if missing(trial['reason']) else str(trial['reason']))}</td></tr>"
+        for _, trial in trials.iterrows()
+    ]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("trial", "status", "prox", "reason"))
+    return (
+        '<div class="scroll failures"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _is_number(name: str) -> bool:
+    return str(schema.column(schema.TRIALS, name).type) in ("int32", "int64", "double")
+
+
+def _columns(trials: pd.DataFrame) -> list[str]:
+    """What decides and what comes of it first, then the rest of the configuration, then the costs."""
+    config = varying(trials)
+    metrics = [name for name in _METRICS if trials[name].notna().any()]
+    first = ["trial_id", "status", *(name for name in config if name in ("task", "prox"))]
+    first += [name for name in metrics if name.endswith("psnr")]
+    return [*first, *(name for name in (*config, *metrics) if name not in first)]
+
+
+def _shown(name: str) -> Callable[[Any], str]:
+    return _METRICS[name][1] if name in _METRICS else number
+
+
+def _head(name: str) -> str:
+    about = escape(schema.column(schema.TRIALS, name).label, quote=True)
+    first = ' data-first="descending"' if "psnr" in name or "ssim" in name else ""
+    title = escape(_METRICS[name][0] if name in _METRICS else "trial" if name == "trial_id" else name)
+    button = f'<button type="button" title="{about}">{title}</button>'
+    return f'<th scope="col"{_N if _is_number(name) else ""}{first}>{button}</th>'
+
+
+def _cell(value: Any, show: Callable[[Any], str], numeric: bool = False) -> str:
+    kind = _N if numeric else ""
+    if missing(value):
+        return f"<td{kind}></td>"
+    return f'<td{kind} data-v="{escape(str(value), quote=True)}">{escape(show(value))}</td>'

@@ -1,0 +1,106 @@
+"""Numbers, times and configurations as a reader wants them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from flowsearch.results import schema
+
+_SHOWN = ("depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
+
+
+def missing(value: Any) -> bool:
+    """Whether a table's cell is empty."""
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def number(value: Any) -> str:
+    """A number with the digits that matter; an empty cell is a dash."""
+    if missing(value):
+        return "–"
+    if isinstance(value, bool) or str(value) in ("True", "False"):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def decibels(value: Any) -> str:
+    """A PSNR to a hundredth of a dB."""
+    return "–" if missing(value) else f"{float(value):.2f}"
+
+
+def signed(value: float) -> str:
+    """A difference in dB with its sign."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def above(value: float) -> str:
+    """`9.54 dB above` or `0.30 dB below`."""
+    return f"{abs(value):.2f} dB {'below' if value < 0 else 'above'}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as `8 s`, `3 min 20 s` or `2 h 05 min`."""
+    if missing(seconds) or not math.isfinite(float(seconds)):
+        return "–"
+    total = round(float(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"
+
+
+def memory(size: Any) -> str:
+    """Bytes as MB or GB."""
+    if missing(size):
+        return "–"
+    return f"{float(size) / 1e9:.1f} GB" if float(size) >= 1e9 else f"{float(size) / 1e6:.0f} MB"
+
+
+def whole(value: Any) -> str:
+    """A whole number with its thousands apart."""
+    return "–" if missing(value) else f"{int(value):,}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def counted(counts: dict[str, int]) -> str:
+    """`10 completed, 2 pruned and 1 failed`."""
+    return listed([f"{count:,} {status}" for status, count in counts.items()])
+
+
+def described(trial: pd.Series) -> str:
+    """A trial's configuration in a line: `glow, 4 untied folds, depth 6, levels 3, hidden 32, pre-trained`."""
+    parts = [str(trial["prox"]) if not missing(trial.get("prox")) else "unknown proximal map"]
+    if not missing(trial.get("folds")):
+        folds, weights = int(trial["folds"]), trial.get("weights")
+        shared = "" if missing(weights) or folds == 1 else f"{weights} "
+        parts.append(f"{folds} {shared}{'fold' if folds == 1 else 'folds'}")
+    parts += [f"{name.replace('_', ' ')} {trial[name]}" for name in _SHOWN if not missing(trial.get(name))]
+    if not missing(trial.get("pretrain")):
+        parts.append("pre-trained" if trial["pretrain"] else "not pre-trained")
+    if not missing(trial.get("lr")):
+        parts.append(f"learning rate {number(float(trial['lr']))}")
+    return ", ".join(parts)
+
+
+def label(name: str, table: str = schema.TRIALS) -> str:
+    """Meaning and unit of a column, for an axis; the name itself where the schema does not know it."""
+    try:
+        return schema.column(table, name).label
+    except KeyError:
+        return name

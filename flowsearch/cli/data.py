@@ -1,0 +1,171 @@
+"""`flowsearch data`: prepare image sets, list them and look at them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+app = typer.Typer(help="Prepare image sets, list them and look at them.", no_args_is_help=True)
+
+_SHOWN = 10
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="What a study file will call the data set.")],
+    source: Annotated[Path, typer.Argument(help="A folder (searched recursively) or a zip file of images.")],
+    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
+    crop: Annotated[
+        str | None,
+        typer.Option(help="celeba: 148x148 at (15, 40) of img_align_celeba's images. Default: the centred square."),
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the stored order; studies with this data seed need no copy.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Stop after this many usable images.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another set of this name and size.")] = False,
+) -> None:
+    """Turn a folder or a zip of images into one memory-mapped file with a fingerprint."""
+    from flowsearch import data
+
+    with user_errors(), _progress(f"preparing {name}") as progress:
+        manifest = data.prepare(
+            name,
+            source,
+            size=size,
+            crop=crop,
+            grey=grey,
+            seed=seed,
+            limit=limit,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    done = "prepared" if progress.called else "kept, as the same source is already prepared"
+    typer.echo(f"{name}: {_describe(manifest)}, {done}")
+    _print_skipped(manifest)
+    typer.echo(f"fingerprint {manifest.fingerprint}")
+    typer.echo(f"in {data.folder_of(name, size)}")
+    typer.echo(f"in a study file: data: {{{_split(manifest)}}}")
+
+
+@app.command(name="list")
+def list_() -> None:
+    """The built-in sources and the prepared sets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from flowsearch import data
+
+    with user_errors():
+        manifests = data.list_datasets()
+    table = Table("name", "size", "channels", "images", "skipped", "source", "fingerprint")
+    for name in data.BUILT_IN:
+        table.add_row(name, "any", "3", "any", "", "built in, drawn when needed", "")
+    for manifest in manifests:
+        table.add_row(
+            manifest.name,
+            str(manifest.size),
+            str(manifest.channels),
+            str(manifest.count),
+            str(len(manifest.skipped)),
+            manifest.source,
+            manifest.fingerprint[:12],
+        )
+    console = Console()
+    console.print(table if console.is_terminal else _plain(table, console), soft_wrap=not console.is_terminal)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A prepared set, or faces or anime.")],
+    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes. Default: NAME-SIZE.png.")] = None,
+    count: Annotated[int, typer.Option(help="How many images the sheet shows.", min=1)] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of a built-in source.")] = 0,
+) -> None:
+    """Write a contact sheet and print counts, fingerprint, mean and spread."""
+    from flowsearch import data
+
+    with user_errors():
+        if name in data.BUILT_IN:
+            data.DataConfig(source=name, size=size, seed=seed)
+            images, manifest = data.drawn(name, size, seed, count)
+        else:
+            manifest, folder = data.find_dataset(name, size)
+            images = data.open_images(folder, manifest)
+        if data.fingerprint_images(images) != manifest.fingerprint:
+            raise ValueError(f"the pixels of {name} at size {size} are not those of its manifest; prepare it again")
+        path = out or Path(f"{name}-{size}.png")
+        shown = images[:count]
+        sheet = data.contact_sheet(shown, columns=max(1, round(len(shown) ** 0.5 * 1.25)), zoom=max(1, 128 // size))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            sheet.save(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the sheet cannot be written to {path}: {error}") from None
+    sample = images[:4096]
+    typer.echo(f"{name}: {_describe(manifest)}")
+    _print_skipped(manifest)
+    typer.echo(f"fingerprint {manifest.fingerprint}")
+    typer.echo(f"mean {sample.mean() / 255:.3f}, standard deviation {sample.std() / 255:.3f} (of 0 to 1)")
+    typer.echo(f"sheet of {len(shown)}: {path}")
+
+
+def _describe(manifest: Any) -> str:
+    return f"{manifest.count} images of {manifest.channels}x{manifest.size}x{manifest.size} from {manifest.source}"
+
+
+def _split(manifest: Any) -> str:
+    """A split of all the images in the proportions of the default one, or in thirds where there are very few."""
+    part = max(1, round(manifest.count * 200 / 1392)) if manifest.count < 1392 else 200
+    counts = f"train: {max(1, manifest.count - 2 * part)}, val: {part}, test: {part}"
+    return f"source: {manifest.name}, size: {manifest.size}, {counts}"
+
+
+def _print_skipped(manifest: Any) -> None:
+    if not manifest.skipped:
+        return
+    typer.echo(f"skipped {len(manifest.skipped)}:")
+    for member, reason in manifest.skipped[:_SHOWN]:
+        typer.echo(f"  {member}: {reason}")
+    if len(manifest.skipped) > _SHOWN:
+        typer.echo(f"  ... and {len(manifest.skipped) - _SHOWN} more (all in its manifest.json)")
+
+
+def _plain(table: Any, console: Any) -> str:
+    """The table as tab-separated lines, for pipes and logs."""
+    cells = [[str(column.header), *map(str, column.cells)] for column in table.columns]
+    return "\n".join("\t".join(row) for row in zip(*cells, strict=True))
+
+
+class _progress:
+    """A bar on a terminal, a line every tenth otherwise; `called` tells whether there was anything to do."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.called = False
+        self.title = title
+        console = Console(stderr=True)
+        self.bar = Progress(console=console, transient=True) if console.is_terminal else None
+        self.task: Any = None
+
+    def __enter__(self) -> "_progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            if done == total or done * 10 // total > (done - 1) * 10 // total:
+                typer.echo(f"{self.title}: {done} of {total} files", err=True)
+        elif not self.called:
+            self.bar.start()
+            self.task = self.bar.add_task(self.title, total=total, completed=done)
+        else:
+            self.bar.update(self.task, completed=done)
+        self.called = True

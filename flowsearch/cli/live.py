@@ -1,0 +1,201 @@
+"""What a running study looks like: a live view in a terminal, one line an event elsewhere; and the closing summary."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from flowsearch.study.progress import Event, Listener, Progress, TrialState
+
+_REFRESH_SECONDS = 0.2
+_BARE = ("prox", "task", "weights")
+"""Names whose value says enough by itself."""
+
+
+@contextmanager
+def view(console: Console, *, plain: bool) -> "Iterator[Listener]":
+    """A listener for `study.run`: the live view where `console` is a terminal, else plain lines."""
+    if plain or not console.is_terminal:
+        yield PlainLines(console)
+        return
+    with Live(Text("starting Ray ..."), console=console, auto_refresh=False, transient=True) as live:
+        yield LiveView(live)
+
+
+class PlainLines:
+    """One line for each trial that starts or ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: "Event") -> None:
+        """Called by the study's driver."""
+        progress, trial = event.progress, event.trial
+        if event.kind == "begun":
+            left = progress.study.search.trials - progress.done
+            self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
+        elif event.kind == "started" and trial is not None:
+            again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
+            self._say(f"trial {trial.id} started{again}: {short(trial.values)}")
+        elif event.kind == "lost" and trial is not None:
+            self._say(f"trial {trial.id} runs again: {event.note}")
+        elif event.kind == "ended" and trial is not None:
+            done = f"{progress.done} of {progress.study.search.trials} done"
+            self._say(
+                f"trial {trial.id} {outcome(trial, progress.study.metric)} in {duration(trial.seconds)} "
+                f"({done}{left_text(progress)})"
+            )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class LiveView:
+    """Counts, the running trials with their progress, the best so far; drawn anew a few times a second."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._drawn = 0.0
+
+    def __call__(self, event: "Event") -> None:
+        """Called by the study's driver."""
+        now = time.monotonic()
+        if event.kind == "stopping":
+            self._live.update(Text("stopping ..." if event.note else "finishing ..."), refresh=True)
+        elif now - self._drawn >= _REFRESH_SECONDS:
+            self._drawn = now
+            self._live.update(draw(event.progress), refresh=True)
+
+
+def draw(progress: "Progress") -> RenderableType:
+    """The live view at this moment."""
+    study, counts = progress.study, progress.counts
+    head = Text.assemble(
+        (study.name, "bold"),
+        f"  {progress.done} of {study.search.trials} done  ",
+        (f"{len(progress.running)} running  ", "cyan"),
+        (f"{counts['pruned']} pruned  ", "yellow"),
+        (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
+        (f"  {counts['diverged']} diverged" if counts["diverged"] else "", "red"),
+        (left_text(progress), "dim"),
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for trial in sorted(progress.running, key=lambda one: one.number):
+        value = trial.current.get(study.metric)
+        table.add_row(
+            trial.id,
+            ProgressBar(total=1.0, completed=trial.share, width=20),
+            f"{trial.phase} {trial.epoch}" if trial.phase else "starting",
+            number(value, study.metric) if value is not None else "",
+            Text(short(trial.values), style="dim"),
+        )
+    parts: list[RenderableType] = [
+        head,
+        ProgressBar(total=study.search.trials, completed=progress.done, width=60),
+        table,
+    ]
+    best = progress.best
+    if best is not None:
+        text = f"best so far  {number(best.metrics[study.metric], study.metric)}  trial {best.id}  "
+        parts.append(Text.assemble((text, "green"), short(best.values)))
+    return Group(*parts)
+
+
+def summarize(console: Console, progress: "Progress") -> None:
+    """Print the closing table by proximal map, the best configuration, and what went wrong."""
+    console.print(prox_table(progress))
+    best, metric = progress.best, progress.study.metric
+    if best is not None:
+        console.print(
+            f"best: trial {best.id}, {number(best.metrics[metric], metric)}: {short(best.values)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        measured = best.metrics.get("measurement_psnr")
+        if measured is not None:
+            console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
+    for trial in progress.trouble:
+        console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def prox_table(progress: "Progress") -> Table:
+    """A row for each proximal map with completed trials: how many, best and mean, and the best one's numbers."""
+    metric = progress.study.metric
+    table = Table(title=f"{progress.study.name}: completed trials by proximal map")
+    heads = ("prox", "trials", f"best {metric}", f"mean {metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "prox" else "right")
+    groups: dict[str, list[TrialState]] = {}
+    for trial in progress.trials.values():
+        if trial.status == "completed" and metric in trial.metrics:
+            groups.setdefault(trial.config["prox"], []).append(trial)
+    sign = 1 if progress.study.direction == "maximize" else -1
+    for prox, trials in sorted(groups.items()):
+        best = max(trials, key=lambda one: sign * one.metrics[metric])
+        table.add_row(
+            prox,
+            str(len(trials)),
+            number(best.metrics[metric], metric),
+            number(mean(one.metrics[metric] for one in trials), metric),
+            number(best.metrics.get("test_psnr"), "test_psnr"),
+            number(best.metrics.get("ood_psnr"), "ood_psnr"),
+            f"{best.metrics['parameters']:,}" if "parameters" in best.metrics else "",
+            duration(mean(one.seconds for one in trials)),
+        )
+    table.caption = "test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
+    return table
+
+
+def outcome(trial: "TrialState", metric: str) -> str:
+    """A trial's status with its value or its reason."""
+    value = trial.metrics.get(metric)
+    if trial.status == "completed":
+        return f"completed at {number(value, metric)}"
+    if trial.status == "pruned":
+        return f"pruned after epoch {trial.epoch}" + (f" at {number(value, metric)}" if value is not None else "")
+    return f"{trial.status}: {trial.reason}"
+
+
+def short(values: Mapping[str, Any]) -> str:
+    """A configuration in a few words: `glow untied folds=3 lr=2.8e-04`."""
+    words = []
+    for name in sorted(values, key=lambda one: one not in _BARE):
+        value = values[name]
+        if name == "pretrain":
+            words.append("pre-trained" if value else "fresh")
+        elif name in _BARE:
+            words.append(str(value))
+        else:
+            words.append(f"{name}={value:.2g}" if isinstance(value, float) else f"{name}={value}")
+    return " ".join(words)
+
+
+def number(value: float | None, metric: str) -> str:
+    """A metric with its unit."""
+    if value is None:
+        return ""
+    return f"{value:.2f} dB" if metric.endswith("_psnr") else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`47 s`, `3 min 20 s` or `5 h 12 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def left_text(progress: "Progress") -> str:
+    """`, about 3 min left`, or nothing while there is nothing to judge by."""
+    seconds = progress.seconds_left
+    return "" if not seconds or progress.complete else f", about {duration(seconds)} left"

@@ -1,0 +1,71 @@
+"""`flowsearch train`: one trial without a cluster, for a first look or for debugging."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+
+def train(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="YAML file of a trial's names, e.g. `prox: unet`. Default: the paper's model.", show_default=False
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a name, e.g. prox=resnet, folds=3 or data.size=32."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints; a run that stopped goes on from there.")] = Path(
+        "results/train"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Train and evaluate one network; print each epoch and what came out."""
+    with user_errors():
+        from flowsearch.study.source import Source
+        from flowsearch.training import TrialConfig
+
+        text = "{}" if file is None else file.read_text(encoding="utf-8")
+        config = TrialConfig.from_dict(Source(file or "command line", text, sets or []).values)
+        _refuse_other(config, out)
+        from flowsearch.training import NonFiniteError, run_trial
+
+        try:
+            for record in run_trial(config, checkpoint_dir=out, device=device):
+                typer.echo(_line(record))
+        except NonFiniteError as error:
+            typer.echo(f"diverged: {error}; a smaller lr or a longer warmup may hold", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted; the same command goes on from the last epoch in {out}", err=True)
+            raise typer.Exit(130) from None
+        typer.echo(f"checkpoints: {out}")
+
+
+def _refuse_other(config: Any, out: Path) -> None:
+    """A folder with another trial's checkpoints is left alone."""
+    from flowsearch.training import checkpoint
+
+    last = out / checkpoint.LAST
+    if last.exists() and checkpoint.about(last)["config"] != config.to_dict():
+        raise ValueError(f"{out} holds a trial of another configuration; name another folder with --out, or remove it")
+
+
+def _line(record: dict[str, Any]) -> str:
+    if record["phase"] == "prior":
+        return f"prior {record['epoch']:4d}   {record['bits_per_dim']:.3f} bits/dim   {record['seconds']:.1f} s"
+    if record["phase"] == "train":
+        return (
+            f"epoch {record['epoch']:4d}   train loss {record['train_loss']:.5f}   val loss {record['val_loss']:.5f}   "
+            f"val PSNR {record['val_psnr']:.2f} dB   {record['seconds']:.1f} s"
+        )
+    ood = "" if record["ood_psnr"] is None else f"out of distribution {record['ood_psnr']:.2f} dB, "
+    return (
+        f"test PSNR {record['test_psnr']:.2f} dB (measurement {record['measurement_psnr']:.2f} dB), "
+        f"SSIM {record['test_ssim']:.3f}, {ood}epoch {record['best_epoch']}, {record['parameters']:,} parameters, "
+        f"{record['train_seconds'] + record['prior_seconds']:.0f} s"
+    )

@@ -1,0 +1,30 @@
+"""Many images on one picture."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def contact_sheet(images: NDArray[np.uint8], columns: int, *, zoom: int = 1, gap: int = 2) -> Image.Image:
+    """Images side by side, row by row, on white.
+
+    Args:
+        images: uint8 (N, C, H, W) with C = 1 or 3.
+        columns: images in a row.
+        zoom: pixels of the sheet for each pixel of an image, along a side.
+        gap: pixels between two images.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"a contact sheet takes at least one image, (N, 1 or 3, H, W), not {images.shape}")
+    if columns < 1 or zoom < 1:
+        raise ValueError(f"columns and zoom are at least 1, not {columns} and {zoom}")
+    count, channels, height, width = images.shape
+    columns = min(columns, count)
+    high, wide = height * zoom + gap, width * zoom + gap
+    sheet = Image.new("RGB", (columns * wide - gap, -(-count // columns) * high - gap), (255, 255, 255))
+    for place, image in enumerate(images):
+        tile = Image.fromarray(np.ascontiguousarray(image[0] if channels == 1 else image.transpose(1, 2, 0)))
+        if zoom > 1:
+            tile = tile.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
+        sheet.paste(tile.convert("RGB"), (place % columns * wide, place // columns * high))
+    return sheet

@@ -1,0 +1,212 @@
+"""The one home of what a study's tables are called, what they hold and in which unit.
+
+Readers need none of this: every table is a folder of plain Parquet files (`pd.read_parquet("results/x/trials")`). Each
+file's metadata carries the table's name and the schema's version, each column's its meaning and unit.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+VERSION: Final = 1
+"""Version of the tables. A new column needs none; a column that changes its meaning or type does."""
+
+VERSION_KEY: Final = b"flowsearch.schema_version"
+TABLE_KEY: Final = b"flowsearch.table"
+
+TRIALS: Final = "trials"
+EPOCHS: Final = "epochs"
+FOLDS: Final = "folds"
+IMAGES: Final = "images"
+PANELS: Final = "panels"
+
+STUDY_FILE: Final = "study.yaml"
+PROVENANCE_FILE: Final = "provenance.json"
+REPORT_FILE: Final = "report.html"
+LEDGER: Final = "ledger"
+JOURNAL: Final = "optuna.journal"
+CHECKPOINTS: Final = "checkpoints"
+
+PLANNED: Final = "planned"
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+PRUNED: Final = "pruned"
+FAILED: Final = "failed"
+DIVERGED: Final = "diverged"
+INTERRUPTED: Final = "interrupted"
+STATUSES: Final = (PLANNED, RUNNING, COMPLETED, PRUNED, FAILED, DIVERGED, INTERRUPTED)
+ENDED: Final = frozenset({COMPLETED, PRUNED, FAILED, DIVERGED, INTERRUPTED})
+"""Statuses that have an end time."""
+
+PRIOR_PHASE: Final = "prior"
+TRAIN_PHASE: Final = "train"
+
+_TEXT = pa.string()
+_INT = pa.int32()
+_LONG = pa.int64()
+_REAL = pa.float64()
+_BOOL = pa.bool_()
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its Arrow type, its meaning and its unit. Every column may be null."""
+
+    name: str
+    type: pa.DataType
+    about: str
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        """Meaning and unit, as an axis or a table's head shows it."""
+        return f"{self.about} ({self.unit})" if self.unit else self.about
+
+
+_STUDY = Column("study", _TEXT, "study")
+_TRIAL = Column("trial_id", _TEXT, "trial")
+_ATTEMPT = Column("attempt", _INT, "attempt, from 1")
+_EPOCH = Column("epoch", _INT, "epoch")
+_SPLIT = Column("split", _TEXT, "test set: test, or ood for the one out of distribution")
+_IMAGE = Column("image", _INT, "number of the image in its set")
+
+CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
+    Column("source", _TEXT, "data set"),
+    Column("size", _INT, "image size", "pixels"),
+    Column("task", _TEXT, "task"),
+    Column("prox", _TEXT, "proximal map"),
+    Column("folds", _INT, "folds K"),
+    Column("weights", _TEXT, "weights"),
+    Column("start", _TEXT, "start"),
+    Column("end", _TEXT, "end"),
+    Column("depth", _INT, "flow steps a level"),
+    Column("levels", _INT, "flow levels"),
+    Column("hidden", _INT, "hidden channels"),
+    Column("last_depth", _INT, "flow steps in the last level"),
+    Column("pretrain", _BOOL, "pre-trained prior"),
+    Column("features", _INT, "ResNet features"),
+    Column("blocks", _INT, "ResNet blocks"),
+    Column("channels", _INT, "U-Net base channels"),
+    Column("epochs", _INT, "epochs allowed"),
+    Column("batch_size", _INT, "batch size", "images"),
+    Column("lr", _REAL, "learning rate"),
+    Column("scalar_lr", _REAL, "learning rate of mu and lambda"),
+    Column("clip", _REAL, "bound on the gradient's norm"),
+    Column("warmup", _INT, "warm-up", "steps"),
+    Column("decay", _TEXT, "how the rates go on after the warm-up"),
+    Column("patience", _INT, "patience", "epochs"),
+    Column("flip", _BOOL, "mirrored images"),
+    Column("seed", _LONG, "seed"),
+)
+"""A trial's flat configuration, under the study file's own names."""
+
+METRIC_COLUMNS: Final[tuple[Column, ...]] = (
+    Column("parameters", _LONG, "parameters"),
+    Column("epochs_run", _INT, "epochs run"),
+    Column("best_epoch", _INT, "best epoch"),
+    Column("seconds", _REAL, "time", "s"),
+    Column("prior_seconds", _REAL, "pre-training time", "s"),
+    Column("train_seconds", _REAL, "training time", "s"),
+    Column("peak_memory_bytes", _LONG, "peak memory", "bytes"),
+    Column("val_loss", _REAL, "validation loss"),
+    Column("val_psnr", _REAL, "validation PSNR", "dB"),
+    Column("val_ssim", _REAL, "validation SSIM"),
+    Column("test_psnr", _REAL, "test PSNR", "dB"),
+    Column("test_ssim", _REAL, "test SSIM"),
+    Column("ood_psnr", _REAL, "out-of-distribution PSNR", "dB"),
+    Column("ood_ssim", _REAL, "out-of-distribution SSIM"),
+    Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
+    Column("bits_per_dim", _REAL, "prior's bits per dimension", "bits"),
+)
+
+TABLES: Final[dict[str, tuple[Column, ...]]] = {
+    TRIALS: (
+        _STUDY,
+        _TRIAL,
+        Column("index", _INT, "number of the trial in its study"),
+        _ATTEMPT,
+        Column("status", _TEXT, "status"),
+        Column("reason", _TEXT, "reason"),
+        Column("started", _TIME, "started", "UTC"),
+        Column("ended", _TIME, "ended", "UTC"),
+        Column("host", _TEXT, "host"),
+        *CONFIG_COLUMNS,
+        *METRIC_COLUMNS,
+    ),
+    EPOCHS: (
+        _STUDY,
+        _TRIAL,
+        _ATTEMPT,
+        Column("phase", _TEXT, "prior: pre-training; train: training"),
+        _EPOCH,
+        Column("train_loss", _REAL, "training loss"),
+        Column("val_loss", _REAL, "validation loss"),
+        Column("val_psnr", _REAL, "validation PSNR", "dB"),
+        Column("bits_per_dim", _REAL, "prior's bits per dimension", "bits"),
+        Column("lr", _REAL, "learning rate"),
+        Column("grad_norm", _REAL, "gradient norm before clipping"),
+        Column("seconds", _REAL, "time of the epoch", "s"),
+    ),
+    FOLDS: (
+        _STUDY,
+        _TRIAL,
+        _ATTEMPT,
+        _EPOCH,
+        Column("fold", _INT, "fold, from 1"),
+        Column("mu", _REAL, "step size mu"),
+        Column("lambda", _REAL, "shrinkage lambda"),
+        Column("psnr", _REAL, "validation PSNR after the fold", "dB"),
+    ),
+    IMAGES: (
+        _STUDY,
+        _TRIAL,
+        _ATTEMPT,
+        _SPLIT,
+        _IMAGE,
+        Column("psnr", _REAL, "PSNR", "dB"),
+        Column("ssim", _REAL, "SSIM"),
+        Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
+    ),
+    PANELS: (
+        _STUDY,
+        _TRIAL,
+        _ATTEMPT,
+        _SPLIT,
+        _IMAGE,
+        Column("kind", _TEXT, "measurement, reconstruction or truth"),
+        Column("psnr", _REAL, "PSNR", "dB"),
+        Column("png", pa.binary(), "the picture, PNG"),
+    ),
+}
+
+MINIMIZED: Final = frozenset(
+    {"val_loss", "bits_per_dim", "seconds", "prior_seconds", "train_seconds", "parameters"}
+) | {"peak_memory_bytes"}
+"""Metrics of which less is better; of all others, more."""
+
+
+def column(table: str, name: str) -> Column:
+    """The column `name` of `table`; `KeyError` where there is none."""
+    for candidate in TABLES[table]:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"{table} has no column {name}")
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """Arrow schema of a table, with the table's name and the version as its metadata."""
+    fields = [
+        pa.field(one.name, one.type, metadata={"about": one.about} | ({"unit": one.unit} if one.unit else {}))
+        for one in TABLES[table]
+    ]
+    return pa.schema(fields, metadata={TABLE_KEY: table.encode(), VERSION_KEY: str(VERSION).encode()})
+
+
+def version_of(metadata: dict[Any, Any] | None) -> int | None:
+    """Schema version in a file's metadata, or None where flowsearch did not write the file."""
+    try:
+        return int((metadata or {})[VERSION_KEY])
+    except (KeyError, ValueError):
+        return None

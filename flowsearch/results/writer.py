@@ -1,0 +1,206 @@
+"""Writes a study's tables as it runs: a reader finds whole files only, and a crash loses the last moments at most.
+
+A file is written under a name that starts with "." (pyarrow's datasets, and so pandas, pass over such names), then
+renamed to its own. What a writer is given never ends a study: a missing key becomes null; an unknown key or a value
+that does not fit its column is left out, once logged, and the rest of the row is kept. With `strict` both are refused,
+which is what tests use. What the disk refuses is raised as `OSError`; rows waiting to be flushed then keep waiting.
+"""
+
+import logging
+import math
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowsearch.results import schema
+
+_log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_FEW_ROWS = 64
+_TRAINING_ONLY = frozenset({"phase", "parameters", "folds"})
+"""Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
+
+Row = Mapping[str, Any]
+
+
+class Writer:
+    """Appends to the tables of one study. One process writes at a time; any number read.
+
+    `trial` may be called as often as a trial's state changes: the row of an attempt is replaced as a whole, and the
+    parts of its earlier attempts go once the new one is there. `epoch` collects rows and writes them at most every
+    `flush_seconds`; `final` writes a trial's test images and panels at once.
+    """
+
+    def __init__(
+        self, root: Path | str, study: str | None = None, *, flush_seconds: float = 2.0, strict: bool = False
+    ) -> None:
+        self.root = Path(root)
+        self.study = study if study is not None else self.root.resolve().name
+        self._flush_seconds = flush_seconds
+        self._strict = strict
+        self._schemas = {table: schema.arrow_schema(table) for table in schema.TABLES}
+        self._waiting: dict[str, list[dict[str, Any]]] = {schema.EPOCHS: [], schema.FOLDS: []}
+        self._flushed_at = -math.inf
+        self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+        self._sequence = 0
+        self._said: set[tuple[str, str]] = set()
+        self._attempts: dict[str, dict[str, int]] = {}
+        for table in schema.TABLES:
+            folder = self.root / table
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(folder)
+        for table in (schema.TRIALS, schema.IMAGES, schema.PANELS):
+            self._attempts[table] = _last_attempts(self.root / table)
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def trial(self, row: Row) -> None:
+        """Write the row of a trial: `trial_id` and `attempt`, and whatever is known of the other columns by now."""
+        trial_id, attempt = str(row["trial_id"]), int(row.get("attempt", 1))
+        values = {"study": self.study, **row, "attempt": attempt}
+        self._replace(schema.TRIALS, trial_id, attempt, [values], sync=row.get("status") in schema.ENDED)
+        self._flush_if_due()
+
+    def epoch(self, trial_id: str, attempt: int, record: Row) -> None:
+        """Take one epoch's record of `training.run_trial` (phase `prior` or `train`), its folds with it."""
+        base = {"study": self.study, "trial_id": trial_id, "attempt": attempt}
+        scalars = {key: value for key, value in record.items() if key not in _TRAINING_ONLY}
+        self._waiting[schema.EPOCHS].append(base | {"phase": record.get("phase")} | scalars)
+        for fold in record.get("folds") or ():
+            self._waiting[schema.FOLDS].append(base | {"epoch": record.get("epoch")} | dict(fold))
+        self._flush_if_due()
+
+    def final(self, trial_id: str, attempt: int, record: Row) -> None:
+        """Write the test images' numbers and the panels of a trial's last record."""
+        base = {"study": self.study, "trial_id": trial_id, "attempt": attempt}
+        for table in (schema.IMAGES, schema.PANELS):
+            rows = [base | dict(row) for row in record.get(table) or ()]
+            if rows:
+                self._replace(table, trial_id, attempt, rows, sync=True)
+        self._flush_if_due()
+
+    def flush(self) -> None:
+        """Write the waiting epochs now: one part for each table that has any."""
+        for table, rows in self._waiting.items():
+            if rows:
+                name = f"part-{self._run}-{self._sequence:06d}.parquet"
+                self._write(table, name, rows, sync=False)
+                self._sequence += 1
+                rows.clear()
+        self._flushed_at = time.monotonic()
+
+    def close(self) -> None:
+        """Write what waits. The writer may be used again."""
+        self.flush()
+
+    def _flush_if_due(self) -> None:
+        if time.monotonic() - self._flushed_at >= self._flush_seconds:
+            self.flush()
+
+    def _replace(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]], *, sync: bool) -> None:
+        if not _ID.fullmatch(trial_id):
+            raise ValueError(f"a trial's id is letters, digits, dots and underscores, not {trial_id!r}")
+        last = self._attempts[table].get(trial_id)
+        if last is not None and attempt < last:
+            _log.warning("%s: attempt %d of trial %s came after attempt %d; left out", table, attempt, trial_id, last)
+            return
+        self._write(table, _part_name(trial_id, attempt), rows, sync=sync)
+        self._attempts[table][trial_id] = attempt
+        if last is not None and last < attempt:
+            for earlier in range(attempt):
+                (self.root / table / _part_name(trial_id, earlier)).unlink(missing_ok=True)
+
+    def _write(self, table: str, name: str, rows: list[dict[str, Any]], *, sync: bool) -> None:
+        folder = self.root / table
+        aside = folder / f".{name}.{os.getpid()}"
+        try:
+            with aside.open("wb") as file:
+                pq.write_table(self._to_arrow(table, rows), file, **_layout(len(rows)))
+                if sync:
+                    # A rename can reach the disk before the content does; a trial's result must not be an empty file.
+                    file.flush()
+                    os.fsync(file.fileno())
+            aside.replace(folder / name)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    def _to_arrow(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
+        arrow = self._schemas[table]
+        for key in sorted({key for row in rows for key in row} - set(arrow.names)):
+            self._say(table, key, f"{table} has no column {key}; its values are left out")
+        columns = [self._column(table, field, [row.get(field.name) for row in rows]) for field in arrow]
+        return pa.Table.from_arrays(columns, schema=arrow)
+
+    def _column(self, table: str, field: pa.Field, values: list[Any]) -> pa.Array:
+        try:
+            return pa.array(values, type=field.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            kept = [value if _fits(value, field.type) else None for value in values]
+            wrong = next(old for old, new in zip(values, kept, strict=True) if old is not new)
+            self._say(
+                table, field.name, f"{table}.{field.name} holds {field.type}, not {wrong!r}; such values are left out"
+            )
+            return pa.array(kept, type=field.type)
+
+    def _say(self, table: str, key: str, message: str) -> None:
+        if self._strict:
+            raise ValueError(message)
+        if (table, key) not in self._said:
+            self._said.add((table, key))
+            _log.warning("%s", message)
+
+
+def _layout(rows: int) -> dict[str, Any]:
+    # In a file of a few rows, dictionaries, statistics and compression cost a reader five times the time.
+    if rows < _FEW_ROWS:
+        return {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    return {"compression": "zstd"}
+
+
+def _part_name(trial_id: str, attempt: int) -> str:
+    return f"{trial_id}-{attempt}.parquet"
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    try:
+        pa.array([value], type=kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _last_attempts(folder: Path) -> dict[str, int]:
+    """Highest attempt on disk of each trial."""
+    last: dict[str, int] = {}
+    for path in _parts(folder.iterdir()):
+        trial_id, _, attempt = path.stem.rpartition("-")
+        if trial_id and attempt.isdigit():
+            last[trial_id] = max(last.get(trial_id, 0), int(attempt))
+    return last
+
+
+def _parts(paths: Iterable[Path]) -> Iterable[Path]:
+    return (path for path in paths if path.suffix == ".parquet" and not path.name.startswith((".", "_")))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a writer that was killed left aside."""
+    for path in folder.glob(".*.parquet.*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+"""Studies: the study file, its search space, the ledger of what happened, and the runner on Ray Tune.
+
+Importing the package loads neither ray nor optuna nor torch; `run` and `resume` do when they are called.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowsearch.study.file import Study, StudyFileError, load
+    from flowsearch.study.progress import Progress, TrialState
+    from flowsearch.study.runner import Ending, resume, run
+
+_HOMES = {
+    "Ending": "runner",
+    "Progress": "progress",
+    "Study": "file",
+    "StudyFileError": "file",
+    "TrialState": "progress",
+    "load": "file",
+    "resume": "runner",
+    "run": "runner",
+}
+__all__ = ["Ending", "Progress", "Study", "StudyFileError", "TrialState", "load", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,263 @@
+"""The driver's side of a study, without Ray: what to run next, and what to note of what comes back.
+
+Ray Tune's searcher, scheduler and callback are shells over a `Driver`. In each method its own memory is brought up to
+date first and the disk second, so that a disk that refuses to write costs rows but never stops the study.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flowsearch.results import Writer, schema
+from flowsearch.study import ledger as events
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.outcome import Failure, Outcome, settle
+from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState, score
+from flowsearch.study.scheduler import Judge
+from flowsearch.study.searcher import End, Proposer
+from flowsearch.study.trainable import Record, Report, read_records
+
+_log = logging.getLogger(__name__)
+
+_CONFIG = [column.name for column in schema.CONFIG_COLUMNS]
+_METRICS = [column.name for column in schema.METRIC_COLUMNS]
+
+
+class Driver:
+    """Plans trials, takes their reports, and writes the ledger, the tables and Optuna's journal."""
+
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress,
+        ledger: Ledger,
+        *,
+        run_trial: str,
+        window: int,
+        writer: Any = None,
+        listener: Listener | None = None,
+        prepare: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.root, self.progress, self.ledger = root, progress, ledger
+        self.study = progress.study
+        self._run_trial, self._listener = run_trial, listener
+        self._writer = Writer(root, self.study.name) if writer is None else writer
+        self.proposer = Proposer(self.study, root / schema.JOURNAL, window)
+        self._judge = Judge(self.proposer, self.study.scheduler)
+        self._restore()
+        waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
+        self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
+        self.remaining = self.study.search.trials - progress.done
+
+    # What to run ------------------------------------------------------------------------------------------------
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to hand out."""
+        return not self._queue and self.proposer.exhausted
+
+    def plan(self) -> dict[str, Any] | None:
+        """The next trial's work order, those planned and not finished first; None if there is none yet."""
+        trial = self._queue.popleft() if self._queue else self._propose()
+        return None if trial is None else self._order(trial)
+
+    def _propose(self) -> TrialState | None:
+        proposal = self.proposer.next()
+        if proposal is None:
+            return None
+        number, values = proposal
+        return self._planned(number, values)
+
+    def _planned(self, number: int, values: dict[str, Any]) -> TrialState:
+        trial = TrialState(number, values, self.study.config(values).to_dict())
+        self.progress.trials[number] = trial
+        # Not guarded: a trial that the ledger does not know of must not run.
+        self.ledger.add(events.PLANNED, trial.id, number=number, values=values, config=trial.config)
+        self._tell("planned", trial)
+        return trial
+
+    def _order(self, trial: TrialState) -> dict[str, Any]:
+        checkpoints = (self.root / schema.CHECKPOINTS).resolve()
+        return {
+            "number": trial.number,
+            "trial": trial.config,
+            "run_trial": self._run_trial,
+            "checkpoint_dir": str(checkpoints / trial.id),
+            "prior_dir": str(checkpoints / "priors"),
+            "device": "auto" if self.study.resources.gpu else "cpu",
+            "threads": self.study.resources.cpu,
+        }
+
+    def _restore(self) -> None:
+        trials = self.progress.trials
+        ends = {n: self._end(trial) for n, trial in trials.items() if trial.status in FINAL}
+        lost = self.proposer.restore({n: trial.values for n, trial in trials.items()}, ends)
+        for number, values in lost.items():
+            self._planned(number, values)
+        for number in sorted(ends):
+            if not self.proposer.frozen(number).state.is_finished():
+                self._review(trials[number])
+
+    def _review(self, trial: TrialState) -> None:
+        """Note again what Optuna's journal may lack of a trial that has ended: the objective epoch by epoch."""
+        for record in read_records(self.root / schema.CHECKPOINTS / trial.id):
+            if record["phase"] == "train" and isinstance(record.get(self.study.metric), int | float):
+                self._judge.stops(trial.number, record["epoch"], float(record[self.study.metric]))
+
+    def _end(self, trial: TrialState) -> End:
+        return End(trial.status, trial.reason, score(trial, self.study.metric))
+
+    # What comes back --------------------------------------------------------------------------------------------
+
+    def judge(self, number: int, report: Report) -> bool:
+        """Whether the trial should stop after the epochs in `report`."""
+        trial = self.progress.trials[number]
+        stops = False
+        for record in report.records:
+            value = record.get(self.study.metric)
+            if record["phase"] == "train" and isinstance(value, int | float):
+                stops = self._judge.stops(number, record["epoch"], float(value)) or stops
+        last = report.records[-1]["epoch"] if report.records else 0
+        trial.pruned = trial.pruned or (stops and last < trial.config["epochs"])
+        return trial.pruned
+
+    def take(self, number: int, report: Report) -> None:
+        """Note a report of a running trial."""
+        trial = self.progress.trials[number]
+        if report.kind == "started":
+            self._started(trial, report.host)
+        trial.failure = report.failure or trial.failure
+        for record in report.records:
+            self._record(trial, record)
+
+    def lost(self, number: int, error: BaseException | None) -> None:
+        """Note that the trial's worker process died; Ray starts another, which goes on from the checkpoint."""
+        trial = self.progress.trials[number]
+        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
+        reason = "its worker process died" + (f" ({Failure.of(error).line})" if error is not None else "")
+        self._guard(self.ledger.add, events.LOST, trial.id, attempt=trial.attempt, reason=reason)
+        self._tell("lost", trial, reason)
+
+    def ended(self, number: int, *, lost: bool = False, error: BaseException | None = None) -> None:
+        """Note that a trial needs no more running; with `lost` because its worker process died once too often."""
+        trial = self.progress.trials[number]
+        if lost:
+            outcome = Outcome("lost", Failure.of(error) if error is not None else None)
+        elif trial.failure is not None:
+            outcome = Outcome("raised", trial.failure)
+        elif trial.finished:
+            outcome = Outcome("finished")
+        elif trial.pruned:
+            outcome = Outcome("pruned")
+        else:
+            outcome = Outcome("interrupted", why="stopped by Ray Tune")
+        self._settle(trial, outcome)
+
+    def stop(self, why: str) -> None:
+        """Note that the study stops here: what runs is interrupted, and can be resumed."""
+        for trial in self.progress.running:
+            self._settle(trial, Outcome("interrupted", why=why))
+
+    def close(self) -> None:
+        """Write what waits; call it last, whatever happened."""
+        self._guard(self.proposer.close)
+        self._guard(self._writer.close)
+
+    def tick(self) -> None:
+        """Called a few times a second while trials run."""
+        self._tell("tick")
+
+    def announce(self, kind: Any, note: str = "") -> None:
+        """Tell the listener something about the whole study."""
+        self._tell(kind, None, note)
+
+    def _started(self, trial: TrialState, host: str) -> None:
+        if trial.ended is not None:
+            trial.earlier_seconds = trial.seconds
+        trial.status, trial.reason, trial.host = schema.RUNNING, None, host
+        trial.attempt += 1
+        trial.started, trial.ended = datetime.now(UTC), None
+        trial.failure, trial.finished, trial.pruned = None, False, False
+        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host)
+        self._guard(self._writer.trial, self._row(trial))
+        self._tell("started", trial)
+
+    def _record(self, trial: TrialState, record: Record) -> None:
+        if "parameters" in record:
+            trial.metrics["parameters"] = record["parameters"]
+        if record["phase"] == "final":
+            trial.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
+            trial.finished = True
+            self._guard(self._writer.final, trial.id, trial.attempt, record)
+            return
+        trial.phase, trial.epoch, trial.current = record["phase"], record["epoch"], record
+        if record["phase"] == "train":
+            known = trial.metrics.get("val_loss", math.inf)
+            trial.metrics["epochs_run"] = record["epoch"]
+            if record.get("val_loss", math.inf) < known:
+                better = {
+                    "val_loss": record["val_loss"],
+                    "val_psnr": record.get("val_psnr"),
+                    "best_epoch": record["epoch"],
+                }
+                trial.metrics |= better
+        self._guard(self._writer.epoch, trial.id, trial.attempt, record)
+        self._tell("epoch", trial)
+
+    def _settle(self, trial: TrialState, outcome: Outcome) -> None:
+        if trial.started is None:
+            # It died before it could say that it started.
+            trial.attempt += 1
+            trial.started = datetime.now(UTC)
+        trial.status, trial.reason = settle(outcome)
+        trial.ended = datetime.now(UTC)
+        if trial.status in FINAL:
+            self.proposer.end(trial.number, self._end(trial))
+        trace = outcome.failure.trace if outcome.failure is not None else None
+        content = {
+            "attempt": trial.attempt,
+            "status": trial.status,
+            "reason": trial.reason,
+            "metrics": _plain(trial.metrics),
+        }
+        self._guard(self.ledger.add, events.ENDED, trial.id, **content, **({"traceback": trace} if trace else {}))
+        self._guard(self._writer.trial, self._row(trial))
+        self._tell("ended", trial)
+
+    def _row(self, trial: TrialState) -> dict[str, Any]:
+        config = trial.config
+        return {
+            "study": self.study.name,
+            "trial_id": trial.id,
+            "index": trial.number,
+            "attempt": trial.attempt,
+            "status": trial.status,
+            "reason": trial.reason,
+            "started": trial.started,
+            "ended": trial.ended,
+            "host": trial.host,
+            "source": config["data"]["source"],
+            "size": config["data"]["size"],
+            **{name: config[name] for name in _CONFIG if name in config},
+            **{name: trial.metrics[name] for name in _METRICS if name in trial.metrics},
+            "seconds": trial.seconds,
+        }
+
+    def _tell(self, kind: Any, trial: TrialState | None = None, note: str = "") -> None:
+        if self._listener is not None:
+            self._guard(self._listener, Event(kind, self.progress, trial, note))
+
+    def _guard(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Do what must never end a study; what goes wrong is logged."""
+        try:
+            action(*args, **kwargs)
+        except Exception:
+            _log.exception("could not note an event of %s; the study goes on", self.study.name)
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if not isinstance(value, float) or math.isfinite(value)}

@@ -1,0 +1,279 @@
+"""The study file: its schema, and every check that can be made before anything runs."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flowsearch.checks import nearest
+from flowsearch.data.config import DataConfig
+from flowsearch.study.source import Source, StudyFileError, dump
+from flowsearch.study.space import Space, SpaceError, config_of
+from flowsearch.training.config import PriorConfig, TrialConfig
+
+__all__ = ["Asha", "Budget", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
+
+EPOCH_METRICS = ("val_psnr", "val_loss")
+"""Metrics known after each epoch: the ones that a scheduler can judge by."""
+
+Metric = Literal["val_psnr", "val_loss", "val_ssim"]
+Direction = Literal["maximize", "minimize"]
+_UPWARDS = {"val_psnr": "maximize", "val_ssim": "maximize", "val_loss": "minimize"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Search(_Section):
+    """How configurations are proposed."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 20
+    startup: Annotated[int, Field(ge=0)] = 10
+    """tpe: so many first trials are a balanced draw: each choice equally often within each proximal map, ranges covered
+    evenly."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    window: Annotated[int, Field(ge=1)] | None = None
+    """Trial i is proposed from the results of trials 0 to i - window, whatever else has ended by then, which makes a
+    study reproducible. Null: four times the number of trials that run at once."""
+    reproducible: bool = True
+    """False uses every result at once: a little quicker to learn, but each run proposes different configurations."""
+
+
+class Asha(_Section):
+    """Asynchronous successive halving: after `grace`, `grace * reduction`, ... epochs the best 1/`reduction` go on."""
+
+    grace: Annotated[int, Field(ge=1)] = 5
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class Scheduler(_Section):
+    """When a trial is stopped before its last epoch."""
+
+    asha: Asha
+
+
+class Budget(_Section):
+    """What a study may use."""
+
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Wall-clock hours of one `run` or `resume`; trials still running then are interrupted and can be resumed."""
+
+
+class Resources(_Section):
+    """What one trial uses."""
+
+    cpu: Annotated[int, Field(ge=1)] = 1
+    """CPU cores, which is also the number of torch threads."""
+    gpu: Annotated[float, Field(ge=0)] = 0
+    """GPUs: 0 trains on the CPU, 1 is a whole one, 0.5 lets two trials share one."""
+
+
+class Study(_Section):
+    """A whole study file, resolved: every default filled in."""
+
+    name: str
+    data: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
+    mode: Literal["search"] = "search"
+    space: dict[str, Any]
+    objective: dict[Metric, Direction] = {"val_psnr": "maximize"}
+    search: Search = Search()
+    scheduler: Scheduler | None = None
+    prior: dict[str, Any] = {}
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_scheduler(cls, values: Any) -> Any:
+        """`scheduler: none` reads as YAML text."""
+        if isinstance(values, dict) and values.get("scheduler") == "none":
+            return values | {"scheduler": None}
+        return values
+
+    @property
+    def metric(self) -> str:
+        """The objective's metric."""
+        return next(iter(self.objective))
+
+    @property
+    def direction(self) -> Direction:
+        """`maximize` or `minimize`."""
+        return next(iter(self.objective.values()))
+
+    @property
+    def data_config(self) -> DataConfig:
+        """Which images the trials see."""
+        return DataConfig.from_dict(self.data)
+
+    def config(self, values: Mapping[str, Any]) -> TrialConfig:
+        """The configuration of the trial for which the search proposed `values`."""
+        return config_of(self.data, self.prior, self.fixed, values)
+
+    def parsed_space(self) -> Space:
+        """The search space."""
+        return Space(self.space, self.fixed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `study.yaml` holds them."""
+        return self.model_dump(mode="json")
+
+
+def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
+    """Read and check a study file with `a.b=c` overrides.
+
+    Raises StudyFileError (a ValueError) with file and line, or the `--set`, the rule and the nearest valid name;
+    FileNotFoundError where there is no file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StudyFileError(f"{path} is a folder; name a study file, such as studies/quickstart.yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StudyFileError(f"{path} is not text in UTF-8, so it is no study file") from None
+    return read(Source(path, text, sets))
+
+
+def read(source: Source) -> Study:
+    """Check the values of `source` and fill in the defaults."""
+    values = source.values
+    _check_section(source, "data", DataConfig)
+    _check_section(source, "prior", PriorConfig)
+    try:
+        study = Study.model_validate(values)
+    except ValidationError as error:
+        raise _first_error(source, error) from None
+    _check_name(source, study)
+    _check_objective(source, study)
+    _check_fixed(source, study)
+    try:
+        study.parsed_space().check(study.config)
+    except SpaceError as error:
+        raise source.error(_keys_of(error, study), str(error)) from None
+    resolved = {"data": study.data_config.to_dict(), "prior": PriorConfig.from_dict(study.prior).to_dict()}
+    return study.model_copy(update=resolved)
+
+
+def _check_section(source: Source, name: str, config: type[DataConfig] | type[PriorConfig]) -> None:
+    section = source.values.get(name, {})
+    if not isinstance(section, dict):
+        raise source.error((name,), f"{name} is a mapping of names to values, not {section!r}")
+    known = [field.name for field in fields(config)]
+    for key in section:
+        if key not in known:
+            raise source.error((name, key), _unknown(f"{name}.{key}", key, known))
+    try:
+        config.from_dict(section)
+    except ValueError as error:
+        said = str(error).removeprefix(f"{name}.").split(" ", 1)[0]
+        raise source.error((name, said) if said in section else (name,), f"{name}: {error}") from None
+
+
+def _check_name(source: Source, study: Study) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study.name):
+        raise source.error(
+            ("name",),
+            f"name is letters, digits, dots, dashes and underscores (it names the results' folder), not {study.name!r}",
+        )
+
+
+def _check_objective(source: Source, study: Study) -> None:
+    if len(study.objective) != 1:
+        raise source.error(
+            ("objective",), f"objective is one metric, such as val_psnr: maximize, not {len(study.objective)}"
+        )
+    if study.direction != _UPWARDS[study.metric]:
+        right = _UPWARDS[study.metric]
+        raise source.error(
+            ("objective", study.metric), f"{study.metric} is better the other way; write {study.metric}: {right}"
+        )
+    if study.scheduler is not None and study.metric not in EPOCH_METRICS:
+        raise source.error(
+            ("objective", study.metric),
+            f"asha judges by what is known after each epoch ({', '.join(EPOCH_METRICS)}), not by {study.metric}; "
+            "change the objective or write scheduler: none",
+        )
+
+
+def _check_fixed(source: Source, study: Study) -> None:
+    known = TrialConfig.field_types()
+    for section, names in (("fixed", study.fixed), ("space", study.space)):
+        for name in names:
+            if name not in known:
+                raise source.error((section, name), _unknown(f"{section}.{name}", name, known))
+    for name in study.fixed:
+        if name in study.space:
+            raise source.error(
+                ("fixed", name), f"{name} is in both fixed and space; a name is either fixed or searched"
+            )
+
+
+def _keys_of(error: "SpaceError", study: Study) -> tuple[str, ...]:
+    """Where the name that `error` is about stands in the file."""
+    for name in error.names:
+        for section in ("space", "fixed", "data"):
+            if name in getattr(study, section):
+                return (section, name, *error.below)
+    return ("space",)
+
+
+def _first_error(source: Source, error: ValidationError) -> StudyFileError:
+    """pydantic's first complaint in words that a person can act on."""
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    kind, way = first["type"], tuple(str(part) for part in first["loc"] if part != "[key]")
+    name = ".".join(way) or "the file"
+    if kind == "extra_forbidden":
+        return source.error(way, _unknown(name, way[-1], _model_at(way[:-1]).model_fields))
+    if kind == "missing":
+        return source.error(way[:-1], f"{name} is missing, and there is no default for it")
+    context, value = first.get("ctx", {}), first["input"]
+    if kind == "literal_error":
+        allowed = _literals(way)
+        hint = nearest(way[-1] if way[0] == "objective" and value in way else str(value), allowed)
+        return source.error(
+            way, f"{way[0] if way[0] == 'objective' else name} is one of {', '.join(allowed)}, not {value!r}{hint}"
+        )
+    rules = {
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "dict_type": "a mapping of names to values",
+        "model_type": "a mapping of names to values",
+        "model_attributes_type": "a mapping of names to values",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "greater_than": f"above {context.get('gt')}",
+    }
+    return source.error(way, f"{name} is {rules.get(kind, first['msg'])}, not {value!r}")
+
+
+def _model_at(way: tuple[str, ...]) -> type[BaseModel]:
+    """The section that stands at `way`."""
+    model: type[BaseModel] = Study
+    for part in way:
+        kind = model.model_fields[part].annotation
+        candidates = [kind, *get_args(kind)]
+        model = next(one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel))
+    return model
+
+
+def _literals(way: tuple[str, ...]) -> tuple[str, ...]:
+    if way[0] == "objective":
+        return get_args(Direction) if way[1] in get_args(Metric) else get_args(Metric)
+    return get_args(_model_at(way[:-1]).model_fields[way[-1]].annotation)
+
+
+def _unknown(dotted: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    where = dotted.rpartition(".")[0]
+    hint = nearest(name, names)
+    hint = hint.replace("did you mean ", f"did you mean {where}.") if where else hint
+    return f"{dotted} is not a known name{hint} (known here: {', '.join(sorted(names))})"

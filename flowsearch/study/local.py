@@ -1,0 +1,77 @@
+"""Starts Ray on this machine: quiet, without a dashboard, and reachable from nowhere else."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = {
+    # Without it Ray replaces 127.0.0.1 by the machine's own address, and its servers listen on every interface.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_AUTO_INIT": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+}
+"""Set before Ray is imported. Tune's own state is not kept: the ledger is what a resume reads."""
+
+_OBJECT_STORE = 128 * 2**20
+"""Records are small; Ray's default is a third of the machine's memory."""
+
+
+@contextmanager
+def local_ray(
+    cpus: int | None = None, *, gpus: float | None = None, verbose: bool = False
+) -> Iterator[dict[str, float]]:
+    """A Ray of this process's own for the body, or the one that the process has already; gives its resources."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    quiet(verbose)
+    if ray.is_initialized():
+        yield dict(ray.cluster_resources())
+        return
+    options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
+    with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
+            object_store_memory=_OBJECT_STORE,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=scratch,
+            **options,
+        )
+        quiet(verbose)
+        try:
+            yield dict(ray.cluster_resources())
+        finally:
+            ray.shutdown()
+
+
+def quiet(verbose: bool) -> None:
+    """Keep Ray's and Tune's own messages out of the terminal, unless `verbose`."""
+    if verbose:
+        return
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+
+
+def _short() -> str | None:
+    """A folder with a short path: Ray keeps Unix sockets there, whose names are at most 107 bytes long."""
+    return "/tmp" if Path("/tmp").is_dir() and len(tempfile.gettempdir()) > 20 else None

@@ -1,0 +1,176 @@
+"""What a study's driver knows of its trials; the live view and the closing table are drawn from it."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from flowsearch.results import schema
+from flowsearch.study import ledger as events
+from flowsearch.study.file import Study
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.outcome import Failure
+
+FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERGED})
+"""Statuses of trials that a resume leaves alone."""
+
+TROUBLE = frozenset({schema.FAILED, schema.DIVERGED})
+
+
+@dataclass
+class TrialState:
+    """A trial as the driver sees it."""
+
+    number: int
+    values: dict[str, Any]
+    """What the search proposed."""
+    config: dict[str, Any]
+    """The whole configuration, `TrialConfig.to_dict`."""
+    status: str = schema.PLANNED
+    reason: str | None = None
+    attempt: int = 0
+    host: str | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    earlier_seconds: float = 0.0
+    """Time spent in attempts before this one."""
+    phase: str | None = None
+    epoch: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Of the best epoch so far, and at the end everything of the last record that is a number."""
+    current: dict[str, Any] = field(default_factory=dict)
+    """The last epoch's record."""
+    pruned: bool = False
+    failure: Failure | None = None
+    finished: bool = False
+
+    @property
+    def id(self) -> str:
+        """The trial's name everywhere: its number, with leading zeros."""
+        return f"{self.number:04d}"
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all attempts up to now."""
+        if self.started is None or (self.ended is None and self.status != schema.RUNNING):
+            return self.earlier_seconds
+        return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+    @property
+    def share(self) -> float:
+        """Share of the trial's epochs that are done, pre-training counted like training."""
+        before = self.config["prior"]["epochs"] if self.config.get("pretrain") else 0
+        done = self.epoch + (before if self.phase == "train" else 0)
+        return min(1.0, done / max(1, before + self.config["epochs"]))
+
+
+@dataclass
+class Progress:
+    """All trials of a study, and what follows from them."""
+
+    study: Study
+    slots: int = 1
+    """Trials that run at once."""
+    trials: dict[int, TrialState] = field(default_factory=dict)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of trials by status."""
+        return Counter(trial.status for trial in self.trials.values())
+
+    @property
+    def done(self) -> int:
+        """Number of trials that need nothing more."""
+        return sum(trial.status in FINAL for trial in self.trials.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the study has been run."""
+        return self.done >= self.study.search.trials
+
+    @property
+    def running(self) -> list[TrialState]:
+        """The trials that run now."""
+        return [trial for trial in self.trials.values() if trial.status == schema.RUNNING]
+
+    @property
+    def trouble(self) -> list[TrialState]:
+        """The trials that failed or diverged."""
+        return [trial for trial in self.trials.values() if trial.status in TROUBLE]
+
+    @property
+    def best(self) -> TrialState | None:
+        """The best completed trial by the study's objective."""
+        sign = 1 if self.study.direction == "maximize" else -1
+        scored = [
+            (score(trial, self.study.metric), trial)
+            for trial in self.trials.values()
+            if trial.status == schema.COMPLETED
+        ]
+        known = [(sign * value, -trial.number, trial) for value, trial in scored if value is not None]
+        return max(known)[2] if known else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate of the time left, from the mean time of the trials so far; None before anything is known."""
+        ended = [trial.seconds for trial in self.trials.values() if trial.status in FINAL and trial.started is not None]
+        under_way = [trial.seconds / trial.share for trial in self.running if trial.share > 0]
+        known = ended + under_way
+        if not known:
+            return None
+        mean = sum(known) / len(known)
+        waiting = self.study.search.trials - self.done - len(self.running)
+        left = [max(0.0, mean - trial.seconds) for trial in self.running]
+        return max([(sum(left) + max(0, waiting) * mean) / self.slots, *left])
+
+
+def score(trial: TrialState, metric: str) -> float | None:
+    """The trial's value of `metric`, if it has a finite one."""
+    value = trial.metrics.get(metric)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a listener may want to show."""
+
+    kind: Literal["begun", "planned", "started", "epoch", "lost", "ended", "tick", "stopping"]
+    progress: Progress
+    trial: TrialState | None = None
+    note: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def replay(study: Study, ledger: Ledger) -> Progress:
+    """What the ledger says has happened so far. A trial that started and did not end is `interrupted`."""
+    progress = Progress(study=study)
+    for event in ledger.events:
+        if event.event == events.PLANNED and event.subject.isdigit():
+            number = int(event.subject)
+            values = event.content["values"]
+            progress.trials[number] = TrialState(number, values, study.config(values).to_dict())
+            continue
+        trial = progress.trials.get(int(event.subject)) if event.subject.isdigit() else None
+        if trial is None:
+            continue
+        if event.event == events.STARTED:
+            if trial.ended is not None:
+                trial.earlier_seconds = trial.seconds
+            trial.status, trial.reason = schema.RUNNING, None
+            trial.attempt, trial.host = event.content["attempt"], event.content.get("host")
+            trial.started, trial.ended = event.time, None
+        elif event.event == events.LOST:
+            trial.status, trial.ended = schema.PLANNED, event.time
+        elif event.event == events.ENDED:
+            trial.status, trial.reason = event.content["status"], event.content.get("reason")
+            trial.metrics = event.content.get("metrics", {})
+            trial.ended = event.time
+    for trial in progress.trials.values():
+        if trial.status == schema.RUNNING:
+            trial.status, trial.reason = schema.INTERRUPTED, "its driver was killed"
+    return progress

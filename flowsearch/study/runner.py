@@ -1,0 +1,305 @@
+"""Runs a study on Ray Tune, or goes on with one: the only module that drives Ray."""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from flowsearch.results import schema
+from flowsearch.study import ledger as events
+from flowsearch.study import provenance
+from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.local import ENVIRONMENT, local_ray, quiet
+from flowsearch.study.progress import Listener, Progress, replay
+
+_log = logging.getLogger(__name__)
+
+RUN_TRIAL = "flowsearch.training:run_trial"
+_LOCK = ".lock"
+_TICK_SECONDS = 0.25
+
+CheckData = Callable[[DataConfig], str]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run or resume of a study ended."""
+
+    root: Path
+    progress: Progress
+    stopped: Literal["", "signal", "budget"] = ""
+    """What stopped it before its last trial."""
+    seconds: float = 0.0
+
+
+class _Stop(BaseException):
+    """Leaves Ray Tune's loop at once. Not an Exception: Tune would wait for the trials' current epochs."""
+
+
+def check_data(config: DataConfig) -> str:
+    """Open the study's images (built-in ones are drawn and kept now, once) and return their fingerprint."""
+    from flowsearch.data import load as load_images
+
+    return load_images(config).fingerprint
+
+
+def run(
+    study: Study,
+    results: Path | str = "results",
+    listener: Listener | None = None,
+    *,
+    run_trial: str = RUN_TRIAL,
+    images: CheckData = check_data,
+    cpus: int | None = None,
+    verbose: bool = False,
+) -> Ending:
+    """Run `study` and leave everything in the folder `results/<name>`.
+
+    `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
+    fingerprint. Raises ValueError where the folder is taken, the images are not to be had or the machine is too small.
+    """
+    root = Path(results) / study.name
+    _check_free(root, study)
+    fingerprint = images(study.data_config)
+    cpus = cpus or _cpus()
+    _check_machine(study, cpus)
+    window = study.search.window or 4 * _slots(study, {"CPU": cpus, "GPU": float("inf")})
+    study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root):
+        _check_free(root, study)
+        _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint), indent=2) + "\n")
+        _write(root / schema.STUDY_FILE, dump(study.to_dict()))
+        return _drive(root, study, listener, run_trial, cpus, verbose)
+
+
+def resume(
+    path: Path | str,
+    listener: Listener | None = None,
+    *,
+    run_trial: str = RUN_TRIAL,
+    images: CheckData = check_data,
+    cpus: int | None = None,
+    verbose: bool = False,
+) -> Ending:
+    """Go on with the study in the folder `path`: unfinished trials from their checkpoints, then those never planned.
+
+    Finished trials are left alone. Raises ValueError where there is no study, another process runs it, or its images
+    have changed.
+    """
+    root = Path(path)
+    file = root / schema.STUDY_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"{root} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
+        )
+    study = load(file)
+    known = _known_fingerprint(root)
+    fingerprint = images(study.data_config)
+    if known is not None and fingerprint != known:
+        raise ValueError(
+            f"the images of {study.data_config.source} are not those that {root} was begun with "
+            f"(fingerprint {fingerprint}, then {known}); prepare the same images again, or begin a new study"
+        )
+    cpus = cpus or _cpus()
+    _check_machine(study, cpus)
+    with _locked(root):
+        return _drive(root, study, listener, run_trial, cpus, verbose)
+
+
+def _drive(root: Path, study: Study, listener: Listener | None, run_trial: str, cpus: int, verbose: bool) -> Ending:
+    began = time.monotonic()
+    os.environ.update(ENVIRONMENT)
+    from flowsearch.study.driver import Driver
+
+    with _signals() as stop:
+        ledger = Ledger(root / schema.LEDGER)
+        for path in ledger.damaged:
+            _log.warning("%s holds no whole event; it is passed over", path)
+        progress = replay(study, ledger)
+        window = study.search.window or 4 * cpus
+        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
+        try:
+            if driver.remaining > 0 and not stop.asked:
+                _run_trials(driver, stop, cpus, verbose, began)
+        finally:
+            why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
+            driver.announce("stopping", stop.why)
+            driver.stop(_REASONS.get(stop.why, "the driver ended"))
+            driver.close()
+            _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
+    return Ending(root, progress, why, time.monotonic() - began)
+
+
+_REASONS = {
+    "signal": "interrupted from the keyboard or by a signal",
+    "budget": "the study's budget of hours was used up",
+}
+
+
+def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: float) -> None:
+    """Run what is left; returns when all trials have ended or `stop` says so."""
+    study = driver.study
+    with local_ray(cpus, verbose=verbose) as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
+        from ray import tune
+
+        from flowsearch.study.callback import TuneCallback
+        from flowsearch.study.scheduler import TuneScheduler
+        from flowsearch.study.searcher import TuneSearcher
+        from flowsearch.study.trainable import TrialActor
+
+        quiet(verbose)
+        slots = _slots(study, resources)
+        driver.progress.slots = slots
+        _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
+        driver.announce("begun")
+        hours = study.budget.hours
+        deadline = None if hours is None else began + 3600 * hours
+
+        def check() -> None:
+            if deadline is not None and time.monotonic() > deadline and not stop.asked:
+                stop.ask("budget")
+            if stop.asked:
+                raise _Stop
+
+        try:
+            check()
+            tune.run(
+                TrialActor,
+                name="tune",
+                resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
+                num_samples=driver.remaining,
+                storage_path=scratch,
+                search_alg=TuneSearcher(driver),
+                scheduler=TuneScheduler(driver),
+                callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
+                max_concurrent_trials=slots,
+                max_failures=1,
+                reuse_actors=True,
+                raise_on_failed_trial=False,
+                trial_dirname_creator=lambda trial: str(trial.config["number"]),
+                verbose=2 if verbose else 0,
+            )
+        except _Stop:
+            pass
+
+
+def _slots(study: Study, resources: dict[str, float]) -> int:
+    """How many trials run at once."""
+    slots = int(resources.get("CPU", 1) // study.resources.cpu)
+    if study.resources.gpu:
+        slots = int(min(slots, resources.get("GPU", 0) // study.resources.gpu))
+    if slots < 1:
+        raise ValueError(
+            f"a trial uses {study.resources.cpu} CPUs and {study.resources.gpu:g} GPUs (resources), but there are "
+            f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
+        )
+    return slots
+
+
+def _check_machine(study: Study, cpus: int) -> None:
+    _slots(study, {"CPU": cpus, "GPU": float("inf")})
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _check_free(root: Path, study: Study) -> None:
+    """Refuse to write into a folder that holds anything."""
+    if not root.exists() or (root.is_dir() and all(path.name == _LOCK for path in root.iterdir())):
+        return
+    if not (root / schema.STUDY_FILE).is_file():
+        raise ValueError(f"{root} exists and holds something other than a study; give another --name or --results")
+    try:
+        earlier = load(root / schema.STUDY_FILE).to_dict()
+        now = study.to_dict()
+        same = {**earlier, "search": {**earlier["search"], "window": None}} == {
+            **now,
+            "search": {**now["search"], "window": None},
+        }
+    except ValueError:
+        same = False
+    whose = "this study has been started before" if same else "another study of that name is there"
+    raise ValueError(
+        f"{root} is taken: {whose}, and nothing is overwritten. Go on with it by `flowsearch study resume {root}`, "
+        "or give this run another --name or --results"
+    )
+
+
+def _known_fingerprint(root: Path) -> str | None:
+    try:
+        value = json.loads((root / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))["data_fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if value is None else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _note(ledger: Ledger, event: str, **content: Any) -> None:
+    try:
+        ledger.add(event, events.STUDY, **content)
+    except OSError:
+        _log.exception("could not write to the ledger")
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the study for this process; a process that dies lets go by itself."""
+    with (root / _LOCK).open("a+") as file:
+        _lock(file, root)
+        yield
+
+
+def _lock(file: TextIO, root: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ValueError(f"another process is running the study in {root}; wait for it, or end it first") from None
+
+
+class _Signal:
+    """Whether the study was asked to stop, and by what."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.why: Literal["", "signal", "budget"] = ""
+
+    def ask(self, why: Literal["signal", "budget"]) -> None:
+        self.asked, self.why = True, self.why or why
+
+
+@contextmanager
+def _signals() -> Iterator[_Signal]:
+    """Take SIGINT and SIGTERM as a request to stop; the second one ends the process on the spot, Ray's included."""
+    stop = _Signal()
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.why == "signal":
+            os._exit(128 + number)
+        stop.ask("signal")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,126 @@
+"""Reads YAML and remembers where each key stands, so that a mistake is named with its file and line."""
+
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+Keys = tuple[str, ...]
+"""A key's way down the file, e.g. `("space", "depth", "when")`."""
+
+_DEEPEST = 20
+
+
+class StudyFileError(ValueError):
+    """A study file, or a `--set` for it, that cannot be used: where, which rule, and what to do."""
+
+
+class Source:
+    """Plain values of a study file with overrides applied, and the place that each key came from."""
+
+    def __init__(self, path: Path | str, text: str, sets: Iterable[str] = ()) -> None:
+        self.path = path
+        self._lines: dict[Keys, int] = {}
+        self._sets: dict[Keys, str] = {}
+        tree = self._parse(text)
+        if tree is None:
+            raise StudyFileError(f"{path} is empty; a study file has at least a name and a space")
+        if not isinstance(tree, CommentedMap):
+            raise StudyFileError(
+                f"{path}, line 1: a study file is a mapping of names to values, such as `name: my-study`"
+            )
+        self.values: dict[str, Any] = self._plain(tree, ())
+        for text_set in sets:
+            self._override(text_set)
+
+    def error(self, keys: Iterable[object], message: str) -> StudyFileError:
+        """The error `message` about the value at `keys`, naming the line or the `--set` it came from."""
+        way = tuple(str(key) for key in keys)
+        for length in range(len(way), -1, -1):
+            place = way[:length]
+            if place in self._sets:
+                return StudyFileError(f"--set {self._sets[place]}: {message}")
+            if place in self._lines:
+                return StudyFileError(f"{self.path}, line {self._lines[place]}: {message}")
+        return StudyFileError(f"{self.path}: {message}")
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return YAML(typ="rt", pure=True).load(text)
+        except DuplicateKeyError as error:
+            mark = error.problem_mark
+            line = "" if mark is None else f", line {mark.line + 1}"
+            problem = str(error.problem).partition(" with value")[0].replace('"', "")
+            raise StudyFileError(
+                f"{self.path}{line}: {problem}; a name stands once, so remove one of the two"
+            ) from None
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = "" if mark is None else f", line {mark.line + 1}"
+            raise StudyFileError(f"{self.path}{line}: not valid YAML: {error.problem or error.context}") from None
+        except (YAMLError, ValueError) as error:
+            raise StudyFileError(f"{self.path}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+    def _plain(self, value: Any, way: Keys) -> Any:
+        if len(way) > _DEEPEST:
+            raise StudyFileError(f"{self.path}: {'.'.join(way[:4])}... is nested deeper than any study file is")
+        if isinstance(value, CommentedMap):
+            for key in value:
+                line = value.lc.data[key][0] + 1 if value.lc.data and key in value.lc.data else None
+                if line is not None:
+                    self._lines[(*way, str(key))] = line
+                if not isinstance(key, str):
+                    raise self.error((*way, str(key)), f"a name is text, not {key!r}")
+            return {str(key): self._plain(item, (*way, str(key))) for key, item in value.items()}
+        if isinstance(value, CommentedSeq):
+            return [self._plain(item, (*way, str(index))) for index, item in enumerate(value)]
+        if isinstance(value, TaggedScalar) or (value is not None and not isinstance(value, bool | int | float | str)):
+            raise self.error(way, f"{'.'.join(way)} is text, a number, true, false, null, a list or a mapping")
+        return _scalar(value)
+
+    def _override(self, text: str) -> None:
+        name, equals, value = text.partition("=")
+        way = tuple(part.strip() for part in name.split("."))
+        if not equals or not all(way):
+            raise StudyFileError(f"--set {text}: expected NAME=VALUE, such as --set data.source=celeba")
+        try:
+            parsed = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            raise StudyFileError(f"--set {text}: {value!r} is not a YAML value") from None
+        if not (parsed is None or isinstance(parsed, bool | int | float | str | list | dict)):
+            parsed = value
+        place: dict[str, Any] = self.values
+        for part in way[:-1]:
+            below = place.get(part)
+            if below is None:
+                below = place[part] = {}
+            if not isinstance(below, dict):
+                raise StudyFileError(f"--set {text}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
+            place = below
+        place[way[-1]] = parsed
+        self._lines = {keys: line for keys, line in self._lines.items() if keys[: len(way)] != way}
+        self._sets[way] = text
+
+
+def _scalar(value: Any) -> Any:
+    """A plain Python value for ruamel's round-trip scalars."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """YAML text of plain values: sections in block style, what fits on a line in flow style."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 110
+    stream = StringIO()
+    yaml.dump(dict(values), stream)
+    return stream.getvalue()

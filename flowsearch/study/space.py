@@ -1,0 +1,173 @@
+"""The search space: conditional names, and the check that every corner is a possible trial."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from flowsearch.checks import nearest
+from flowsearch.data.config import DataConfig
+from flowsearch.study.parameter import Parameter, SpaceError, Values, parse, same, show
+from flowsearch.training.config import PROXES, PriorConfig, TrialConfig
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+__all__ = ["Parameter", "Space", "SpaceError", "Values", "config_of"]
+
+
+def config_of(data: Values, prior: Values, fixed: Values, proposed: Mapping[str, Any]) -> TrialConfig:
+    """The trial configuration made of a study's fixed values and the proposed ones."""
+    return TrialConfig(
+        data=DataConfig.from_dict(data), prior=PriorConfig.from_dict(prior), **{**fixed, **dict(proposed)}
+    )
+
+
+class Space:
+    """The names to search, in an order in which every condition is settled before what depends on it.
+
+    A name that means nothing to a proximal map (`depth` to a U-Net) is not searched for it, with or without a `when`.
+    """
+
+    def __init__(self, entries: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+        if not entries:
+            raise SpaceError("space has at least one name to search, such as prox: [glow, resnet, unet]")
+        self.fixed = dict(fixed)
+        parameters = {name: parse(name, entry) for name, entry in entries.items()}
+        self.parameters = {name: parameters[name] for name in self._order(parameters)}
+        self._check_conditions()
+
+    def _order(self, parameters: dict[str, Parameter]) -> list[str]:
+        own = set.intersection(*(TrialConfig.applicable(prox) for prox in PROXES))
+        before: dict[str, list[str]] = {}
+        for name, parameter in parameters.items():
+            before[name] = [other for other in parameter.when if other in parameters]
+            if "prox" in parameters and name not in own:
+                before[name].append("prox")
+        try:
+            TopologicalSorter(before).prepare()
+        except CycleError as error:
+            circle = list(dict.fromkeys(error.args[1]))
+            listed = " and ".join(f"space.{name}" for name in circle)
+            raise SpaceError(
+                f"{listed} wait for each other; take one of the conditions (when) away", *circle, below=("when",)
+            ) from None
+        return sorted(parameters, key=lambda name: _depth(name, before))
+
+    def _check_conditions(self) -> None:
+        for name, parameter in self.parameters.items():
+            for other, allowed in parameter.when.items():
+                below = ("when", other)
+                known = [*self.parameters, *self.fixed]
+                if other not in known:
+                    raise SpaceError(
+                        f"space.{name} depends on {other}, which is neither in space nor in fixed"
+                        + nearest(other, known),
+                        name,
+                        below=below,
+                    )
+                if other in self.parameters:
+                    for value in allowed:
+                        if not self.parameters[other].holds(value):
+                            corners = self.parameters[other].corners
+                            listed = (", " if self.parameters[other].choices else " to ").join(map(show, corners))
+                            hint = nearest(str(value), map(str, corners))
+                            raise SpaceError(
+                                f"space.{name} waits for {other}: {show(value)}, which is never proposed "
+                                f"({other} is {listed}){hint}",
+                                name,
+                                below=below,
+                            )
+
+    def active(self, parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
+        """Whether `parameter` is searched, given the values chosen before it."""
+        values = self.fixed | dict(chosen)
+        if parameter.name not in TrialConfig.applicable(values.get("prox", "glow")):
+            return False
+        return all(
+            other in values and any(same(values[other], value) for value in allowed)
+            for other, allowed in parameter.when.items()
+        )
+
+    def fill(self, choose: Callable[[Parameter], Any]) -> Values:
+        """One point of the space: `choose` gives a value for each name that is searched there."""
+        values: Values = {}
+        for parameter in self.parameters.values():
+            if self.active(parameter, values):
+                values[parameter.name] = choose(parameter)
+        return values
+
+    def suggest(self, trial: "Trial") -> Values:
+        """One point of the space from Optuna."""
+        return self.fill(lambda parameter: parameter.suggest(trial))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some name is searched for some points only."""
+        names = {frozenset(corner) for _, corner in self.corners()}
+        return len(names) > 1
+
+    def corners(self) -> Iterator[tuple[str, Values]]:
+        """Points with one name at a corner, for each proximal map, and that name; the other names stand at their first."""
+        proxes = self.parameters["prox"].choices if "prox" in self.parameters else (None,)
+        for prox in proxes:
+            at_prox = {} if prox is None else {"prox": prox}
+            for pick in (0, -1):
+                yield "prox", self._point(at_prox, pick)
+            for name, parameter in self.parameters.items():
+                needed = self._conditions(name) | at_prox
+                for corner in parameter.corners:
+                    point = self._point(needed | {name: corner})
+                    if name in point and same(point[name], corner):
+                        yield name, point
+
+    def _point(self, forced: Values, pick: int = 0) -> Values:
+        """The point with the `forced` values, and for the other names their corner number `pick`."""
+
+        def choose(parameter: Parameter) -> Any:
+            return forced.get(parameter.name, parameter.corners[pick])
+
+        return self.fill(choose)
+
+    def _conditions(self, name: str) -> Values:
+        """Values under which `name` is searched, as far as its conditions and theirs say."""
+        needed: Values = {}
+        for other, allowed in self.parameters[name].when.items():
+            if other in self.parameters:
+                needed[other] = allowed[0]
+                needed = self._conditions(other) | needed
+        return needed
+
+    def check(self, configure: Callable[[Values], TrialConfig]) -> None:
+        """Refuse a space some corner of which is no possible trial.
+
+        Raises SpaceError naming the rule and the corner.
+        """
+        reached = set()
+        for name, point in self.corners():
+            reached |= set(point)
+            try:
+                configure(point)
+            except ValueError as error:
+                message = str(error)
+                names = _mentioned(message, self.fixed | point, name)
+                at = ", ".join(f"{key}: {show(point[key])}" for key in dict.fromkeys((name, "prox")) if key in point)
+                raise SpaceError(message + (f" (at {at})" if at else ""), *names) from None
+        for name in self.parameters:
+            if name not in reached:
+                raise SpaceError(
+                    f"space.{name} is never searched: its condition (when) and the proximal maps exclude it", name
+                )
+
+
+def _depth(name: str, before: Mapping[str, list[str]]) -> int:
+    return 1 + max((_depth(other, before) for other in before[name]), default=-1)
+
+
+def _mentioned(message: str, values: Values, varied: str) -> list[str]:
+    """Names that the message is about: its first word, then any it contains, then the one at its corner."""
+    words = re.findall(r"[a-z_]+", message)
+    fields = [word for word in words if word in values or word in ("size", "task")]
+    by_value = [name for name, value in values.items() if isinstance(value, str) and value in message]
+    first = [words[0]] if words and words[0] in values else []
+    return [*first, *by_value, *fields, varied]

@@ -1,0 +1,124 @@
+"""The worker's side: Ray Tune's trainable as a thin shell over the generator of a trial's records."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from ray.tune import Trainable
+
+from flowsearch.study.outcome import Failure
+from flowsearch.training.config import TrialConfig
+
+Record = dict[str, Any]
+RunTrial = Callable[..., Iterator[Record]]
+
+RECORDS = "records.jsonl"
+"""Beside a trial's checkpoints: the records so far, so that a resume finds those that the driver never got."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells the driver: that it started (with earlier attempts' records), a record, or a failure."""
+
+    kind: Literal["started", "record", "raised"]
+    records: list[Record] = field(default_factory=list)
+    host: str = ""
+    failure: Failure | None = None
+
+
+class TrialActor(Trainable):
+    """Runs one trial after another in the same process.
+
+    An order holds `number`, `trial` (the configuration), `run_trial` (an import path such as
+    `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device` and `threads`.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called by Ray once a process, with the first order."""
+        self._records: Iterator[Record] | None = None
+        self._announced = False
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called by Ray with each further order."""
+        self.cleanup()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The trial's next record. Nothing is raised from here: the driver decides what an exception means."""
+        if not self._announced:
+            self._announced = True
+            return {"report": Report("started", read_records(self._folder), platform.node())}
+        try:
+            if self._records is None:
+                self._records = self._begin()
+            record = next(self._records, None)
+            if record is None:
+                raise RuntimeError("the trial ended without a final record")
+            final = record["phase"] == "final"
+            if not final:
+                self._keep(record)
+            return {"report": Report("record", [record]), "done": final}
+        except (Exception, SystemExit) as error:
+            return {"report": Report("raised", failure=Failure.of(error)), "done": True}
+
+    def cleanup(self) -> None:
+        """Called by Ray when the process is given up; lets the generator close what it holds."""
+        records, self._records = self._records, None
+        close = getattr(records, "close", None)
+        if close is not None:
+            try:
+                close()
+            except Exception as error:
+                print(f"a trial did not close cleanly: {error}", file=sys.stderr)
+
+    def _take(self, order: dict[str, Any]) -> None:
+        self._order = order
+        self._folder = Path(order["checkpoint_dir"])
+        self._announced = False
+        threads = str(order["threads"])
+        os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+
+    def _begin(self) -> Iterator[Record]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        run_trial = resolve(self._order["run_trial"])
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self._order["threads"])
+        config = TrialConfig.from_dict(self._order["trial"])
+        return run_trial(
+            config, checkpoint_dir=self._folder, prior_dir=Path(self._order["prior_dir"]), device=self._order["device"]
+        )
+
+    def _keep(self, record: Record) -> None:
+        line = json.dumps({key: value for key, value in record.items() if key not in ("images", "panels")})
+        with (self._folder / RECORDS).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def resolve(path: str) -> RunTrial:
+    """The function that an import path such as `flowsearch.training:run_trial` names."""
+    module, _, name = path.partition(":")
+    function: RunTrial = getattr(import_module(module), name)
+    return function
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records kept in `folder`, one an epoch (the last, where one was run twice); torn lines are passed over."""
+    path = folder / RECORDS
+    if not path.exists():
+        return []
+    kept: dict[tuple[str, int], Record] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            kept[record["phase"], record["epoch"]] = record
+        except (ValueError, KeyError, TypeError):
+            continue
+    return list(kept.values())

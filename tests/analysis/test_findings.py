@@ -1,0 +1,88 @@
+"""The report's sentences hold the tables' numbers, and claim no more than those allow."""
+
+from pathlib import Path
+
+import pytest
+from made_up import make_study
+
+from flowsearch.analysis.findings import findings, status_line
+from flowsearch.results import Results, load
+
+
+def test_the_best_is_told_with_its_numbers(results: Results) -> None:
+    best, first = results.best(), findings(results)[0]
+    assert f"trial {best['trial_id']}" in first
+    assert f"{best['test_psnr']:.2f} dB on the test images" in first
+    images = results.images[(results.images["trial_id"] == best["trial_id"]) & (results.images["split"] == "test")]
+    assert f"{(images['psnr'] - images['measurement_psnr']).mean():.2f} dB above their measurements" in first
+    assert f"n = {len(images)} images" in first
+
+
+@pytest.mark.parametrize("other", ["resnet", "unet"])
+def test_glow_is_held_against_the_baselines(results: Results, other: str) -> None:
+    (sentence,) = (text for text in findings(results) if f"against best {other}" in text)
+    best = results.by("prox")["best_trial"]
+    images = results.images[results.images["split"] == "test"].set_index(["trial_id", "image"])["psnr"]
+    assert f"{(images[best['glow']] - images[best[other]]).mean():+.2f} dB on the same 24 test images" in sentence
+
+
+def test_few_trials_on_a_side_are_no_finding(results: Results) -> None:
+    (sentence,) = (text for text in findings(results) if text.startswith("Pre-training"))
+    assert "glow: 3 pre-trained and 2 not pre-trained" in sentence
+    assert "no finding by itself" in sentence
+    assert "interval" not in sentence
+
+
+def test_many_trials_get_an_interval_and_its_limit(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "many", trials=60, epochs=3, images=4))
+    (sentence,) = (text for text in findings(results) if text.startswith("Pre-training"))
+    assert "95% interval" in sentence
+    assert "not the choice's alone" in sentence
+
+
+def test_a_single_fold_has_no_weights_to_tie(results: Results) -> None:
+    (sentence,) = (text for text in findings(results) if text.startswith("Tied weights"))
+    glow = results.completed[(results.completed["prox"] == "glow") & (results.completed["folds"] > 1)]
+    assert f"{(glow['weights'] == 'tied').sum()} tied" in sentence
+
+
+def test_each_task_is_told_apart(tmp_path: Path) -> None:
+    from flowsearch.results import Writer
+
+    study = make_study(tmp_path / "two", trials=4)
+    row = load(study).trials.iloc[0].dropna().to_dict()
+    with Writer(study) as writer:
+        writer.trial(row | {"trial_id": "0100", "index": 100, "task": "inpaint-9", "val_psnr": 50.0})
+    texts = findings(load(study))
+    assert any(text.startswith("inpaint-9: Best by validation PSNR: trial 0100") for text in texts)
+    assert any(text.startswith("denoise-0.1: Best by") for text in texts)
+    assert not any("0100" in text for text in texts if text.startswith("denoise"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "statuses", "unfinished", "said"),
+    [
+        pytest.param(0, None, False, "No trials yet.", id="empty"),
+        pytest.param(3, ["failed"], False, "3 trials: 3 failed.", id="failed only"),
+        pytest.param(3, ["completed"], True, "not finished: 2 of 3 trials asked for have ended", id="running"),
+        pytest.param(14, None, False, "14 trials: 10 completed, 2 pruned, 1 failed and 1 diverged.", id="finished"),
+    ],
+)
+def test_the_status_line_says_how_far_it_is(
+    trials: int, statuses: list[str] | None, unfinished: bool, said: str, tmp_path: Path
+) -> None:
+    results = load(make_study(tmp_path / "s", trials=trials, statuses=statuses, unfinished=unfinished))
+    assert said in status_line(results)
+
+
+def test_an_interrupted_study_says_what_is_missing(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=4)
+    text = (study / "study.yaml").read_text().replace("trials: 4", "trials: 9")
+    (study / "study.yaml").write_text(text)
+    assert "4 of 9 trials asked for have ended" in status_line(load(study))
+
+
+def test_failed_trials_only_is_said_with_the_reason(tmp_path: Path) -> None:
+    (sentence,) = findings(load(make_study(tmp_path / "s", trials=3, statuses=["failed"])))
+    assert "None of 3 trials has been completed" in sentence
+    assert "out of memory" in sentence

@@ -1,0 +1,73 @@
+"""The command line as a whole: quick to start, and clear about what is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from flowsearch.cli import app
+
+HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy")
+
+
+def flowsearch(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["study", "run", "--help"], ["data", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from flowsearch.cli import app; "
+        f"assert CliRunner().invoke(app, {arguments}).exit_code == 0; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_surface() -> None:
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    groups = {
+        group.name: {c.name or c.callback.__name__ for c in group.typer_instance.registered_commands}
+        for group in app.registered_groups
+    }
+    assert names == {"train", "report"}
+    assert groups == {"study": {"run", "resume", "show", "list"}, "data": {"prepare", "list", "show"}}
+
+
+SMALL = ["--set", "data.size=16", "--set", "data.train=16", "--set", "data.val=4", "--set", "data.test=4"]
+TRIAL = [*SMALL, "--set", "prox=resnet", "--set", "features=4", "--set", "folds=1", "--set", "task=denoise-0.2"]
+
+
+def test_train_prints_epochs_and_goes_on(tmp_path) -> None:
+    out = ["--out", str(tmp_path / "trial")]
+    code, printed, _ = flowsearch("train", *TRIAL, "--set", "epochs=2", *out)
+    assert code == 0
+    assert printed.count("val PSNR") == 2
+    assert "test PSNR" in printed
+    code, printed, _ = flowsearch("train", *TRIAL, "--set", "epochs=2", *out)
+    assert code == 0
+    assert printed.count("val PSNR") == 0
+    code, _, said = flowsearch("train", *TRIAL, "--set", "epochs=3", *out)
+    assert code == 2
+    assert "another configuration" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ("proxx=unet", "did you mean prox?"),
+        ("folds=0", "folds is at least 1, not 0"),
+        ("data.sise=16", "did you mean size?"),
+        ("data.source=nosuch", "there is no data set 'nosuch'"),
+        ("folds", "expected NAME=VALUE"),
+    ],
+)
+def test_train_refuses_with_one_clear_line(setting: str, rule: str, tmp_path) -> None:
+    code, _, said = flowsearch("train", *TRIAL, "--set", setting, "--out", str(tmp_path / "trial"))
+    assert code == 2
+    assert rule in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "trial").exists()

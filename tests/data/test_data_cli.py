@@ -1,0 +1,71 @@
+"""`flowsearch data`: what it prints, writes and refuses."""
+
+from pathlib import Path
+
+import pytest
+from made_images import Maker, encoded, write_zip
+from PIL import Image
+from typer.testing import CliRunner
+
+from flowsearch import data
+from flowsearch.cli.data import app
+
+RUNNER = CliRunner()
+
+
+def test_prepare_says_what_it_made(tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "some.zip", [(f"{n}.png", encoded(n)) for n in range(20)] + [("notes.txt", b"hi")])
+    result = RUNNER.invoke(app, ["prepare", "mine", str(source), "--size", "16"])
+    assert result.exit_code == 0, result.output
+    manifest = data.list_datasets()[0]
+    for part in ("20 images", "notes.txt: not an image", manifest.fingerprint, "source: mine, size: 16", "mine-16"):
+        assert part in result.stdout
+    again = RUNNER.invoke(app, ["prepare", "mine", str(source), "--size", "16"])
+    assert "kept" in again.stdout
+
+
+def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:
+    from ruamel.yaml import YAML
+
+    result = RUNNER.invoke(app, ["prepare", "mine", str(make_zip(20)), "--size", "16"])
+    line = next(line for line in result.stdout.splitlines() if line.startswith("in a study file: "))
+    values = YAML(typ="safe").load(line.removeprefix("in a study file: "))["data"]
+    sets = data.load(data.DataConfig.from_dict(dict(values)))
+    assert len(sets.train) + len(sets.val) + len(sets.test) == 20
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prepare", "mine", "nowhere.zip"],
+        ["prepare", "faces", "."],
+        ["show", "missing"],
+        ["show", "faces", "--size", "4"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_takes_one_line_and_code_2(arguments: list[str]) -> None:
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_list_names_built_in_and_prepared_sets(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(3), size=16)
+    result = RUNNER.invoke(app, ["list"])
+    assert result.exit_code == 0, result.output
+    for name in ("faces", "anime", "mine"):
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("name", ["faces", "mine"])
+def test_show_writes_a_sheet(name: str, make_zip: Maker, tmp_path: Path) -> None:
+    data.prepare("mine", make_zip(10), size=16)
+    out = tmp_path / "sheets" / "sheet.png"
+    result = RUNNER.invoke(app, ["show", name, "--size", "16", "--count", "6", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as sheet:
+        assert sheet.width > 16
+    assert "mean 0." in result.stdout

@@ -1,0 +1,252 @@
+"""Preparing folders and zips: what comes out, what is named and skipped, what is refused, and that nothing half-made stays."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_images import Maker, encoded, write_zip
+from PIL import Image
+
+from flowsearch import data
+from flowsearch.data.decode import decode
+
+
+def files_under(home: Path) -> set[str]:
+    """Names of all files of image sets; locks are no image sets."""
+    return {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() and ".locks" not in path.parts}
+
+
+def test_a_zip_becomes_one_memory_mapped_file(make_zip: Maker, home: Path) -> None:
+    manifest = data.prepare("mine", make_zip(7), size=16)
+    images = data.open_images(data.folder_of("mine", 16), manifest)
+    assert (manifest.count, manifest.channels, manifest.size, manifest.source) == (7, 3, 16, "pictures.zip")
+    assert images.shape == (7, 3, 16, 16)
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+    assert data.fingerprint_images(images) == manifest.fingerprint
+    assert data.list_datasets() == [manifest]
+    assert files_under(home) == {f"data/mine-16/{name}" for name in ("images.npy", "manifest.json", "names.json")}
+
+
+def test_a_folder_gives_what_its_zip_gives(make_zip: Maker, tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(make_zip(5)) as packed:
+        packed.extractall(tmp_path / "folder")
+    (tmp_path / "folder" / ".hidden").write_text("not looked at")
+    from_zip = data.prepare("a", tmp_path / "pictures.zip", size=16)
+    from_folder = data.prepare("b", tmp_path / "folder", size=16)
+    assert from_folder.fingerprint == from_zip.fingerprint
+    assert from_folder.skipped == ()
+
+
+def test_broken_and_foreign_members_are_named_and_skipped(tmp_path: Path) -> None:
+    good = [(f"{index}.png", encoded(index)) for index in range(5)]
+    broken = encoded(20, kind="JPEG", width=200, height=200)
+    members = [
+        *good,
+        ("cut.png", encoded(10)[:200]),
+        ("cut.jpg", broken[: len(broken) // 2]),
+        ("empty.png", b""),
+        ("readme.txt", b"hello"),
+        ("again.png", encoded(30)),
+        ("again.png", encoded(31)),
+        ("copy.png", encoded(0)),
+    ]
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        source = write_zip(tmp_path / "mixed.zip", members)
+    content = bytearray(source.read_bytes())
+    place = content.find(encoded(4))
+    content[place + 60] ^= 0xFF
+    source.write_bytes(bytes(content))
+    manifest = data.prepare("mixed", source, size=16)
+    reasons: dict[str, str] = dict(manifest.skipped)
+    assert manifest.count == 5
+    assert set(reasons) >= {"cut.png", "cut.jpg", "empty.png", "readme.txt", "again.png", "4.png"}
+    assert len(manifest.skipped) == 7
+    assert reasons["readme.txt"] == "not an image"
+    assert "later member" in reasons["again.png"]
+    assert "CRC" in reasons["4.png"]
+    same_pixels = [reason for reason in reasons.values() if "same pixels" in reason]
+    assert len(same_pixels) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [([], "empty"), ([("a.txt", b"x"), ("b.png", b"y")], r"2 skipped \(.*not an image")],
+    ids=["empty", "no image"],
+)
+def test_a_source_without_images_is_refused(
+    members: list[tuple[str, bytes]], reason: str, tmp_path: Path, home: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"no usable image: .*{reason}"):
+        data.prepare("none", write_zip(tmp_path / "none.zip", members), size=16)
+    assert files_under(home) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"name": "faces"}, "built-in"),
+        ({"name": "a/b"}, "letters, digits"),
+        ({"size": 4}, "size is between 8"),
+        ({"crop": "celebra"}, "did you mean celeba"),
+        ({"limit": 0}, "limit is at least 1"),
+        ({"seed": -1}, "seed is at least 0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_settings_are_refused(options: dict[str, object], rule: str, make_zip: Maker, home: Path) -> None:
+    arguments: dict[str, object] = {"name": "mine", "size": 16, **options}
+    name = str(arguments.pop("name"))
+    with pytest.raises(ValueError, match=rule):
+        data.prepare(name, make_zip(2), **arguments)  # type: ignore[arg-type]
+    assert files_under(home) == set()
+
+
+def test_a_source_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        data.prepare("mine", tmp_path / "nowhere.zip", size=16)
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(ValueError, match="neither a folder nor a readable zip"):
+        data.prepare("mine", tmp_path / "text.zip", size=16)
+
+
+def test_the_same_source_is_kept_and_another_refused(make_zip: Maker) -> None:
+    first = data.prepare("mine", make_zip(4), size=16)
+    calls: list[tuple[int, int]] = []
+    assert data.prepare("mine", make_zip(4), size=16, progress=lambda *at: calls.append(at)) == first
+    assert calls == []
+    other = make_zip(5, "other.zip")
+    with pytest.raises(ValueError, match=r"already exists \(4 images from pictures.zip\) and differs: another source"):
+        data.prepare("mine", other, size=16)
+    with pytest.raises(ValueError, match="differs: channels 3"):
+        data.prepare("mine", make_zip(4), size=16, grey=True)
+    assert data.list_datasets() == [first]
+    assert data.prepare("mine", other, size=16, overwrite=True).count == 5
+    assert [manifest.count for manifest in data.list_datasets()] == [5]
+
+
+def test_a_failed_overwrite_leaves_the_old_set(make_zip: Maker, tmp_path: Path) -> None:
+    first = data.prepare("mine", make_zip(4), size=16)
+    with pytest.raises(ValueError, match="no usable image"):
+        data.prepare("mine", write_zip(tmp_path / "none.zip", []), size=16, overwrite=True)
+    assert data.list_datasets() == [first]
+
+
+def test_an_interrupted_preparation_leaves_nothing(make_zip: Maker, home: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare("mine", make_zip(20), size=16, progress=stop)
+    assert files_under(home) == set()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_killed_preparation_is_no_data_set_and_the_next_one_clears_it(make_zip: Maker, home: Path) -> None:
+    source = make_zip(40)
+    script = (
+        "import sys, time, pathlib; from flowsearch import data\n"
+        "def slow(done, total):\n"
+        "    print(done, flush=True); time.sleep(5 if done > 3 else 0)\n"
+        "data.prepare('mine', pathlib.Path(sys.argv[1]), size=16, progress=slow)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(source)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != "4":
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert data.list_datasets() == []
+    assert not data.folder_of("mine", 16).exists()
+    assert data.prepare("mine", source, size=16).count == 40
+    assert not any(".partial" in name for name in files_under(home))
+
+
+def test_limit_counts_usable_images(tmp_path: Path) -> None:
+    members = [(f"{index}.png", encoded(index)) for index in range(12)] + [
+        (f"bad{index}.png", b"x") for index in range(6)
+    ]
+    manifest = data.prepare("few", write_zip(tmp_path / "few.zip", members), size=16, limit=8)
+    assert manifest.count == 8
+
+
+def test_a_pixel_changes_the_fingerprint(tmp_path: Path) -> None:
+    def prepared(name: str, change: int) -> str:
+        pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+        pixels[3, 4, 1] = change
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        source = write_zip(tmp_path / f"{name}.zip", [("one.png", buffer.getvalue()), ("two.png", encoded(1))])
+        return data.prepare(name, source, size=16).fingerprint
+
+    assert prepared("a", 0) == prepared("b", 0)
+    assert prepared("a2", 0) != prepared("c", 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40), (31, 17)])
+def test_the_centred_square_is_kept(width: int, height: int) -> None:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, :, 0] = np.abs(np.arange(width) - (width - 1) / 2)[None] < min(width, height) / 2
+    pixels[:, :, 1] = np.abs(np.arange(height) - (height - 1) / 2)[:, None] < min(width, height) / 2
+    buffer = io.BytesIO()
+    Image.fromarray(pixels * 255).save(buffer, "PNG")
+    image = decode(buffer.getvalue(), size=8, crop=None, grey=False)
+    assert (image[:2] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+def test_every_kind_of_pixel_is_read(mode: str, grey: bool) -> None:
+    ramp = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
+    image = (
+        Image.fromarray((ramp * 257).astype(np.uint16)) if mode == "I;16" else Image.fromarray(ramp.astype(np.uint8))
+    )
+    image = image if mode == "I;16" else image.convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    pixels = decode(buffer.getvalue(), size=16, crop=None, grey=grey).astype(float)
+    assert pixels.shape == (1 if grey else 3, 16, 16)
+    assert pixels[:, :, :4].mean() < 60
+    assert pixels[:, :, -4:].mean() > 195
+
+
+def test_resizing_averages_instead_of_picking() -> None:
+    """A checkerboard of single pixels turns grey: without antialiasing it would turn black or white."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(board).save(buffer, "PNG")
+    pixels = decode(buffer.getvalue(), size=16, crop=None, grey=True)
+    assert np.abs(pixels[:, 2:-2, 2:-2].astype(float) - 127.5).max() < 8
+
+
+def test_the_celeba_crop_is_the_published_one(tmp_path: Path) -> None:
+    pixels = np.zeros((218, 178, 3), dtype=np.uint8)
+    pixels[40:188, 15:163] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    assert (decode(buffer.getvalue(), size=37, crop="celeba", grey=False) > 250).all()
+    members = [
+        (f"img_align_celeba/{index:06d}.jpg", encoded(index, width=178, height=218, kind="JPEG")) for index in range(4)
+    ]
+    members.append(("img_align_celeba/small.jpg", encoded(9, kind="JPEG")))
+    manifest = data.prepare("celeba", write_zip(tmp_path / "img_align_celeba.zip", members), size=32, crop="celeba")
+    assert manifest.count == 4
+    assert manifest.skipped == (("img_align_celeba/small.jpg", "20x20 pixels; the celeba crop is for 178x218"),)
+
+
+@pytest.mark.parametrize(("name", "count"), [("celeba-988.zip", 988), ("anime-64.zip", 64)])
+def test_real_archives(name: str, count: int, archive: Callable[[str], Path]) -> None:
+    manifest = data.prepare("real", archive(name), size=32)
+    assert manifest.count + len(manifest.skipped) == count
+    assert manifest.count >= 0.99 * count
+    images = data.open_images(data.folder_of("real", 32), manifest)
+    assert 60 < images.mean() < 220

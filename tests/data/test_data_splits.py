@@ -1,0 +1,144 @@
+"""Splits: disjoint, reproducible, memory-mapped, and clear about what is missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_images import Maker
+
+from flowsearch import data
+
+DRAWN = data.DataConfig(source="faces", size=16, train=9, val=4, test=3, ood="anime")
+PREPARED = data.DataConfig(source="mine", size=16, train=9, val=4, test=3, ood=None)
+
+
+def rows(images: np.ndarray | None) -> set[bytes]:
+    assert images is not None
+    return {image.tobytes() for image in images}
+
+
+def config_of(kind: str, make_zip: Maker) -> data.DataConfig:
+    if kind == "drawn":
+        return DRAWN
+    data.prepare("mine", make_zip(25), size=16)
+    return replace(PREPARED, seed=0 if kind == "stored order" else 3)
+
+
+@pytest.mark.parametrize("kind", ["drawn", "stored order", "other seed"])
+def test_parts_are_disjoint_reproducible_and_mapped(kind: str, make_zip: Maker) -> None:
+    config = config_of(kind, make_zip)
+    sets, again = data.load(config), data.load(config)
+    parts = {"train": sets.train, "val": sets.val, "test": sets.test}
+    assert [len(part) for part in parts.values()] == [9, 4, 3]
+    assert len(rows(sets.train) | rows(sets.val) | rows(sets.test)) == 16
+    assert sets.fingerprint == again.fingerprint
+    for name, part in parts.items():
+        assert part.shape[1:] == (3, 16, 16)
+        assert isinstance(part, np.memmap)
+        assert not part.flags.writeable
+        assert np.array_equal(part, getattr(again, name))
+
+
+@pytest.mark.parametrize("kind", ["drawn", "stored order", "other seed"])
+def test_more_training_images_leave_the_other_parts_as_they_are(kind: str, make_zip: Maker) -> None:
+    config = config_of(kind, make_zip)
+    few, many = data.load(config), data.load(replace(config, train=12))
+    assert np.array_equal(few.test, many.test)
+    assert np.array_equal(few.val, many.val)
+    assert rows(few.train) < rows(many.train)
+
+
+@pytest.mark.parametrize("kind", ["drawn", "stored order"])
+def test_the_seed_changes_the_split(kind: str, make_zip: Maker) -> None:
+    config = config_of(kind, make_zip)
+    one, other = data.load(config), data.load(replace(config, seed=config.seed + 1))
+    assert one.fingerprint != other.fingerprint
+    assert rows(one.train) != rows(other.train)
+
+
+def test_a_split_depends_on_its_seed_and_not_on_how_the_set_was_stored(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(25), size=16, seed=0)
+    data.prepare("yours", make_zip(25), size=16, seed=3)
+    gathered = data.load(replace(PREPARED, seed=3))
+    stored = data.load(replace(PREPARED, source="yours", seed=3))
+    assert np.array_equal(gathered.train, stored.train)
+
+
+def test_the_fingerprint_covers_the_counts() -> None:
+    assert data.load(DRAWN).fingerprint != data.load(replace(DRAWN, val=5)).fingerprint
+    assert data.load(DRAWN).fingerprint != data.load(replace(DRAWN, ood=None)).fingerprint
+
+
+def test_ood_is_as_many_as_the_test_images_or_all(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(2), size=16)
+    ood = data.load(DRAWN).ood
+    assert ood is not None
+    assert len(ood) == DRAWN.test
+    fewer = data.load(replace(DRAWN, ood="mine")).ood
+    assert fewer is not None
+    assert len(fewer) == 2
+
+
+@pytest.mark.parametrize("source", ["faces", "mine"])
+def test_ood_of_the_same_source_never_overlaps(source: str, make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(18), size=16)
+    sets = data.load(replace(DRAWN, source=source, ood=source))
+    assert sets.ood is not None
+    assert len(sets.ood) == (3 if source == "faces" else 2)
+    assert not rows(sets.ood) & (rows(sets.train) | rows(sets.val) | rows(sets.test))
+
+
+def test_no_image_is_left_for_ood_of_the_same_source(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(16), size=16)
+    with pytest.raises(ValueError, match="all in use"):
+        data.load(replace(PREPARED, ood="mine"))
+
+
+def test_grey_sources_bring_a_grey_ood(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(20), size=16, grey=True)
+    sets = data.load(replace(PREPARED, ood="anime"))
+    assert sets.ood is not None
+    assert sets.train.shape[1] == sets.ood.shape[1] == 1
+
+
+def test_channels_that_differ_are_refused(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(20), size=16)
+    data.prepare("grey", make_zip(20), size=16, grey=True)
+    with pytest.raises(ValueError, match="3 channels and ood grey has 1"):
+        data.load(replace(PREPARED, ood="grey"))
+
+
+def test_too_few_images(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(15), size=16)
+    with pytest.raises(ValueError, match="mine has 15 images; train 9, val 4 and test 3 need 16: ask for fewer"):
+        data.load(PREPARED)
+
+
+def test_an_unknown_set_names_the_nearest_and_the_command(make_zip: Maker) -> None:
+    data.prepare("celeba", make_zip(3), size=16)
+    with pytest.raises(
+        ValueError, match=r"'celbea'; did you mean celeba\?.*known: faces, anime, celeba.*data prepare celbea"
+    ):
+        data.load(replace(PREPARED, source="celbea"))
+
+
+def test_another_size_says_which_there_are(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(3), size=16)
+    with pytest.raises(ValueError, match=r"prepared at size 16, not 32; run: flowsearch data prepare mine .*--size 32"):
+        data.load(replace(PREPARED, size=32))
+
+
+def test_a_damaged_set_says_what_to_do(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(20), size=16)
+    images = data.folder_of("mine", 16) / "images.npy"
+    images.write_bytes(images.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"cannot be read .* prepare it again"):
+        data.load(PREPARED)
+
+
+def test_a_config_goes_through_json() -> None:
+    import json
+
+    assert data.DataConfig.from_dict(json.loads(json.dumps(DRAWN.to_dict()))) == DRAWN
+    with pytest.raises(ValueError, match="sizee"):
+        data.DataConfig.from_dict({"sizee": 3})

@@ -1,0 +1,103 @@
+"""Instant stand-ins for `training.run_trial`: workers import them by path, e.g. `study_fakes:run_trial`."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flowsearch.training.config import TrialConfig
+from flowsearch.training.errors import NonFiniteError
+
+Record = dict[str, Any]
+
+
+def quality(config: TrialConfig) -> float:
+    """A made-up PSNR that depends on the configuration only."""
+    assert config.lr is not None
+    return 25 + config.folds - 400 * abs(config.lr - 5e-4) + {"glow": 1.0, "resnet": 0.5, "unet": 0.0}[config.prox]
+
+
+def train_record(config: TrialConfig, epoch: int) -> Record:
+    """The record of an epoch; better with time."""
+    psnr = quality(config) - 3 / epoch
+    folds = [
+        {"fold": k, "mu": 0.5, "lambda": 0.01 if config.prox == "glow" else None, "psnr": psnr}
+        for k in range(1, config.folds + 1)
+    ]
+    return {
+        "phase": "train",
+        "epoch": epoch,
+        "parameters": 1000 * config.folds,
+        "train_loss": 10 / psnr,
+        "val_loss": 10 / psnr,
+        "val_psnr": psnr,
+        "lr": config.lr,
+        "grad_norm": 0.1,
+        "seconds": 0.01,
+        "folds": folds,
+    }
+
+
+def final_record(config: TrialConfig) -> Record:
+    """The last record."""
+    psnr = quality(config) - 3 / config.epochs
+    return {
+        "phase": "final",
+        "epoch": config.epochs,
+        "parameters": 1000 * config.folds,
+        "val_loss": 10 / psnr,
+        "val_psnr": psnr,
+        "val_ssim": 0.9,
+        "test_psnr": psnr - 0.1,
+        "test_ssim": 0.89,
+        "ood_psnr": psnr - 2,
+        "ood_ssim": 0.8,
+        "measurement_psnr": 20.0,
+        "bits_per_dim": None,
+        "epochs_run": config.epochs,
+        "best_epoch": config.epochs,
+        "prior_seconds": 0.0,
+        "train_seconds": 0.1,
+        "peak_memory_bytes": 2**20,
+        "images": [{"split": "test", "image": 0, "psnr": psnr, "ssim": 0.9, "measurement_psnr": 20.0}],
+        "panels": [{"split": "test", "image": 0, "kind": "truth", "psnr": None, "png": b"png"}],
+    }
+
+
+def run_trial(
+    config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path | None = None, device: str = "cpu", pause: float = 0.0
+) -> Iterator[Record]:
+    """Go on after the last epoch in `checkpoint_dir`, as the real one does."""
+    state = checkpoint_dir / "last.json"
+    done = json.loads(state.read_text())["epoch"] if state.exists() else 0
+    for epoch in range(done + 1, config.epochs + 1):
+        time.sleep(pause)
+        state.write_text(json.dumps({"epoch": epoch}))
+        yield train_record(config, epoch)
+    yield final_record(config)
+
+
+def slow_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
+    """Half a second an epoch."""
+    return run_trial(config, pause=0.5, **where)
+
+
+def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> Iterator[Record]:
+    """Goes wrong in a way that its seed names."""
+    yield train_record(config, 1)
+    if config.seed == 1:
+        raise NonFiniteError("non-finite loss at epoch 2")
+    if config.seed == 2:
+        raise MemoryError
+    if config.seed == 3:
+        raise KeyError("no such thing")
+    if config.seed == 4:
+        raise SystemExit(3)
+    if config.seed == 5 and not (checkpoint_dir / "died").exists():
+        (checkpoint_dir / "died").touch()
+        os._exit(1)
+    if config.seed == 6:
+        os._exit(1)
+    yield final_record(config)

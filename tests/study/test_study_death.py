@@ -1,0 +1,132 @@
+"""A driver that is interrupted or killed, in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import HERE, TEXT
+
+from flowsearch.study import load
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.progress import replay
+
+pytestmark = pytest.mark.ray
+
+SCRIPT = """
+import sys
+from unittest import mock
+import typer
+from flowsearch.cli import study as commands
+from flowsearch.study import runner
+runner.RUN_TRIAL = sys.argv.pop(1)
+for function in (runner.run, runner.resume):
+    function.__kwdefaults__.update(run_trial=runner.RUN_TRIAL, images=lambda config: "same", cpus=2)
+app = typer.Typer()
+app.add_typer(commands.app, name="study")
+app()
+"""
+
+
+def start(folder: Path, run_trial: str, *arguments: str) -> subprocess.Popen[str]:
+    """`flowsearch study ...` with instant trials."""
+    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, f"study_fakes:{run_trial}", "study", *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "nothing happened in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.yaml").write_text(TEXT.replace("trials: 8", "trials: 4").replace("scheduler: {asha", "# {asha"))
+    return tmp_path
+
+
+def statuses(folder: Path) -> dict[str, int]:
+    root = folder / "results/small"
+    return dict(replay(load(root / "study.yaml"), Ledger(root / "ledger")).counts)
+
+
+def epochs_done(folder: Path) -> bool:
+    return len(list((folder / "results/small/checkpoints").glob("*/records.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupted_study_says_how_to_go_on(folder, number):
+    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    wait_for(lambda: epochs_done(folder), process)
+    asked = time.monotonic()
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert time.monotonic() - asked < 10
+    assert "flowsearch study resume results/small" in out
+    assert err == ""
+    trials = pd.read_parquet(folder / "results/small/trials")
+    assert set(trials["status"]) == {"interrupted"}
+    process = start(folder, "run_trial", "resume", "results/small", "--plain")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert statuses(folder) == {"completed": 4}
+    assert set(pd.read_parquet(folder / "results/small/trials")["attempt"]) == {1, 2}
+
+
+def test_a_killed_driver_loses_nothing(folder):
+    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    wait_for(lambda: epochs_done(folder), process)
+    process.kill()
+    process.wait()
+    assert statuses(folder) == {"interrupted": 2}
+    process = start(folder, "run_trial", "resume", "results/small", "--plain")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert statuses(folder) == {"completed": 4}
+    trials = pd.read_parquet(folder / "results/small/trials")
+    assert sorted(trials["attempt"]) == [1, 1, 2, 2]
+    assert sorted(pd.read_parquet(folder / "results/small/epochs").groupby("trial_id")["epoch"].nunique()) == [4] * 4
+
+
+def test_two_drivers_at_once_are_refused(folder):
+    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    try:
+        wait_for(lambda: epochs_done(folder), process)
+        second = start(folder, "run_trial", "resume", "results/small", "--plain")
+        _, err = second.communicate(timeout=30)
+        assert second.returncode == 2
+        assert "another process is running the study" in err
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_failed_trials_give_exit_code_1_and_are_named(folder):
+    text = (folder / "small.yaml").read_text()
+    (folder / "small.yaml").write_text(text.replace("epochs: 4}", "epochs: 4, seed: 3}"))
+    process = start(folder, "troubled_trial", "run", "small.yaml", "--plain", "--set", "search.trials=2")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "trial 0001 failed: KeyError: 'no such thing'" in out
+    assert "failed: 0000, 0001" in err
+
+
+def test_mistakes_give_exit_code_2(folder):
+    process = start(folder, "run_trial", "run", "small.yaml", "--set", "space.dept=[1]")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert err.strip().splitlines() == [err.strip()]
+    assert "did you mean space.depth?" in err
+    assert not (folder / "results").exists()

@@ -1,0 +1,155 @@
+"""Study files: what is accepted, what is refused and in which words."""
+
+from pathlib import Path
+
+import pytest
+from conftest import TEXT
+
+from flowsearch.study import Study, StudyFileError, load
+from flowsearch.study.source import dump
+
+SHIPPED = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+
+
+def refused(tmp_path: Path, text: str, *sets: str) -> str:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(StudyFileError) as caught:
+        load(path, sets)
+    return str(caught.value)
+
+
+def test_defaults_are_filled_in(study_of):
+    study = study_of()
+    assert study.data["train"] == 992
+    assert study.prior["epochs"] == 100
+    assert (study.metric, study.direction) == ("val_psnr", "maximize")
+    assert study.resources.cpu == 1
+
+
+def test_the_resolved_study_survives_its_own_file(study_of, tmp_path):
+    study = study_of("search.window=6", "budget.hours=2")
+    path = tmp_path / "study.yaml"
+    path.write_text(dump(study.to_dict()))
+    assert load(path) == study
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_studies_are_valid(path):
+    assert isinstance(load(path), Study)
+
+
+def test_an_exponent_without_a_dot_is_a_number(study_of):
+    assert study_of("fixed.scalar_lr=1e-3").config({"prox": "unet"}).scalar_lr == 1e-3
+
+
+MISSPELLED = {
+    "top": ("objective:", "objektive:", "objektive is not a known name; did you mean objective?"),
+    "data": ("size: 32", "siz: 32", "data.siz is not a known name; did you mean data.size?"),
+    "fixed": ("epochs: 4", "epoch: 4", "fixed.epoch is not a known name; did you mean fixed.epochs?"),
+    "space": ("  depth:", "  dept:", "space.dept is not a known name; did you mean space.depth?"),
+    "parameter": ("log: true", "lg: true", "space.lr.lg is not a known name; did you mean log?"),
+    "kind": ("folds: {int:", "folds: {itn:", "did you mean int?"),
+    "condition": ("{prox: glow}}\n  levels", "{prx: glow}}\n  levels", "space.depth depends on prx"),
+    "condition value": ("{prox: glow}}\n  levels", "{prox: glwo}}\n  levels", "did you mean glow?"),
+    "choice": ("[glow, resnet, unet]", "[glow, resnett, unet]", "did you mean resnet?"),
+    "objective": ("val_psnr", "val_pnsr", "objective is one of val_psnr, val_loss, val_ssim, not 'val_pnsr'; did you mean"),
+    "search": ("trials: 8", "trails: 8", "search.trails is not a known name; did you mean search.trials?"),
+    "scheduler": ("asha:", "asah:", "scheduler.asah is not a known name; did you mean scheduler.asha?"),
+    "asha": ("grace: 1", "grac: 1", "scheduler.asha.grac is not a known name; did you mean scheduler.asha.grace?"),
+    "sampler": ("sampler: tpe", "sampler: tpo", "search.sampler is one of tpe, random, not 'tpo'; did you mean tpe?"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), MISSPELLED.values(), ids=MISSPELLED)
+def test_a_misspelled_name_is_refused_with_its_line_and_the_nearest(tmp_path, old, new, words):
+    text = TEXT.replace(old, new, 1)
+    assert text != TEXT
+    line = next(number for number, one in enumerate(text.splitlines(), 1) if one not in TEXT.splitlines())
+    message = refused(tmp_path, text)
+    assert f"x.yaml, line {line}: " in message
+    assert words in message
+
+
+WRONG = {
+    "trials": ("search.trials=many", "search.trials is a whole number, not 'many'"),
+    "trials 0": ("search.trials=0", "search.trials is at least 1, not 0"),
+    "size": ("data.size=big", "size is a whole number"),
+    "section": ("search=3", "search is a mapping"),
+    "data section": ("data=faces", "data is a mapping"),
+    "gpu": ("resources.gpu=auto", "resources.gpu is a number, not 'auto'"),
+    "reproducible": ("search.reproducible=maybe", "search.reproducible is true or false"),
+    "name": ("name=a/b", "name is letters"),
+    "numeric name": ("name=7", "name is text, not 7"),
+    "prior": ("prior.lr=fast", "prior.lr is a number"),
+    "mode": ("mode=grid", "mode is one of search, not 'grid'"),
+    "objective direction": ("objective={val_psnr: minimize}", "write val_psnr: maximize"),
+    "two objectives": ("objective={val_psnr: maximize, val_loss: minimize}", "one metric"),
+    "asha by ssim": ("objective={val_ssim: maximize}", "asha judges by what is known after each epoch"),
+    "levels 7 at size 32": ("space.levels=[2, 7]", "size 32 allows at most 5 levels, not 7"),
+    "folds 0": ("fixed={folds: 0}", "folds"),
+    "task": ("fixed.task=denose-0.1", "did you mean denoise?"),
+    "fixed and searched": ("fixed.folds=3", "folds is in both fixed and space"),
+    "range upside down": ("space.folds={int: [4, 1]}", "runs from low to high"),
+    "log from 0": ("space.lr={float: [0, 1], log: true}", "above 0 on a log scale"),
+    "float for int": ("space.folds={float: [1, 4]}", "folds is a whole number"),
+    "no choices": ("space.weights=[]", "at least one choice"),
+    "choice twice": ("space.weights=[tied, tied]", "lists tied twice"),
+    "single value": ("space.weights=tied", "a single value belongs in fixed"),
+    "nested choice": ("space.weights=[[tied]]", "single values as choices"),
+    "unknown key": ("repeats=2", "repeats is not a known name"),
+    "unknown nested key": ("data.sorce=celeba", "did you mean data.source?"),
+    "no value": ("data.source", "expected NAME=VALUE"),
+    "below a value": ("name.x=1", "there is nothing named x in it"),
+}
+
+
+@pytest.mark.parametrize(("override", "words"), WRONG.values(), ids=WRONG)
+def test_an_impossible_override_is_refused_by_its_own_name(tmp_path, override, words):
+    sets = ["space={prox: [glow, unet]}", override] if override.startswith("fixed={folds") else [override]
+    message = refused(tmp_path, TEXT, *sets)
+    assert message.startswith(f"--set {override}: ")
+    assert words in message
+
+
+def test_overrides_are_yaml_scalars(study_of):
+    study = study_of("data.source=celeba", "search.trials=3", "scheduler=none", "data.ood=null", "budget.hours=0.5")
+    assert (study.data["source"], study.data["ood"]) == ("celeba", None)
+    assert (study.search.trials, study.scheduler, study.budget.hours) == (3, None, 0.5)
+
+
+def test_a_duplicate_name_is_refused(tmp_path):
+    message = refused(tmp_path, TEXT + "name: again\n")
+    assert "line 15" in message
+    assert "name" in message
+    assert "duplicate" in message
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"], ids=["empty", "comment"])
+def test_an_empty_file_is_refused(tmp_path, text):
+    assert "is empty" in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["name: [", "name: x\n  data: 3\n", "- a\n- b\n", "just text", "a: &a [*a]", "name: !!python/object:os.system x"]
+)
+def test_what_is_no_study_file_is_refused(tmp_path, text):
+    assert "x.yaml" in refused(tmp_path, text)
+
+
+def test_a_missing_section_is_named(tmp_path):
+    assert "space is missing" in refused(tmp_path, "name: x\n")
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_folder_and_binary_are_refused(tmp_path):
+    with pytest.raises(StudyFileError, match="is a folder"):
+        load(tmp_path)
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(StudyFileError, match="not text"):
+        load(path)

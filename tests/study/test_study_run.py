@@ -1,0 +1,151 @@
+"""Studies through a local Ray, with instant trials."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import flowsearch
+from flowsearch.study import resume, run
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
+
+FAKE = "study_fakes:run_trial"
+
+
+def fingerprint(config) -> str:
+    return f"{config.source}-{config.size}"
+
+
+def go(study, tmp_path, listener=None, run_trial=FAKE):
+    return run(study, tmp_path / "results", listener, run_trial=run_trial, images=fingerprint, cpus=2)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, local_cluster):
+    from conftest import TEXT
+
+    from flowsearch.study.file import read
+    from flowsearch.study.source import Source
+
+    seen = []
+    study = read(Source("small.yaml", TEXT, ["search.trials=12", "search.window=4", "search.startup=6"]))
+    ending = go(study, tmp_path_factory.mktemp("finished"), seen.append)
+    return ending, seen
+
+
+def test_a_study_leaves_its_tables(finished):
+    ending, _ = finished
+    trials = pd.read_parquet(ending.root / "trials").sort_values("trial_id")
+    assert list(trials["trial_id"]) == [f"{n:04d}" for n in range(12)]
+    assert set(trials["status"]) == {"completed", "pruned"}
+    completed = trials[trials["status"] == "completed"]
+    assert completed[["val_psnr", "test_psnr", "ood_psnr", "parameters", "seconds"]].notna().all(axis=None)
+    assert trials.loc[trials["status"] == "pruned", "reason"].notna().all()
+    assert {"glow", "resnet", "unet"} == set(trials["prox"])
+    results = flowsearch.load(ending.root)
+    epochs = results.epochs.groupby("trial_id")["epoch"].max()
+    assert (epochs == trials.set_index("trial_id")["epochs_run"]).all()
+    assert len(results.images) == len(completed)
+
+
+def test_the_same_study_again_is_the_same(finished, tmp_path):
+    ending, _ = finished
+    again = go(ending.progress.study, tmp_path)
+    for number, trial in ending.progress.trials.items():
+        other = again.progress.trials[number]
+        assert (other.config, other.status) == (trial.config, trial.status)
+
+
+def test_the_listener_hears_of_everything(finished):
+    _, seen = finished
+    kinds = [event.kind for event in seen]
+    assert kinds[0] == "begun"
+    for kind in ("planned", "started", "ended"):
+        assert kinds.count(kind) == 12
+    assert seen[-1].progress.complete
+    assert seen[-1].progress.best is not None
+
+
+def test_what_is_kept_beside_the_tables(finished):
+    ending, _ = finished
+    provenance = json.loads((ending.root / "provenance.json").read_text())
+    assert provenance["data_fingerprint"] == "faces-32"
+    assert provenance["versions"]["ray"]
+    names = [path.name for path in sorted((ending.root / "ledger").glob("*.json"))]
+    assert names[0] == "00000001-started-study.json"
+    assert names[-1].endswith("-stopped-study.json")
+    assert sum("-ended-" in name for name in names) == 12
+
+
+def test_a_taken_folder_is_refused_and_left_alone(finished, study_of):
+    ending, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in ending.root.rglob("*")}
+    with pytest.raises(ValueError, match=r"another study of that name.*study resume"):
+        run(study_of("search.seed=5"), ending.root.parent, run_trial=FAKE, images=fingerprint, cpus=2)
+    assert {path: path.stat().st_mtime_ns for path in ending.root.rglob("*")} == before
+
+
+def test_a_finished_study_resumes_to_nothing(finished):
+    ending, _ = finished
+    again = resume(ending.root, run_trial="nowhere:nothing", images=fingerprint, cpus=2)
+    assert again.progress.counts == ending.progress.counts
+
+
+def test_other_images_are_refused_on_resume(finished):
+    ending, _ = finished
+    with pytest.raises(ValueError, match="not those that"):
+        resume(ending.root, images=lambda config: "other", cpus=2)
+
+
+def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
+    study = study_of(
+        "space={seed: {int: [0, 6]}}", "fixed={prox: unet, epochs: 4}", "search.trials=7", "search.startup=7", "scheduler=none"
+    )
+    ending = go(study, tmp_path, run_trial="study_fakes:troubled_trial")
+    trials = pd.read_parquet(ending.root / "trials").set_index("seed").sort_index()
+    assert len(trials) == 7
+    told = {seed: (row["status"], row["reason"]) for seed, row in trials.iterrows()}
+    assert told[0] == ("completed", None)
+    assert told[1] == ("diverged", "non-finite loss at epoch 2")
+    assert told[2] == ("failed", "out of memory")
+    assert told[3] == ("failed", "KeyError: 'no such thing'")
+    assert told[4] == ("failed", "SystemExit: 3")
+    assert told[5] == ("completed", None)
+    assert told[6][0] == "failed"
+    assert told[6][1].startswith("lost its worker process twice")
+    assert (trials.loc[5, "attempt"], trials.loc[6, "attempt"]) == (2, 2)
+    traces = [json.loads(path.read_text()).get("traceback", "") for path in (ending.root / "ledger").glob("*-ended-*.json")]
+    assert any("study_fakes.py" in trace and "KeyError" in trace for trace in traces)
+
+
+def test_a_listener_that_fails_ends_nothing(study_of, tmp_path):
+    def listener(event):
+        raise RuntimeError("broken view")
+
+    assert go(study_of("search.trials=2"), tmp_path, listener).progress.complete
+
+
+def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
+    study = study_of("search.trials=3", "budget.hours=0.0005", "fixed.epochs=6", "scheduler=none")
+    ending = go(study, tmp_path, run_trial="study_fakes:slow_trial")
+    assert ending.stopped == "budget"
+    assert ending.progress.counts["interrupted"] >= 1
+    trials = pd.read_parquet(ending.root / "trials")
+    assert "the study's budget of hours was used up" in set(trials["reason"])
+    resumed = resume(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
+    assert resumed.stopped == ""
+    assert resumed.progress.counts == {"completed": 3}
+    again = [trial for trial in resumed.progress.trials.values() if trial.attempt == 2]
+    assert again
+    epochs = flowsearch.load(ending.root).epochs
+    for trial in again:
+        assert sorted(epochs.loc[epochs["trial_id"] == trial.id, "epoch"]) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"), [("resources.cpu=64", "uses 64 CPUs"), ("resources.gpu=3", "3 GPUs")], ids=["cpu", "gpu"]
+)
+def test_a_machine_too_small_is_refused(study_of, tmp_path, override, words):
+    with pytest.raises(ValueError, match=words):
+        go(study_of(override), tmp_path)
