@@ -124,9 +124,8 @@ def _split(manifest: Any) -> str:
 
 
 def _print_skipped(manifest: Any) -> None:
-    if not manifest.skipped:
-        return
-    typer.echo(f"skipped {len(manifest.skipped)}:")
+    if manifest.skipped:
+        typer.echo(f"skipped {len(manifest.skipped)}:")
     for member, reason in manifest.skipped[:_SHOWN]:
         typer.echo(f"  {member}: {reason}")
     if len(manifest.skipped) > _SHOWN:

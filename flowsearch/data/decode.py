@@ -27,9 +27,9 @@ def decode(content: bytes, *, size: int, crop: str | None, grey: bool) -> NDArra
             if crop == "celeba" and opened.size != CELEBA_SIZE:
                 width, height = opened.size
                 raise ValueError(f"{width}x{height} pixels; the celeba crop is for 178x218")
-            # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the size is kept for Lanczos.
-            whole = size * 2 * max(CELEBA_SIZE) // 148 if crop == "celeba" else size * 2
-            opened.draft(None, (whole, whole))
+            if crop is None:
+                # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the size is kept for Lanczos.
+                opened.draft(None, (size * 2, size * 2))
             image = _eight_bits(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
     except UnidentifiedImageError:
         raise ValueError("not an image") from None
@@ -37,15 +37,14 @@ def decode(content: bytes, *, size: int, crop: str | None, grey: bool) -> NDArra
         raise ValueError("too large an image") from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ValueError(f"a broken image ({error})") from None
-    width, height = image.size
     if crop == "celeba":
-        sx, sy = width / CELEBA_SIZE[0], height / CELEBA_SIZE[1]
-        box = (CELEBA_BOX[0] * sx, CELEBA_BOX[1] * sy, CELEBA_BOX[2] * sx, CELEBA_BOX[3] * sy)
+        box = CELEBA_BOX
     else:
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=box))
+    # Cropped first: `resize(box=...)` would let the filter see pixels outside the box.
+    pixels = np.asarray(image.crop(box).resize((size, size), Image.Resampling.LANCZOS))
     return np.ascontiguousarray(pixels[None] if grey else pixels.transpose(2, 0, 1))
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def prepare(
 
     Returns:
         The manifest; `skipped` names what could not be used, and why: what is no image, broken images, a member that a
-        later one of the same name replaces, an image with the same pixels as one before it.
+        later one of the same name replaces, and images with the same pixels as one before them (an image and its copy
+        could otherwise be trained on and tested on).
 
     Raises:
         FileNotFoundError: no such source.
@@ -158,11 +159,10 @@ def _write(
             if isinstance(image, str):
                 skipped.append((name, image))
             else:
-                pixels = hashlib.sha256(image.tobytes()).digest()
-                if pixels in seen:
-                    skipped.append((name, f"the same pixels as {seen[pixels]}"))
+                first = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
+                if first != name:
+                    skipped.append((name, f"the same pixels as {first}"))
                 else:
-                    seen[pixels] = name
                     names.append(name)
                     writer.append(image)
             if progress is not None:
@@ -172,8 +172,7 @@ def _write(
         if not names:
             raise ValueError(f"{source} holds no usable image: {_reasons(skipped)}")
         fingerprint = writer.close()
-    values = {**wanted.to_dict(), "count": len(names), "fingerprint": fingerprint, "skipped": sorted(skipped)}
-    manifest = Manifest.from_dict(values)
+    manifest = replace(wanted, count=len(names), fingerprint=fingerprint, skipped=tuple(sorted(skipped)))
     write_json(aside / NAMES, names)
     write_json(aside / MANIFEST, manifest.to_dict())
     return manifest

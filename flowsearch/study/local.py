@@ -67,6 +67,10 @@ def quiet(verbose: bool) -> None:
     """Keep Ray's and Tune's own messages out of the terminal, unless `verbose`."""
     if verbose:
         return
+    import ray._private.worker
+
+    # Messages of the raylet ("a worker died ...") have no other switch; the driver's own lines say what happened.
+    ray._private.worker._worker_logs_enabled = False
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"ray\..*")

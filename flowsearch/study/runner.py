@@ -19,7 +19,7 @@ from flowsearch.study import ledger as events
 from flowsearch.study import provenance
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.local import ENVIRONMENT, local_ray, quiet
+from flowsearch.study.local import ENVIRONMENT, local_ray
 from flowsearch.study.progress import Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: f
         from flowsearch.study.searcher import TuneSearcher
         from flowsearch.study.trainable import TrialActor
 
-        quiet(verbose)
+        stop.install()
         slots = _slots(study, resources)
         driver.progress.slots = slots
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
@@ -274,11 +274,25 @@ def _lock(file: TextIO, root: Path) -> None:
 
 
 class _Signal:
-    """Whether the study was asked to stop, and by what."""
+    """Whether the study was asked to stop, and by what.
+
+    SIGINT and SIGTERM ask it to; the second one ends the process on the spot, and Ray's processes die with it.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self.why: Literal["", "signal", "budget"] = ""
+
+    def install(self) -> None:
+        """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.why == "signal":
+            os._exit(128 + number)
+        self.ask("signal")
 
     def ask(self, why: Literal["signal", "budget"]) -> None:
         self.asked, self.why = True, self.why or why
@@ -286,18 +300,11 @@ class _Signal:
 
 @contextmanager
 def _signals() -> Iterator[_Signal]:
-    """Take SIGINT and SIGTERM as a request to stop; the second one ends the process on the spot, Ray's included."""
+    """The signals taken for the body, and given back after it."""
     stop = _Signal()
-
-    def handle(number: int, frame: Any) -> None:
-        if stop.why == "signal":
-            os._exit(128 + number)
-        stop.ask("signal")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    stop.install()
     try:
         yield stop
     finally:

@@ -1,5 +1,8 @@
 """The built-in sources: deterministic, varied, of any size, and different from each other."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -70,8 +73,8 @@ def test_anime_has_flatter_shading_and_larger_dark_eyes() -> None:
         images = np.stack([data.draw(source, 64, 0, index) for index in range(40)]).astype(float).mean(axis=1)
         return float(images[:, 30:42, 16:48].std(axis=(1, 2)).mean())
 
-    assert flatness("anime") > 1.3 * flatness("faces")
-    assert eyes("anime") > 1.2 * eyes("faces")
+    assert flatness("anime") > 2.0 * flatness("faces")
+    assert eyes("anime") > 1.1 * eyes("faces")
 
 
 def test_grey_is_one_channel() -> None:
@@ -79,3 +82,18 @@ def test_grey_is_one_channel() -> None:
     colour = data.draw("faces", 24, 0, 1)
     assert grey.shape == (1, 24, 24)
     assert abs(float(grey.mean()) - float(colour.mean())) < 40
+
+
+def test_processes_that_want_the_same_set_at_once_get_the_same() -> None:
+    script = (
+        "from flowsearch import data\n"
+        "sets = data.load(data.DataConfig(source='faces', size=16, train=40, val=4, test=4))\n"
+        "print(sets.fingerprint)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1

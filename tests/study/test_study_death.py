@@ -130,3 +130,40 @@ def test_mistakes_give_exit_code_2(folder):
     assert err.strip().splitlines() == [err.strip()]
     assert "did you mean space.depth?" in err
     assert not (folder / "results").exists()
+
+
+def test_nothing_listens_beyond_this_machine_and_nothing_chatters(folder):
+    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    try:
+        wait_for(lambda: epochs_done(folder), process)
+        opened = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+        session = subprocess.run(
+            ["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True, check=True
+        )
+        pids = session.stdout.split()
+        ours = [line for line in opened.splitlines() if any(f"pid={pid}," in line for pid in pids)]
+        assert ours
+        assert [line for line in ours if "127.0.0.1" not in line.split()[3]] == []
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert err == ""
+    assert all(line.startswith(("study ", "trial ", "interrupted", "go on")) for line in out.splitlines()), out
+
+
+def test_a_second_signal_ends_everything_at_once(folder):
+    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    wait_for(lambda: epochs_done(folder), process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    assert process.returncode in (130, 143)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        left = subprocess.run(
+            ["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True, check=False
+        ).stdout
+        if not left.split():
+            break
+        time.sleep(0.2)
+    assert left.split() == []

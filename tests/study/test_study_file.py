@@ -53,7 +53,11 @@ MISSPELLED = {
     "condition": ("{prox: glow}}\n  levels", "{prx: glow}}\n  levels", "space.depth depends on prx"),
     "condition value": ("{prox: glow}}\n  levels", "{prox: glwo}}\n  levels", "did you mean glow?"),
     "choice": ("[glow, resnet, unet]", "[glow, resnett, unet]", "did you mean resnet?"),
-    "objective": ("val_psnr", "val_pnsr", "objective is one of val_psnr, val_loss, val_ssim, not 'val_pnsr'; did you mean"),
+    "objective": (
+        "val_psnr",
+        "val_pnsr",
+        "objective is one of val_psnr, val_loss, val_ssim, not 'val_pnsr'; did you mean",
+    ),
     "search": ("trials: 8", "trails: 8", "search.trails is not a known name; did you mean search.trials?"),
     "scheduler": ("asha:", "asah:", "scheduler.asah is not a known name; did you mean scheduler.asha?"),
     "asha": ("grace: 1", "grac: 1", "scheduler.asha.grac is not a known name; did you mean scheduler.asha.grace?"),
@@ -131,7 +135,8 @@ def test_an_empty_file_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["name: [", "name: x\n  data: 3\n", "- a\n- b\n", "just text", "a: &a [*a]", "name: !!python/object:os.system x"]
+    "text",
+    ["name: [", "name: x\n  data: 3\n", "- a\n- b\n", "just text", "a: &a [*a]", "name: !!python/object:os.system x"],
 )
 def test_what_is_no_study_file_is_refused(tmp_path, text):
     assert "x.yaml" in refused(tmp_path, text)

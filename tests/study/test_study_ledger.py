@@ -16,7 +16,9 @@ def test_events_come_back_in_order(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir())[0] == "00000001-planned-0000.json"
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"event": "ended"}', "[]", "null"], ids=["empty", "torn", "part", "list", "null"])
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"event": "ended"}', "[]", "null"], ids=["empty", "torn", "part", "list", "null"]
+)
 def test_a_damaged_event_is_passed_over_and_never_written_again(tmp_path, content):
     ledger = Ledger(tmp_path)
     ledger.add(events.PLANNED, "0000")
@@ -48,7 +50,12 @@ def test_replay_knows_finished_interrupted_and_killed_trials(study_of, tmp_path)
     ledger.add(events.ENDED, "0000", status="completed", metrics={"val_psnr": 27.0})
     ledger.add(events.ENDED, "0001", status="interrupted", reason="by a signal")
     progress = replay(study, Ledger(tmp_path))
-    assert [trial.status for trial in progress.trials.values()] == ["completed", "interrupted", "interrupted", "planned"]
+    assert [trial.status for trial in progress.trials.values()] == [
+        "completed",
+        "interrupted",
+        "interrupted",
+        "planned",
+    ]
     assert progress.trials[2].reason == "its driver was killed"
     assert progress.best is progress.trials[0]
     assert (progress.done, progress.trials[1].attempt) == (1, 1)

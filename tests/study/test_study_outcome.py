@@ -34,7 +34,10 @@ def test_exceptions(error, status, reason):
         (Outcome("pruned"), ("pruned", "stopped early by the scheduler")),
         (Outcome("interrupted", why="by a signal"), ("interrupted", "by a signal")),
         (Outcome("lost"), ("failed", "lost its worker process twice")),
-        (Outcome("lost", Failure.of(RuntimeError("gone"))), ("failed", "lost its worker process twice (RuntimeError: gone)")),
+        (
+            Outcome("lost", Failure.of(RuntimeError("gone"))),
+            ("failed", "lost its worker process twice (RuntimeError: gone)"),
+        ),
         (Outcome("lost", Failure.of(RuntimeError("killed: out of memory"))), ("failed", "out of memory")),
     ],
     ids=["finished", "pruned", "interrupted", "lost", "lost, said why", "lost for memory"],

@@ -24,7 +24,9 @@ def small(*sets: str) -> Study:
     return read(Source("small.yaml", TEXT, [f"search.trials={TRIALS}", "search.startup=4", *sets]))
 
 
-def simulate(study: Study, journal: Path, delays: list[float], window: int = WINDOW) -> tuple[list[dict], list[str], Proposer]:
+def simulate(
+    study: Study, journal: Path, delays: list[float], window: int = WINDOW
+) -> tuple[list[dict], list[str], Proposer]:
     """Run the study on a fake clock: trial i takes `delays[i]` an epoch, `SLOTS` run at once; say what was proposed and pruned."""
     proposer = Proposer(study, journal, window)
     judge = Judge(proposer, study.scheduler)
