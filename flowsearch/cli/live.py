@@ -130,9 +130,9 @@ def prox_table(progress: "Progress") -> Table:
     """A row for each proximal map with completed trials: how many, best and mean, and the best one's numbers."""
     metric = progress.study.metric
     table = Table(title=f"{progress.study.name}: completed trials by proximal map")
-    heads = ("prox", "trials", f"best {metric}", f"mean {metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
+    heads = ("prox", "trials", f"best\n{metric}", f"mean\n{metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
     for head in heads:
-        table.add_column(head, justify="left" if head == "prox" else "right")
+        table.add_column(head, justify="left" if head == "prox" else "right", no_wrap=True)
     groups: dict[str, list[TrialState]] = {}
     for trial in progress.trials.values():
         if trial.status == "completed" and metric in trial.metrics:
@@ -143,14 +143,16 @@ def prox_table(progress: "Progress") -> Table:
         table.add_row(
             prox,
             str(len(trials)),
-            number(best.metrics[metric], metric),
-            number(mean(one.metrics[metric] for one in trials), metric),
-            number(best.metrics.get("test_psnr"), "test_psnr"),
-            number(best.metrics.get("ood_psnr"), "ood_psnr"),
+            _bare(best.metrics[metric], metric),
+            _bare(mean(one.metrics[metric] for one in trials), metric),
+            _bare(best.metrics.get("test_psnr"), "test_psnr"),
+            _bare(best.metrics.get("ood_psnr"), "ood_psnr"),
             f"{best.metrics['parameters']:,}" if "parameters" in best.metrics else "",
             duration(mean(one.seconds for one in trials)),
         )
-    table.caption = "test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
+    table.caption = (
+        "PSNR in dB; test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
+    )
     return table
 
 
@@ -183,6 +185,10 @@ def number(value: float | None, metric: str) -> str:
     if value is None:
         return ""
     return f"{value:.2f} dB" if metric.endswith("_psnr") else f"{value:.4g}"
+
+
+def _bare(value: float | None, metric: str) -> str:
+    return number(value, metric).removesuffix(" dB")
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,11 @@ from flowsearch.flows.layers import mix_channels
 SCALE_BOUND = 0.8
 """a in exp(a tanh(s)): one coupling stretches or shrinks by at most exp(0.8), in either direction."""
 
+SHIFT_BOUND = 2.0
+"""b in b tanh(t / b): one coupling shifts by at most 2, where actnorm keeps what it shifts near unit variance. The
+network would otherwise extrapolate in a line outside its training data, where unrolled iterates are, and a deep flow
+compounds that until its inverse explodes."""
+
 
 class ScaledConv(nn.Module):
     """Convolution with an affine map of each output channel, `y = exp(g) (weight * x + bias) + shift`.
@@ -67,10 +72,11 @@ class CouplingNet(nn.Module):
 
 
 class AffineCoupling(nn.Module):
-    """Affine coupling, `y_a = exp(a tanh(s)) x_a + t`, `y_b = x_b`, with `(s, t) = NN(x_b)` and a = 0.8.
+    """Affine coupling of the channels' halves, `y_a = exp(a tanh(s)) x_a + b tanh(t / b)`, `y_b = x_b`, where
+    `(s, t) = NN(x_b)`, a = 0.8 and b = 2.
 
-    x_a and x_b are the halves of the channels. The paper (section V) writes exp(s), which lets flow and inverse
-    explode; here the scale is bounded on both sides. Starts as the identity.
+    The paper (section V) writes exp(s) and t, which lets flow and inverse explode; here both are bounded on both
+    sides. Starts as the identity.
     """
 
     def __init__(self, channels: int, hidden: int, generator: torch.Generator | None = None) -> None:
@@ -83,14 +89,16 @@ class AffineCoupling(nn.Module):
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """`y` and logdet = sum(a tanh(s))."""
         x_a, x_b = x_BCHW.chunk(2, dim=1)
-        s, t = self.net(x_b).chunk(2, dim=1)
-        log_scale = SCALE_BOUND * s.tanh()
-        y_a = torch.addcmul(t, log_scale.exp(), x_a)
+        log_scale, shift = self._scale_and_shift(x_b)
+        y_a = torch.addcmul(shift, log_scale.exp(), x_a)
         return torch.cat((y_a, x_b), dim=1), log_scale.sum(dim=(1, 2, 3))
 
     def inverse(self, y_BCHW: Tensor) -> Tensor:
-        """`x_a = exp(-a tanh(s)) (y_a - t)`, `x_b = y_b`."""
+        """`x_a = exp(-a tanh(s)) (y_a - b tanh(t / b))`, `x_b = y_b`."""
         y_a, y_b = y_BCHW.chunk(2, dim=1)
-        s, t = self.net(y_b).chunk(2, dim=1)
-        x_a = (y_a - t) * (-SCALE_BOUND * s.tanh()).exp()
-        return torch.cat((x_a, y_b), dim=1)
+        log_scale, shift = self._scale_and_shift(y_b)
+        return torch.cat(((y_a - shift) * (-log_scale).exp(), y_b), dim=1)
+
+    def _scale_and_shift(self, x_b: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = self.net(x_b).chunk(2, dim=1)
+        return SCALE_BOUND * s.tanh(), SHIFT_BOUND * (t / SHIFT_BOUND).tanh()

@@ -29,11 +29,7 @@ class TuneCallback(Callback):
         if now - self._ticked >= self._tick_seconds:
             self._ticked = now
             self._driver.tick()
-        try:
-            self._check()
-        except BaseException:
-            _kill(trials)
-            raise
+        self._check()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -71,16 +67,3 @@ def _error(trial: Any) -> BaseException | None:
     except Exception:
         return None
     return error if isinstance(error, BaseException) else None
-
-
-def _kill(trials: list[Any]) -> None:
-    """End running trials now, in the middle of their epochs: their checkpoints are whole at any time."""
-    import ray
-
-    for trial in trials:
-        actor = trial.temporary_state.ray_actor
-        if actor is not None:
-            try:
-                ray.kill(actor)
-            except Exception:
-                _log.debug("could not end the process of trial %s", trial.config.get("number"))

@@ -40,7 +40,6 @@ class Driver:
         window: int,
         writer: Any = None,
         listener: Listener | None = None,
-        prepare: Callable[[Any], None] | None = None,
     ) -> None:
         self.root, self.progress, self.ledger = root, progress, ledger
         self.study = progress.study
@@ -63,7 +62,10 @@ class Driver:
     def plan(self) -> dict[str, Any] | None:
         """The next trial's work order, those planned and not finished first; None if there is none yet."""
         trial = self._queue.popleft() if self._queue else self._propose()
-        return None if trial is None else self._order(trial)
+        if trial is None:
+            return None
+        trial.failure, trial.finished, trial.pruned = None, False, False
+        return self._order(trial)
 
     def _propose(self) -> TrialState | None:
         proposal = self.proposer.next()
@@ -138,6 +140,7 @@ class Driver:
         """Note that the trial's worker process died; Ray starts another, which goes on from the checkpoint."""
         trial = self.progress.trials[number]
         trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
+        trial.failure, trial.finished, trial.pruned = None, False, False
         reason = "its worker process died" + (f" ({Failure.of(error).line})" if error is not None else "")
         self._guard(self.ledger.add, events.LOST, trial.id, attempt=trial.attempt, reason=reason)
         self._tell("lost", trial, reason)
@@ -181,7 +184,6 @@ class Driver:
         trial.status, trial.reason, trial.host = schema.RUNNING, None, host
         trial.attempt += 1
         trial.started, trial.ended = datetime.now(UTC), None
-        trial.failure, trial.finished, trial.pruned = None, False, False
         self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)

@@ -172,6 +172,7 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: f
             if stop.asked:
                 raise _Stop
 
+        scheduler = TuneScheduler(driver)
         try:
             check()
             tune.run(
@@ -181,7 +182,7 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: f
                 num_samples=driver.remaining,
                 storage_path=scratch,
                 search_alg=TuneSearcher(driver),
-                scheduler=TuneScheduler(driver),
+                scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
                 max_failures=1,
@@ -191,7 +192,7 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: f
                 verbose=2 if verbose else 0,
             )
         except _Stop:
-            pass
+            scheduler.release()
 
 
 def _slots(study: Study, resources: dict[str, float]) -> int:

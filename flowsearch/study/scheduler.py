@@ -58,6 +58,21 @@ class TuneScheduler(FIFOScheduler):
     def __init__(self, driver: "Driver") -> None:
         super().__init__()
         self._driver = driver
+        self._controller: Any = None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The next trial in order, as Ray Tune asks before each of its steps."""
+        self._controller = tune_controller
+        return super().choose_trial_to_run(tune_controller)
+
+    def release(self) -> None:
+        """End all workers now, in the middle of their epochs, and give their resources back.
+
+        Tune does so at its own end, after waiting for them.
+        Checkpoints are whole at any time.
+        """
+        if self._controller is not None:
+            self._controller._tune_controller._actor_manager.cleanup()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """STOP where the scheduler prunes the trial, else CONTINUE."""

@@ -108,7 +108,7 @@ class Space:
         return len(names) > 1
 
     def corners(self) -> Iterator[tuple[str, Values]]:
-        """Points with one name at a corner, for each proximal map, and that name; the other names stand at their first."""
+        """Points with one name at a corner, for each proximal map, and that name; other names stand at their first."""
         proxes = self.parameters["prox"].choices if "prox" in self.parameters else (None,)
         for prox in proxes:
             at_prox = {} if prox is None else {"prox": prox}

@@ -47,7 +47,6 @@ def test_other_endings(outcome, expected):
 
 
 def test_a_failure_keeps_the_traceback():
-    try:
+    with pytest.raises(ValueError, match="deep") as caught:
         raise ValueError("deep inside")
-    except ValueError as error:
-        assert "test_study_outcome.py" in Failure.of(error).trace
+    assert "test_study_outcome.py" in Failure.of(caught.value).trace

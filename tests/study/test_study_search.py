@@ -27,7 +27,7 @@ def small(*sets: str) -> Study:
 def simulate(
     study: Study, journal: Path, delays: list[float], window: int = WINDOW
 ) -> tuple[list[dict], list[str], Proposer]:
-    """Run the study on a fake clock: trial i takes `delays[i]` an epoch, `SLOTS` run at once; say what was proposed and pruned."""
+    """Run the study on a fake clock (trial i takes `delays[i]` an epoch): what was proposed, and how each ended."""
     proposer = Proposer(study, journal, window)
     judge = Judge(proposer, study.scheduler)
     clock, running, proposed, statuses = 0.0, [], {}, {}

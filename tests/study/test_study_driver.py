@@ -1,0 +1,90 @@
+"""The driver, without Ray: what it makes of the reports that come back."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from study_fakes import final_record, train_record
+
+from flowsearch.study.driver import Driver
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.progress import replay
+from flowsearch.study.trainable import Report
+from flowsearch.training.config import TrialConfig
+
+
+def driver_of(study, root: Path) -> Driver:
+    ledger = Ledger(root / "ledger")
+    return Driver(root, replay(study, ledger), ledger, run_trial="study_fakes:run_trial", window=1)
+
+
+def epochs(driver: Driver, number: int, count: int, worse: float = 0.0) -> list[dict]:
+    config = TrialConfig.from_dict(driver.progress.trials[number].config)
+    records = [train_record(config, epoch) for epoch in range(1, count + 1)]
+    return [record | {"val_psnr": record["val_psnr"] - worse} for record in records]
+
+
+def hand_in(driver: Driver, number: int, report: Report) -> bool:
+    """As Ray Tune does: the scheduler sees a report before the callback."""
+    stops = driver.judge(number, report)
+    driver.take(number, report)
+    if stops:
+        driver.ended(number)
+    return stops
+
+
+def complete(driver: Driver, number: int) -> None:
+    hand_in(driver, number, Report("started", host="here"))
+    for record in epochs(driver, number, 4):
+        hand_in(driver, number, Report("record", [record]))
+    hand_in(
+        driver, number, Report("record", [final_record(TrialConfig.from_dict(driver.progress.trials[number].config))])
+    )
+    driver.ended(number)
+
+
+def test_a_replayed_epoch_that_the_driver_never_got_can_prune(study_of, tmp_path):
+    study = study_of("search.trials=2")
+    driver = driver_of(study, tmp_path)
+    driver.plan()
+    complete(driver, 0)
+    driver.plan()
+    hand_in(driver, 1, Report("started", host="here"))
+    driver.stop("by a signal")
+    driver.close()
+    again = driver_of(study, tmp_path)
+    assert again.plan()["number"] == 1
+    assert hand_in(again, 1, Report("started", epochs(again, 1, 1, worse=20), "here"))
+    again.close()
+    trial = again.progress.trials[1]
+    assert (trial.status, trial.attempt) == ("pruned", 2)
+    assert set(pd.read_parquet(tmp_path / "trials")["status"]) == {"completed", "pruned"}
+
+
+def test_no_trial_is_pruned_at_its_last_epoch(study_of, tmp_path):
+    driver = driver_of(study_of("search.trials=2", "fixed.epochs=1"), tmp_path)
+    driver.plan()
+    complete(driver, 0)
+    driver.plan()
+    hand_in(driver, 1, Report("started", host="here"))
+    assert not hand_in(driver, 1, Report("record", epochs(driver, 1, 1, worse=20)))
+
+
+@pytest.mark.parametrize("part", ["ledger", "writer", "listener"])
+def test_what_cannot_be_written_never_ends_a_study(study_of, tmp_path, monkeypatch, part):
+    def refuse(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    driver = driver_of(study_of("search.trials=1"), tmp_path)
+    driver.plan()
+    if part == "ledger":
+        monkeypatch.setattr(driver.ledger, "add", refuse)
+    elif part == "writer":
+        for name in ("trial", "epoch", "final"):
+            monkeypatch.setattr(driver._writer, name, refuse)
+    else:
+        monkeypatch.setattr(driver, "_listener", refuse)
+    complete(driver, 0)
+    driver.close()
+    assert driver.progress.complete
+    assert driver.exhausted

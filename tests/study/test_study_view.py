@@ -1,0 +1,93 @@
+"""What a person sees of a study."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flowsearch.cli.live import LiveView, duration, prox_table, short, summarize, view
+from flowsearch.study.progress import Event, Progress, TrialState
+
+
+@pytest.fixture
+def progress(study_of):
+    study = study_of("search.trials=4")
+    progress = Progress(study=study, slots=2)
+    for number, (prox, status, psnr) in enumerate(
+        [("glow", "completed", 28.0), ("unet", "completed", 27.0), ("glow", "failed", None), ("unet", "running", 26.0)]
+    ):
+        values = {"prox": prox, "folds": 2, "weights": "tied", "lr": 5e-4}
+        trial = TrialState(number, values, study.config(values).to_dict(), status=status)
+        if psnr is not None:
+            trial.metrics = {
+                "val_psnr": psnr,
+                "test_psnr": psnr - 0.5,
+                "parameters": 4_370_000,
+                "measurement_psnr": 20.0,
+            }
+        trial.reason = "out of memory" if status == "failed" else None
+        progress.trials[number] = trial
+    progress.trials[3].phase, progress.trials[3].epoch, progress.trials[3].current = "train", 2, {"val_psnr": 26.0}
+    return progress
+
+
+def printed(draw, **options) -> str:
+    console = Console(file=io.StringIO(), width=80, **options)
+    draw(console)
+    return console.file.getvalue()
+
+
+def test_the_summary_fits_a_terminal_of_80_columns(progress):
+    text = printed(lambda console: summarize(console, progress))
+    assert "…" not in text
+    for word in (
+        "glow",
+        "28.00",
+        "27.50",
+        "4,370,000",
+        "best: trial 0000",
+        "20.00 dB",
+        "trial 0002 failed: out of memory",
+    ):
+        assert word in text
+
+
+def test_a_study_without_completed_trials_says_so(progress):
+    for trial in progress.trials.values():
+        trial.status = "failed"
+    assert "no trial completed" in printed(lambda console: console.print(prox_table(progress)))
+
+
+def test_the_live_view_shows_running_trials_and_the_best(progress):
+    def draw(console):
+        with view(console, plain=False) as listener:
+            assert isinstance(listener, LiveView)
+            listener(Event("tick", progress))
+
+    text = printed(draw, force_terminal=True)
+    for word in ("2 of 4 done" if progress.done == 2 else "3 of 4 done", "train 2", "best so far"):
+        assert word in text
+
+
+def test_plain_lines_name_what_starts_and_ends(progress):
+    def draw(console):
+        with view(console, plain=True) as listener:
+            for kind, number in (("begun", None), ("started", 3), ("epoch", 3), ("ended", 0), ("ended", 2)):
+                listener(Event(kind, progress, None if number is None else progress.trials[number]))
+
+    lines = printed(draw).splitlines()
+    assert len(lines) == 4
+    assert lines[1].startswith("trial 0003 started")
+    assert "out of memory" in lines[3]
+
+
+def test_a_short_configuration():
+    values = {"folds": 3, "prox": "glow", "lr": 2.81e-4, "weights": "tied", "pretrain": False}
+    assert short(values) == "glow tied folds=3 lr=0.00028 fresh"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.24, "1.2 s"), (47, "47 s"), (200, "3 min 20 s"), (18720, "5 h 12 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
