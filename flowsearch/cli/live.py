@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -88,20 +89,21 @@ def draw(progress: "Progress") -> RenderableType:
         (left_text(progress), "dim"),
     )
     table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(4):
+        table.add_column(no_wrap=True, min_width=4)
+    table.add_column(no_wrap=True, overflow="ellipsis")
     for trial in sorted(progress.running, key=lambda one: one.number):
         value = trial.current.get(study.metric)
         table.add_row(
             trial.id,
-            ProgressBar(total=1.0, completed=trial.share, width=20),
-            f"{trial.phase} {trial.epoch}" if trial.phase else "starting",
-            number(value, study.metric) if value is not None else "",
+            ProgressBar(total=1.0, completed=trial.share, width=12),
+            Text(f"{trial.phase} {trial.epoch}" if trial.phase else "starting"),
+            Text(number(value, study.metric)),
             Text(short(trial.values), style="dim"),
         )
-    parts: list[RenderableType] = [
-        head,
-        ProgressBar(total=study.search.trials, completed=progress.done, width=60),
-        table,
-    ]
+    whole = Table.grid()
+    whole.add_row(ProgressBar(total=study.search.trials, completed=progress.done, width=60))
+    parts: list[RenderableType] = [head, whole, table]
     best = progress.best
     if best is not None:
         text = f"best so far  {number(best.metrics[study.metric], study.metric)}  trial {best.id}  "
@@ -129,8 +131,10 @@ def summarize(console: Console, progress: "Progress") -> None:
 def prox_table(progress: "Progress") -> Table:
     """A row for each proximal map with completed trials: how many, best and mean, and the best one's numbers."""
     metric = progress.study.metric
-    table = Table(title=f"{progress.study.name}: completed trials by proximal map")
-    heads = ("prox", "trials", f"best\n{metric}", f"mean\n{metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
+    table = Table(
+        title=f"{progress.study.name}: completed trials by proximal map", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    heads = ("prox", "n", f"best\n{metric}", f"mean\n{metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
     for head in heads:
         table.add_column(head, justify="left" if head == "prox" else "right", no_wrap=True)
     groups: dict[str, list[TrialState]] = {}

@@ -18,6 +18,10 @@ app = typer.Typer(
 )
 
 _Plain = Annotated[bool, typer.Option("--plain", help="Plain lines instead of the live view.")]
+_Address = Annotated[
+    str | None,
+    typer.Option(help="Run on a Ray cluster: `auto` on one of its machines, or its address.", show_default=False),
+]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages too.")]
 
 
@@ -32,6 +36,7 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)
     ] = None,
+    address: _Address = None,
     plain: _Plain = False,
     verbose: _Verbose = False,
 ) -> None:
@@ -42,12 +47,18 @@ def run(
 
         overrides = [*(sets or []), *([f"name={name}"] if name is not None else [])]
         study = load(file, overrides)
-        _go(lambda listener: run_study(study, results, listener, verbose=verbose), results / study.name, plain, verbose)
+        _go(
+            lambda listener: run_study(study, results, listener, address=address, verbose=verbose),
+            results / study.name,
+            plain,
+            verbose,
+        )
 
 
 @app.command()
 def resume(
     path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    address: _Address = None,
     plain: _Plain = False,
     verbose: _Verbose = False,
 ) -> None:
@@ -55,7 +66,7 @@ def resume(
     with user_errors():
         from flowsearch.study import resume as resume_study
 
-        _go(lambda listener: resume_study(path, listener, verbose=verbose), path, plain, verbose)
+        _go(lambda listener: resume_study(path, listener, address=address, verbose=verbose), path, plain, verbose)
 
 
 @app.command()

@@ -71,6 +71,9 @@ class Resources(_Section):
     """CPU cores, which is also the number of torch threads."""
     gpu: Annotated[float, Field(ge=0)] = 0
     """GPUs: 0 trains on the CPU, 1 is a whole one, 0.5 lets two trials share one."""
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+    """How many trials run at once, at most. Null: as many as there is room for. A cluster that starts machines only
+    when trials wait for them needs the number."""
 
 
 class Study(_Section):

@@ -1,4 +1,4 @@
-"""Starts Ray on this machine: quiet, without a dashboard, and reachable from nowhere else."""
+"""Ray: started on this machine, quiet, without a dashboard and reachable from nowhere else; or a cluster joined."""
 
 import logging
 import os
@@ -32,10 +32,13 @@ _OBJECT_STORE = 128 * 2**20
 
 
 @contextmanager
-def local_ray(
-    cpus: int | None = None, *, gpus: float | None = None, verbose: bool = False
+def joined_ray(
+    cpus: int | None = None, *, address: str | None = None, gpus: float | None = None, verbose: bool = False
 ) -> Iterator[dict[str, float]]:
-    """A Ray of this process's own for the body, or the one that the process has already; gives its resources."""
+    """A Ray for the body: the one that this process has already, the cluster at `address`, or else one of its own.
+
+    Gives its resources.
+    """
     os.environ.update(ENVIRONMENT)
     import ray
 
@@ -43,17 +46,31 @@ def local_ray(
     if ray.is_initialized():
         yield dict(ray.cluster_resources())
         return
+    said: dict[str, Any] = {
+        "log_to_driver": verbose,
+        "logging_level": logging.INFO if verbose else logging.CRITICAL,
+    }
+    if address is not None:
+        try:
+            ray.init(address=address, **said)
+        except ConnectionError as error:
+            raise ValueError(f"there is no Ray cluster at {address}: {error}") from None
+        quiet(verbose)
+        try:
+            yield dict(ray.cluster_resources())
+        finally:
+            ray.shutdown()
+        return
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         ray.init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.CRITICAL,
             object_store_memory=_OBJECT_STORE,
             _node_ip_address="127.0.0.1",
             _temp_dir=scratch,
+            **said,
             **options,
         )
         quiet(verbose)

@@ -19,7 +19,7 @@ from flowsearch.study import ledger as events
 from flowsearch.study import provenance
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.local import ENVIRONMENT, local_ray
+from flowsearch.study.local import ENVIRONMENT, joined_ray
 from flowsearch.study.progress import Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
@@ -61,9 +61,13 @@ def run(
     run_trial: str = RUN_TRIAL,
     images: CheckData = check_data,
     cpus: int | None = None,
+    address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
     """Run `study` and leave everything in the folder `results/<name>`.
+
+    Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
+    cluster to join (`auto`: the one that this machine is part of).
 
     `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
     fingerprint. Raises ValueError where the folder is taken, the images are not to be had or the machine is too small.
@@ -72,15 +76,16 @@ def run(
     _check_free(root, study)
     fingerprint = images(study.data_config)
     cpus = cpus or _cpus()
-    _check_machine(study, cpus)
-    window = study.search.window or 4 * _slots(study, {"CPU": cpus, "GPU": float("inf")})
+    if address is None:
+        _slots(study, {"CPU": cpus, "GPU": float("inf")})
+    window = study.search.window or 4 * (study.resources.concurrent or cpus // study.resources.cpu or 1)
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _check_free(root, study)
         _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint), indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
-        return _drive(root, study, listener, run_trial, cpus, verbose)
+        return _drive(root, study, listener, run_trial, cpus, address, verbose)
 
 
 def resume(
@@ -90,6 +95,7 @@ def resume(
     run_trial: str = RUN_TRIAL,
     images: CheckData = check_data,
     cpus: int | None = None,
+    address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
     """Go on with the study in the folder `path`: unfinished trials from their checkpoints, then those never planned.
@@ -112,12 +118,19 @@ def resume(
             f"(fingerprint {fingerprint}, then {known}); prepare the same images again, or begin a new study"
         )
     cpus = cpus or _cpus()
-    _check_machine(study, cpus)
     with _locked(root):
-        return _drive(root, study, listener, run_trial, cpus, verbose)
+        return _drive(root, study, listener, run_trial, cpus, address, verbose)
 
 
-def _drive(root: Path, study: Study, listener: Listener | None, run_trial: str, cpus: int, verbose: bool) -> Ending:
+def _drive(
+    root: Path,
+    study: Study,
+    listener: Listener | None,
+    run_trial: str,
+    cpus: int,
+    address: str | None,
+    verbose: bool,
+) -> Ending:
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
     from flowsearch.study.driver import Driver
@@ -131,7 +144,7 @@ def _drive(root: Path, study: Study, listener: Listener | None, run_trial: str, 
         driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, verbose, began)
+                _run_trials(driver, stop, cpus, address, verbose, began)
         finally:
             why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
             driver.announce("stopping", stop.why)
@@ -147,10 +160,11 @@ _REASONS = {
 }
 
 
-def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: float) -> None:
+def _run_trials(driver: Any, stop: "_Signal", cpus: int, address: str | None, verbose: bool, began: float) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
-    with local_ray(cpus, verbose=verbose) as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
+    ray = joined_ray(cpus, address=address, verbose=verbose)
+    with ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
         from ray import tune
 
         from flowsearch.study.callback import TuneCallback
@@ -159,7 +173,8 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, verbose: bool, began: f
         from flowsearch.study.trainable import TrialActor
 
         stop.install()
-        slots = _slots(study, resources)
+        concurrent = study.resources.concurrent
+        slots = concurrent if concurrent and address is not None else _slots(study, resources)
         driver.progress.slots = slots
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
@@ -205,11 +220,7 @@ def _slots(study: Study, resources: dict[str, float]) -> int:
             f"a trial uses {study.resources.cpu} CPUs and {study.resources.gpu:g} GPUs (resources), but there are "
             f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
         )
-    return slots
-
-
-def _check_machine(study: Study, cpus: int) -> None:
-    _slots(study, {"CPU": cpus, "GPU": float("inf")})
+    return min(slots, study.resources.concurrent or slots)
 
 
 def _cpus() -> int:

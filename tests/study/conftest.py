@@ -47,11 +47,11 @@ def study_of(study_file: Path) -> StudyOf:
 @pytest.fixture(scope="session")
 def local_cluster() -> Iterator[None]:
     """A Ray with two CPUs whose workers can import the fakes."""
-    from flowsearch.study.local import local_ray
+    from flowsearch.study.local import joined_ray
 
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *([before] if before else [])])
-    with local_ray(2):
+    with joined_ray(2):
         yield
     if before is None:
         del os.environ["PYTHONPATH"]
