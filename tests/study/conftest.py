@@ -5,27 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from small_study import HERE, TEXT
 
 from flowsearch.study import Study, load
-
-HERE = Path(__file__).parent
-
-TEXT = """\
-name: small
-data: {source: faces, size: 32}
-fixed: {epochs: 4}
-space:
-  prox: [glow, resnet, unet]
-  folds: {int: [1, 4]}
-  weights: [tied, untied]
-  lr: {float: [1e-4, 1.0e-3], log: true}
-  depth: {int: [2, 6], when: {prox: glow}}
-  levels: {int: [2, 5], when: {prox: glow}}
-  pretrain: {choice: [true, false], when: {prox: glow}}
-objective: {val_psnr: maximize}
-search: {sampler: tpe, trials: 8, seed: 0}
-scheduler: {asha: {grace: 1, reduction: 2}}
-"""
 
 StudyOf = Callable[..., Study]
 

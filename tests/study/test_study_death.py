@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import HERE, TEXT
+from small_study import HERE, TEXT
 
 from flowsearch.study import load
 from flowsearch.study.ledger import Ledger

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import TEXT
+from small_study import TEXT
 
 from flowsearch.study import Study, StudyFileError, load
 from flowsearch.study.source import dump

@@ -23,7 +23,7 @@ def go(study, tmp_path, listener=None, run_trial=FAKE):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, local_cluster):
-    from conftest import TEXT
+    from small_study import TEXT
 
     from flowsearch.study.file import read
     from flowsearch.study.source import Source

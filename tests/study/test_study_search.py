@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 import optuna
 import pytest
-from conftest import TEXT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_study import TEXT
 from study_fakes import quality, train_record
 
 from flowsearch.study.file import Study, read

@@ -33,11 +33,6 @@ def numbers(records: list[dict[str, Any]]) -> str:
     return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in records])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("weights", ["tied", "untied"])
 @pytest.mark.parametrize("kind", SMALL)
 def test_same_configuration_same_numbers_however_often_interrupted(kind: str, weights: str, tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""What all tests share: a home of their own for image sets, and one thread."""
+
+import os
+import sys
+import tempfile
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported: Ray's workers take their environment from here."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    config.stash[_HOME] = tempfile.TemporaryDirectory(prefix="flowsearch-tests-")
+    os.environ["FLOWSEARCH_HOME"] = config.stash[_HOME].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The home goes with the tests."""
+    config.stash[_HOME].cleanup()
+
+
+_HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests that load torch run it on one thread, as trials do: the last digits of a sum depend on the number."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
