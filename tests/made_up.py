@@ -56,16 +56,14 @@ def epoch_record(epoch: int, folds: int = 2, phase: str = "train") -> dict[str, 
             "bits_per_dim": 4.4,
             "lr": 1e-3,
             "grad_norm": 2.0,
-        } | {
             "seconds": 1.5,
-            "parameters": 1000,
         }
     rows = [{"fold": fold, "mu": 0.8, "lambda": 0.02, "psnr": 20.0 + fold} for fold in range(1, folds + 1)]
     return {"phase": "train", "epoch": epoch, "train_loss": 0.01, "val_loss": 0.011, "val_psnr": 24.0 + epoch} | {
         "lr": 1e-3,
         "grad_norm": 0.5,
         "seconds": 2.5,
-        "parameters": 1000,
+        "so_far": {"parameters": 1000},
         "folds": rows,
     }
 
@@ -131,7 +129,7 @@ def _write_trial(
     value = 0.0
     for epoch in range(1, reached + 1):
         value = best - 5.5 * math.exp(-3.5 * epoch / epochs) + float(rng.normal(0, 0.05))
-        writer.epoch(trial_id, 1, _train_record(epoch, value, config, rng) | {"parameters": parameters})
+        writer.epoch(trial_id, 1, _train_record(epoch, value, config, rng) | {"so_far": {"parameters": parameters}})
     ended: dict[str, Any] = {"status": status, "parameters": parameters, "epochs_run": reached}
     if status != "running":
         seconds = 8.0 + 4.0 * reached + float(rng.uniform(0, 3))

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 _FEW_ROWS = 64
-_TRAINING_ONLY = frozenset({"phase", "parameters", "folds"})
+_TRAINING_ONLY = frozenset({"phase", "so_far", "folds"})
 """Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
 
 Row = Mapping[str, Any]

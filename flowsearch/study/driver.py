@@ -189,8 +189,7 @@ class Driver:
         self._tell("started", trial)
 
     def _record(self, trial: TrialState, record: Record) -> None:
-        if "parameters" in record:
-            trial.metrics["parameters"] = record["parameters"]
+        trial.metrics |= record.get("so_far", {})
         if record["phase"] == "final":
             trial.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
             trial.finished = True

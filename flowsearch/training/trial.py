@@ -32,11 +32,11 @@ def run_trial(
 ) -> Iterator[Record]:
     """Pre-train the prior where asked, train, evaluate the best epoch; yield a record after each epoch and a last one.
 
-    `phase` of a record is `prior`, `train` or `final`. At every yield the state is in `checkpoint_dir`: called again
-    with the same configuration, the trial goes on after the last epoch there, and its numbers are those of an
-    undisturbed run. `prior_dir` keeps pre-trained priors, for whichever trial needs the same one next (default: beside
-    the checkpoints). Without folders nothing is left behind. `device` is `auto` (CUDA where there is one), or torch's
-    name of a device.
+    `phase` of a record is `prior`, `train` or `final`; `so_far` of a `train` record is what is known of the trial by
+    then. At every yield the state is in `checkpoint_dir`: called again with the same configuration, the trial goes on
+    after the last epoch there, and its numbers are those of an undisturbed run. `prior_dir` keeps pre-trained priors,
+    for whichever trial needs the same one next (default: beside the checkpoints). Without folders nothing is left
+    behind. `device` is `auto` (CUDA where there is one), or torch's name of a device.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had.
     """
@@ -70,7 +70,6 @@ def _trial(
     yield {
         "phase": "final",
         "epoch": best["epoch"],
-        "parameters": count_parameters(model),
         "val_loss": best["val_loss"],
         "val_psnr": mean(by_split["val"], "psnr"),
         "val_ssim": mean(by_split["val"], "ssim"),
@@ -79,12 +78,9 @@ def _trial(
         "ood_psnr": mean(by_split["ood"], "psnr"),
         "ood_ssim": mean(by_split["ood"], "ssim"),
         "measurement_psnr": mean(by_split["test"], "measurement_psnr"),
-        "bits_per_dim": fitting["bits_per_dim"],
         "epochs_run": fitting["epoch"],
         "best_epoch": best["epoch"],
-        "prior_seconds": fitting["prior_seconds"],
-        "train_seconds": fitting["seconds"],
-        "peak_memory_bytes": peak_bytes(device),
+        **_costs(model, fitting, device),
         "images": [row for row in rows if row["split"] != "val"],
         "panels": [panel for panel in panels if panel["split"] != "val"],
     }
@@ -137,7 +133,7 @@ def _fit(
         yield {
             "phase": "train",
             "epoch": epoch,
-            "parameters": count_parameters(model),
+            "so_far": _costs(model, state, device),
             "train_loss": float(np.mean(losses)),
             "val_loss": val_loss,
             "val_psnr": psnrs[-1],
@@ -152,6 +148,17 @@ def _fit(
 def count_parameters(model: torch.nn.Module) -> int:
     """Number of trainable numbers."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _costs(model: Unrolled, state: Record, device: torch.device) -> Record:
+    """What is known of a trial before it ends: its size, its cost, and how well its prior fits."""
+    return {
+        "parameters": count_parameters(model),
+        "bits_per_dim": state["bits_per_dim"],
+        "prior_seconds": state["prior_seconds"],
+        "train_seconds": state["seconds"],
+        "peak_memory_bytes": peak_bytes(device),
+    }
 
 
 def _optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:

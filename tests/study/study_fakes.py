@@ -29,7 +29,7 @@ def train_record(config: TrialConfig, epoch: int) -> Record:
     return {
         "phase": "train",
         "epoch": epoch,
-        "parameters": 1000 * config.folds,
+        "so_far": {"parameters": 1000 * config.folds},
         "train_loss": 10 / psnr,
         "val_loss": 10 / psnr,
         "val_psnr": psnr,

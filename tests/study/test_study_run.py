@@ -39,6 +39,7 @@ def test_a_study_leaves_its_tables(finished):
     trials = pd.read_parquet(ending.root / "trials").sort_values("trial_id")
     assert list(trials["trial_id"]) == [f"{n:04d}" for n in range(12)]
     assert set(trials["status"]) == {"completed", "pruned"}
+    assert trials["parameters"].notna().all()
     completed = trials[trials["status"] == "completed"]
     assert completed[["val_psnr", "test_psnr", "ood_psnr", "parameters", "seconds"]].notna().all(axis=None)
     assert trials.loc[trials["status"] == "pruned", "reason"].notna().all()

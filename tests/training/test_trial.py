@@ -29,8 +29,9 @@ def config(kind: str, **more: Any) -> TrialConfig:
 
 def numbers(records: list[dict[str, Any]]) -> str:
     """The records without what a clock or the process decides."""
-    volatile = {"seconds", "train_seconds", "prior_seconds", "peak_memory_bytes", "panels"}
-    return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in records])
+    volatile = {"seconds", "train_seconds", "prior_seconds", "peak_memory_bytes", "panels", "so_far"}
+    flat = [record | record.get("so_far", {}) for record in records]
+    return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in flat])
 
 
 @pytest.mark.parametrize("weights", ["tied", "untied"])
