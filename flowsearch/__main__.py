@@ -1,0 +1,5 @@
+"""`python -m flowsearch` is the `flowsearch` command."""
+
+from flowsearch.cli import app
+
+app()
