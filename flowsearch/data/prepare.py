@@ -195,7 +195,7 @@ def _decoded(
             return job(member.read())
         except ValueError as error:
             return str(error)
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             return f"cannot be read ({error})"
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
