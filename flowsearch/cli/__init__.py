@@ -2,7 +2,7 @@
 
 import typer
 
-from flowsearch.cli import data, study
+from flowsearch.cli import bench, data, study
 from flowsearch.cli.report import report
 from flowsearch.cli.train import train
 
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 app.command()(train)
 app.command()(report)
 

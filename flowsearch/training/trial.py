@@ -18,6 +18,7 @@ from flowsearch.operators import Task
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_model
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.device import resolve
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, evaluate, mean, validate
 from flowsearch.training.loop import batches, epoch_generator, set_rate, step
@@ -40,7 +41,7 @@ def run_trial(
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had.
     """
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = resolve(device)
     reset_peak(place)
     with tempfile.TemporaryDirectory(prefix="flowsearch-") as scratch:
         folder = checkpoint_dir or Path(scratch)

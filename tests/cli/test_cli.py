@@ -34,7 +34,11 @@ def test_surface() -> None:
         for group in app.registered_groups
     }
     assert names == {"train", "report"}
-    assert groups == {"study": {"run", "resume", "show", "list"}, "data": {"prepare", "list", "show"}}
+    assert groups == {
+        "study": {"run", "resume", "show", "list"},
+        "data": {"prepare", "list", "show"},
+        "bench": {"model", "peers"},
+    }
 
 
 SMALL = ["--set", "data.size=16", "--set", "data.train=16", "--set", "data.val=4", "--set", "data.test=4"]

@@ -1,0 +1,123 @@
+"""`flowsearch bench`: what a training step costs here, and beside other code."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+if TYPE_CHECKING:
+    from flowsearch.training import TrialConfig
+
+app = typer.Typer(
+    name="bench",
+    help="Measure what training costs on this machine, to pick a batch size and a GPU's share.",
+    no_args_is_help=True,
+)
+
+_Depth = Annotated[int, typer.Option(help="Flow steps a level.")]
+_Levels = Annotated[int, typer.Option(help="Flow levels.")]
+_Hidden = Annotated[int, typer.Option(help="Hidden channels of the coupling networks.")]
+_Size = Annotated[int, typer.Option(help="Image height and width in pixels.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+_Rounds = Annotated[int, typer.Option(min=1, help="Steps that are timed; the median counts.")]
+_Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's own choice.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def model(
+    prox: Annotated[str, typer.Option(help="glow, resnet or unet.")] = "glow",
+    folds: Annotated[int, typer.Option(help="K, the number of folds.")] = 5,
+    weights: Annotated[str, typer.Option(help="untied or tied.")] = "untied",
+    depth: _Depth = 18,
+    levels: _Levels = 4,
+    hidden: _Hidden = 512,
+    size: _Size = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
+    memory: Annotated[str, typer.Option(help="invertible, checkpoint or autograd (glow).")] = "invertible",
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    device: _Device = "auto",
+    rounds: _Rounds = 5,
+    threads: _Threads = None,
+    as_json: _Json = False,
+) -> None:
+    """Measure a training step of an unrolled network: time, memory, and the gradient's error."""
+    with user_errors():
+        from flowsearch.bench.model import bench_model
+
+        glow = {"depth": depth, "levels": levels, "hidden": hidden}
+        config = _config(prox=prox, folds=folds, weights=weights, size=size, memory=memory, precision=precision, **glow)
+        cost = bench_model(config, batch=batch, device=_device(device, threads), rounds=rounds)
+    if as_json:
+        typer.echo(json.dumps(vars(cost)))
+        return
+    typer.echo(
+        f"{prox}, {folds} folds {weights}, {size}x{size}, batch {batch}, {memory}, {precision}, {_where(device)}"
+    )
+    for name, value in (
+        ("step", f"{cost.step_seconds:.3f} s"),
+        ("images a second", f"{cost.images_per_second:.2f}"),
+        ("parameters", f"{cost.parameters:,}"),
+        ("activation peak", f"{cost.activation_bytes / 1e6:,.1f} MB"),
+        ("gradient error", f"{cost.gradient_error:.2e}"),
+    ):
+        typer.echo(f"  {name:16s} {value}")
+
+
+@app.command()
+def peers(
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 4,
+    depth: _Depth = 18,
+    levels: _Levels = 4,
+    hidden: _Hidden = 512,
+    size: _Size = 64,
+    device: _Device = "auto",
+    rounds: _Rounds = 5,
+    threads: _Threads = None,
+    as_json: _Json = False,
+) -> None:
+    """Time the likelihood step of a Glow beside that of normflows (pip install 'flowsearch[bench]')."""
+    with user_errors():
+        from flowsearch.bench.peers import bench_peers
+
+        config = _config(prox="glow", size=size, depth=depth, levels=levels, hidden=hidden)
+        rows = bench_peers(config, batch=batch, device=_device(device, threads), rounds=rounds)
+    if as_json:
+        typer.echo(json.dumps([vars(row) for row in rows]))
+        return
+    typer.echo(
+        f"likelihood step, Glow of {levels} levels and {depth} steps, {size}x{size}, batch {batch}, {_where(device)}"
+    )
+    typer.echo(f"  {'precision':10s} {'flowsearch':>12s} {'normflows':>12s} {'ratio':>8s}")
+    for row in rows:
+        ours, theirs = f"{row.ours_seconds:.3f} s", f"{row.normflows_seconds:.3f} s"
+        typer.echo(f"  {row.precision:10s} {ours:>12s} {theirs:>12s} {row.ratio:8.2f}")
+
+
+def _config(*, size: int, **values: Any) -> "TrialConfig":
+    from flowsearch.data import DataConfig
+    from flowsearch.training import TrialConfig
+
+    return TrialConfig(data=DataConfig(size=size), pretrain=False, **values)
+
+
+def _device(name: str, threads: int | None) -> Any:
+    import torch
+
+    from flowsearch.training.device import resolve
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return resolve(name)
+
+
+def _where(device: str) -> str:
+    """The machine, in words."""
+    import torch
+
+    from flowsearch.training.device import resolve
+
+    place = resolve(device)
+    return torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
