@@ -112,7 +112,7 @@ class Glow(nn.Module):
 
     def ready(self, *, keep: bool = True) -> ReadyFlow:
         """The flow with its weights made ready once, for any number of uses before they change; see `ReadyFlow`."""
-        return ReadyFlow(self.levels, keep=keep)
+        return ReadyFlow(self.levels, self.latent_shapes, keep=keep)
 
     def log_prob(self, x_BCHW: Tensor) -> Tensor:
         """`log p(x) = log N(f(x); 0, I) + log |det Df(x)|` in nats, shape (B,) (eq. (6))."""

@@ -26,15 +26,16 @@ class ReadyFlow:
 
     Args:
         levels: the flow's levels.
+        latent_shapes: (C, H, W) of each latent, finest first.
         keep: hold the networks' weights in autocast's type from the first use to the last, for flows that are used
             again; otherwise they are made anew for each pass, so that folds with flows of their own take no memory.
     """
 
-    def __init__(self, levels: Sequence[Level], *, keep: bool) -> None:
+    def __init__(self, levels: Sequence[Level], latent_shapes: Sequence[tuple[int, int, int]], *, keep: bool) -> None:
         device, dtype = levels[0].device, levels[0].dtype
         if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-        self.keep = keep
+        self.latent_shapes, self.keep = latent_shapes, keep
         self.networks = [[Network(step.coupling.net, dtype) for step in level.steps] for level in levels]
         self.maps: list[Tensor] = []
         self.logdets: list[Tensor] = []
@@ -67,6 +68,11 @@ class ReadyFlow:
     def inverse(self, latents: Sequence[Tensor]) -> Tensor:
         """The images `g(z)`."""
         return _Down.apply(self, self.token, *latents, *self.maps)
+
+    def mode(self, batch: int) -> Tensor:
+        """`g(0)`, (batch, channels, size, size): computed once, seen `batch` times."""
+        zeros = [self.token.new_zeros(1, *shape) for shape in self.latent_shapes]
+        return self.inverse(zeros).expand(batch, -1, -1, -1)
 
     def prox(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
