@@ -48,7 +48,7 @@ class ScaledConv(nn.Module):
         bias = self.bias * scale if self.shift is None else torch.addcmul(self.shift, self.bias, scale)
         kernel = weight.shape[-1]
         if kernel == 1:
-            return mix_channels(x_BCHW, weight[:, :, 0, 0], bias)
+            return mix_channels(x_BCHW, weight[:, :, 0, 0].to(x_BCHW.dtype), bias.to(x_BCHW.dtype))
         return F.conv2d(x_BCHW, weight, bias, padding=kernel // 2)
 
 
@@ -100,5 +100,5 @@ class AffineCoupling(nn.Module):
         return torch.cat(((y_a - shift) * (-log_scale).exp(), y_b), dim=1)
 
     def _scale_and_shift(self, x_b: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.net(x_b).chunk(2, dim=1)
+        s, t = self.net(x_b).to(x_b.dtype).chunk(2, dim=1)
         return SCALE_BOUND * s.tanh(), SHIFT_BOUND * (t / SHIFT_BOUND).tanh()

@@ -1,15 +1,19 @@
 """Glow: a multi-scale normalizing flow of images (paper section V; Kingma and Dhariwal, 2018)."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from flowsearch.checks import check_float, check_int, check_levels
+from flowsearch.checks import check_choice, check_float, check_int, check_levels
+from flowsearch.flows.invertible import ReadyFlow
 from flowsearch.flows.layers import Split
 from flowsearch.flows.likelihood import bits_per_dim, dequantize, normal_log_prob
 from flowsearch.flows.steps import Level
+
+MEMORIES = ("invertible", "checkpoint", "autograd")
 
 
 class Glow(nn.Module):
@@ -21,6 +25,9 @@ class Glow(nn.Module):
     In training mode the first `forward` sets the actnorms from its batch (`start`); a `mode` or `inverse` before
     that is of the flow as it was, so a computation that begins with one calls `start` first.
 
+    `memory` says what the backward pass keeps; the gradients are the same. `invertible`: the latents of f, the image of
+    g (the fast way too); `checkpoint`: what enters each level, which is then computed again; `autograd`: all.
+
     Args:
         channels: image channels.
         size: height and width, divisible by 2^levels.
@@ -28,6 +35,7 @@ class Glow(nn.Module):
         depth: steps of flow in each level but the last.
         hidden: hidden channels of the coupling networks.
         last_depth: steps of flow in the last level.
+        memory: one of `MEMORIES`.
         generator: source of the initial weights; the global one by default.
 
     Raises:
@@ -42,6 +50,7 @@ class Glow(nn.Module):
         depth: int = 18,
         hidden: int = 512,
         last_depth: int = 1,
+        memory: str = "invertible",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -49,7 +58,8 @@ class Glow(nn.Module):
         for name, value in {**numbers, "last_depth": last_depth}.items():
             check_int(name, value, 1)
         check_levels(levels, size)
-        self.channels, self.size = channels, size
+        check_choice("memory", memory, MEMORIES)
+        self.channels, self.size, self.memory = channels, size, memory
         depths = [depth] * (levels - 1) + [last_depth]
         modules = [Level(channels * 2**index, steps, hidden, generator) for index, steps in enumerate(depths)]
         self.levels = cast("Sequence[Level]", nn.ModuleList(modules))
@@ -74,10 +84,12 @@ class Glow(nn.Module):
             raise ValueError(f"this flow takes images of shape {expected}, not {tuple(x_BCHW.shape)}")
         if self.training and self.needs_start:
             self.start(x_BCHW)
+        if self.memory == "invertible":
+            return self.ready()(x_BCHW)
         latents, logdets_B = [], []
         y_BCHW = x_BCHW
         for index, level in enumerate(self.levels, start=1):
-            y_BCHW, logdet_B = level(y_BCHW)
+            y_BCHW, logdet_B = self._stored(level, y_BCHW)
             logdets_B.append(logdet_B)
             if index < len(self.levels):
                 (y_BCHW, latent), _ = self.split(y_BCHW)
@@ -91,10 +103,16 @@ class Glow(nn.Module):
             raise ValueError(
                 f"this flow takes latents of shapes (B, C, H, W) with C, H, W = {self.latent_shapes}, not {shapes}"
             )
-        x_BCHW = self.levels[-1].inverse(latents[-1])
+        if self.memory == "invertible":
+            return self.ready().inverse(latents)
+        x_BCHW = self._stored(self.levels[-1].inverse, latents[-1])
         for level, latent in zip(reversed(self.levels[:-1]), reversed(latents[:-1]), strict=True):
-            x_BCHW = level.inverse(self.split.inverse((x_BCHW, latent)))
+            x_BCHW = self._stored(level.inverse, self.split.inverse((x_BCHW, latent)))
         return x_BCHW
+
+    def ready(self, *, keep: bool = True) -> ReadyFlow:
+        """The flow with its weights made ready once, for any number of uses before they change; see `ReadyFlow`."""
+        return ReadyFlow(self.levels, self.latent_shapes, keep=keep)
 
     def log_prob(self, x_BCHW: Tensor) -> Tensor:
         """`log p(x) = log N(f(x); 0, I) + log |det Df(x)|` in nats, shape (B,) (eq. (6))."""
@@ -134,3 +152,7 @@ class Glow(nn.Module):
         """Give every actnorm that waits for it its data-dependent start, from the images `x_BCHW`."""
         for level in self.levels:
             (x_BCHW, _), _ = self.split(level.start(x_BCHW))
+
+    def _stored(self, function: Callable[[Tensor], Any], x_BCHW: Tensor) -> Any:
+        """`function(x_BCHW)`, storing for the backward pass what `memory` says."""
+        return checkpoint(function, x_BCHW, use_reentrant=False) if self.memory == "checkpoint" else function(x_BCHW)

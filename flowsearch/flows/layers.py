@@ -25,10 +25,14 @@ def unbounded(value: Tensor) -> Tensor:
 
 
 def mix_channels(x_BCHW: Tensor, weight_DC: Tensor, bias_D: Tensor) -> Tensor:
-    """`y = weight x + bias` at every pixel: a 1x1 convolution, written as the matrix product that CPUs do faster."""
+    """`y = weight x + bias` at every pixel, in the type of x and the weight, under autocast too.
+
+    A 1x1 convolution, written as the matrix product that CPUs do faster.
+    """
     batch, _, height, width = x_BCHW.shape
     weight_BDC = weight_DC.expand(batch, -1, -1)
-    return torch.baddbmm(bias_D[:, None], weight_BDC, x_BCHW.flatten(2)).unflatten(2, (height, width))
+    with torch.autocast(x_BCHW.device.type, enabled=False):
+        return torch.baddbmm(bias_D[:, None], weight_BDC, x_BCHW.flatten(2)).unflatten(2, (height, width))
 
 
 class ActNorm(nn.Module):

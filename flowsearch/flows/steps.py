@@ -45,8 +45,8 @@ class Level(nn.Module):
     """Squeeze, then `depth` steps of flow: (B, C, H, W) to (B, 4 C, H/2, W/2).
 
     Actnorm and 1x1 convolution of a step are one affine map of channels, `y = W exp(s) (x + b)`. The maps of all steps
-    are computed together, in float64, from the parameters alone; `fold` and `fold_inverse` give them for any number of
-    uses.
+    are computed together, in float64, from the parameters alone; `fold` and `fold_inverse` give them, stacked, for any
+    number of uses.
     """
 
     def __init__(self, channels_in: int, depth: int, hidden: int, generator: torch.Generator | None = None) -> None:
@@ -56,31 +56,31 @@ class Level(nn.Module):
         steps = nn.ModuleList(FlowStep(4 * channels_in, hidden, generator) for _ in range(depth))
         self.steps = cast("Sequence[FlowStep]", steps)
 
-    def fold(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """`(weight_CC, bias_C)` of each step's map, and their summed log-determinant for one pixel."""
+    def fold(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`weight_NCC` and `bias_NC` of the steps' maps, and their summed log-determinant for one pixel."""
         packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
         log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
         weight_NCC = plu_product(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
         weight_NCC = weight_NCC * log_scale_NC.exp()[:, None, :]
         shift_NC = (weight_NCC @ bias_NC[:, :, None])[:, :, 0]
         logdet = log_diagonal_NC.sum() + log_scale_NC.sum()
-        return self._maps(weight_NCC, shift_NC), logdet.to(self._dtype)
+        return weight_NCC.to(self.dtype), shift_NC.to(self.dtype), logdet.to(self.dtype)
 
-    def fold_inverse(self) -> list[tuple[Tensor, Tensor]]:
-        """`(weight_CC, bias_C)` of the inverse of each step's map."""
+    def fold_inverse(self) -> tuple[Tensor, Tensor]:
+        """`weight_NCC` and `bias_NC` of the inverses of the steps' maps."""
         packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
         log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
         weight_NCC = plu_inverse(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
-        return self._maps(weight_NCC * (-log_scale_NC).exp()[:, :, None], -bias_NC)
+        return (weight_NCC * (-log_scale_NC).exp()[:, :, None]).to(self.dtype), -bias_NC.to(self.dtype)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """`y` and logdet_B."""
         if self.training and self.needs_start:
             self.start(x_BCHW)
         y_BCHW, logdet_B = self.squeeze(x_BCHW)
-        maps, logdet = self.fold()
+        *maps, logdet = self.fold()
         logdets_B = [logdet_B + logdet * (y_BCHW.shape[-2] * y_BCHW.shape[-1])]
-        for step, (weight_CC, bias_C) in zip(self.steps, maps, strict=True):
+        for step, weight_CC, bias_C in zip(self.steps, *maps, strict=True):
             y_BCHW, logdet_B = step.coupling(mix_channels(y_BCHW, weight_CC, bias_C))
             logdets_B.append(logdet_B)
         return y_BCHW, torch.stack(logdets_B).sum(dim=0)
@@ -88,7 +88,8 @@ class Level(nn.Module):
     def inverse(self, y_BCHW: Tensor) -> Tensor:
         """`x`."""
         x_BCHW = y_BCHW
-        for step, (weight_CC, bias_C) in zip(reversed(self.steps), reversed(self.fold_inverse()), strict=True):
+        maps = list(zip(self.steps, *self.fold_inverse(), strict=True))
+        for step, weight_CC, bias_C in reversed(maps):
             x_BCHW = mix_channels(step.coupling.inverse(x_BCHW), weight_CC, bias_C)
         return self.squeeze.inverse(x_BCHW)
 
@@ -108,8 +109,14 @@ class Level(nn.Module):
         return y_BCHW
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters."""
         return self.steps[0].actnorm.bias.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.steps[0].actnorm.bias.device
 
     def _stacked(self) -> tuple[Tensor, ...]:
         """Packed P L U, permutation, sign, log-scale and bias of all steps, in float64."""
@@ -119,9 +126,6 @@ class Level(nn.Module):
         log_scale_NC = bounded(_stack(step.actnorm.raw_scale for step in self.steps))
         bias_NC = _stack(step.actnorm.bias for step in self.steps)
         return packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC
-
-    def _maps(self, weight_NCC: Tensor, bias_NC: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return list(zip(weight_NCC.to(self._dtype).unbind(), bias_NC.to(self._dtype).unbind(), strict=True))
 
 
 def _stack(tensors: Iterable[Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ Shapes: x_BCHW is a batch of images, lambda is a scalar tensor.
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,13 @@ class ProximalMap(nn.Module, ABC):
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         """The mapped images, of the same shape; `shrinkage` is lambda of the fold, where `shrinks` is true."""
 
+    def ready(self, *, keep: bool) -> "Self | ReadyGlowProx":
+        """The map with its weights made ready for several calls before they change, at least what the folds share.
+
+        `keep` says whether what is made may stay in memory until the backward pass.
+        """
+        return self
+
 
 class GlowProx(ProximalMap):
     """x = g(f(x~) / (1 + lambda)): shrinkage in the latent space of a Glow (paper eqs. (9) to (11))."""
@@ -33,12 +41,36 @@ class GlowProx(ProximalMap):
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert shrinkage is not None
+        if self.flow.memory == "invertible":
+            return self.ready(keep=True)(x_BCHW, shrinkage)
         latents, _ = self.flow(x_BCHW)
         return self.flow.inverse([z / (1 + shrinkage) for z in latents])
+
+    def ready(self, *, keep: bool) -> "Self | ReadyGlowProx":
+        return ReadyGlowProx(self.flow, keep) if self.flow.memory == "invertible" else self
 
     def mode(self, count: int) -> Tensor:
         """g(0), the image of highest density in the latent space, `count` times (paper section IV-C)."""
         return self.flow.mode(count)
+
+
+class ReadyGlowProx:
+    """`GlowProx` by the constant-memory pass, with the flow's weights made ready once."""
+
+    def __init__(self, flow: Glow, keep: bool) -> None:
+        self.flow, self.keep = flow, keep
+        self.prepared = flow.ready(keep=keep)
+
+    def __call__(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
+        """`g(f(x) / (1 + shrinkage))`."""
+        if self.flow.training and self.flow.needs_start:
+            self.flow.start(x_BCHW)
+            self.prepared = self.flow.ready(keep=self.keep)
+        return self.prepared.prox(x_BCHW, shrinkage)
+
+    def mode(self, count: int) -> Tensor:
+        """`g(0)`, `count` times."""
+        return self.prepared.mode(count)
 
 
 class ResNetProx(ProximalMap):

@@ -4,14 +4,18 @@ Shapes: y_B... is a batch of measurements, x_BCHW of images; mu_K and lambda_K h
 """
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from flowsearch.models.prox import GlowProx, ProximalMap
+from flowsearch.checks import check_choice
+from flowsearch.models.prox import GlowProx, ProximalMap, ReadyGlowProx
 from flowsearch.operators import LinearOperator
+
+PRECISIONS = ("fp32", "bf16")
 
 
 class Unrolled(nn.Module):
@@ -20,10 +24,19 @@ class Unrolled(nn.Module):
     The data step descends the residual (eq. (8) prints the sign that would climb it). mu and lambda are learned per
     fold, lambda = softplus(raw) > 0. `start` is x0: `mode` (g(0) of the first fold's flow) or `adjoint` (A^T y). `end`
     is `prox` (the last fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~).
+
+    `precision: bf16` runs the proximal maps' convolutions in bfloat16 (autocast); data steps, and all that is
+    invertible in a flow, stay in float32.
     """
 
     def __init__(
-        self, operator: LinearOperator, proxes: list[ProximalMap], folds: int, start: str = "adjoint", end: str = "prox"
+        self,
+        operator: LinearOperator,
+        proxes: list[ProximalMap],
+        folds: int,
+        start: str = "adjoint",
+        end: str = "prox",
+        precision: str = "fp32",
     ) -> None:
         """`proxes`: one map, which all folds share (tied weights), or one per fold (untied)."""
         super().__init__()
@@ -33,7 +46,8 @@ class Unrolled(nn.Module):
             raise ValueError(
                 f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
             )
-        self.operator = operator
+        check_choice("precision", precision, PRECISIONS)
+        self.operator, self.precision = operator, precision
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end
         self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
@@ -50,20 +64,27 @@ class Unrolled(nn.Module):
 
     def iterates(self, y: Tensor) -> list[Tensor]:
         """The image after each fold, K in all."""
-        x_BCHW = self.first(y)
         lambda_K = self.lambda_K
+        tied = len(self.proxes) < self.folds
         images = []
         for k in range(self.folds):
+            if k == 0 or not tied:
+                with in_precision(self.precision, y.device):
+                    prox = self.prox(k).ready(keep=tied)
+            if k == 0:
+                x_BCHW = self._first(y, prox)
             x_BCHW = x_BCHW + self.mu_K[k] * self.operator.adjoint(y - self.operator(x_BCHW))
             if k < self.folds - 1 or self.end == "prox":
-                x_BCHW = self.prox(k)(x_BCHW, None if lambda_K is None else lambda_K[k])
+                with in_precision(self.precision, y.device):
+                    x_BCHW = prox(x_BCHW, None if lambda_K is None else lambda_K[k]).to(x_BCHW.dtype)
             images.append(x_BCHW)
         return images
 
-    def first(self, y: Tensor) -> Tensor:
+    def _first(self, y: Tensor, prox: "ProximalMap | ReadyGlowProx") -> Tensor:
         """x0, the image before the first fold."""
         if self.start == "mode":
-            return cast(GlowProx, self.prox(0)).mode(len(y))
+            with in_precision(self.precision, y.device):
+                return cast("GlowProx | ReadyGlowProx", prox).mode(len(y))
         return self.operator.adjoint(y)
 
     @torch.no_grad()
@@ -81,6 +102,11 @@ class Unrolled(nn.Module):
     def scalars(self) -> list[nn.Parameter]:
         """The parameters that learn at their own rate: mu, and lambda where there is one."""
         return [self.mu_K] if self.raw_lambda_K is None else [self.mu_K, self.raw_lambda_K]
+
+
+def in_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 for `bf16`, nothing for `fp32`."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def untie(prox: ProximalMap, folds: int) -> list[ProximalMap]:

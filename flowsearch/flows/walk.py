@@ -1,0 +1,179 @@
+"""A flow walked step by step without autograd, in either direction, alone or with gradients going along.
+
+Every walk is exact in either direction, so the backward pass of one is a walk the other way, which rebuilds each
+activation just before its gradient needs it. Shapes: as in `network`; levels and steps keep the order of the flow.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowsearch.flows.coupling import SCALE_BOUND, SHIFT_BOUND
+from flowsearch.flows.network import Network
+
+
+class Maps(NamedTuple):
+    """The maps of channels of a level's steps, there and back (`Level.fold`, `Level.fold_inverse`)."""
+
+    weight_NCC: Tensor
+    bias_NC: Tensor
+    inverse_NCC: Tensor
+    inverse_bias_NC: Tensor
+
+
+class LevelWalk(NamedTuple):
+    """A level's maps, and the networks of its couplings."""
+
+    maps: Maps
+    networks: Sequence[Network]
+
+
+def zeros_like(maps: Maps) -> Maps:
+    """Where the gradients of a level's maps are added up."""
+    return Maps(*(torch.zeros_like(value) for value in maps))
+
+
+def walk_up(levels: Sequence[LevelWalk], x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The latents `z = f(x)`, finest first, and the couplings' log-determinant, shape (B,)."""
+    latents = []
+    x_CBHW = x_BCHW.transpose(0, 1)
+    logdet_B = x_BCHW.new_zeros(len(x_BCHW))
+    for level in levels:
+        x_CBHW = _squeeze(x_CBHW)
+        for step, network in enumerate(level.networks):
+            x_CBHW = _mix(level.maps.weight_NCC[step], level.maps.bias_NC[step], x_CBHW)
+            y_a, y_b = x_CBHW.chunk(2)
+            s, t = network(y_b)[0].tanh_().chunk(2)
+            logdet_B += SCALE_BOUND * s.sum(dim=(0, 2, 3))
+            y_a.mul_((SCALE_BOUND * s).exp_()).add_(t, alpha=SHIFT_BOUND)
+        x_CBHW, latent = _split(x_CBHW, level is levels[-1])
+        latents.append(latent)
+    return latents, logdet_B
+
+
+def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor]) -> Tensor:
+    """The images `x = g(z)`."""
+    x_CBHW = None
+    for level, latent in zip(reversed(levels), reversed(latents), strict=True):
+        x_CBHW = _join(x_CBHW, latent)
+        for step, network in _backwards(level.networks):
+            y_a, y_b = x_CBHW.chunk(2)
+            s, t = network(y_b)[0].tanh_().chunk(2)
+            y_a.sub_(t, alpha=SHIFT_BOUND).mul_((-SCALE_BOUND * s).exp_())
+            x_CBHW = _mix(level.maps.inverse_NCC[step], level.maps.inverse_bias_NC[step], x_CBHW)
+        x_CBHW = _unsqueeze(x_CBHW)
+    assert x_CBHW is not None
+    return x_CBHW.transpose(0, 1).contiguous()
+
+
+def unwalk_up(
+    levels: Sequence[LevelWalk],
+    sums: Sequence[Maps],
+    latents: Sequence[Tensor],
+    grad_latents: Sequence[Tensor],
+    grad_logdet_B: Tensor | None,
+) -> Tensor:
+    """The gradient of x under `walk_up`, from its results; those of the maps are added to `sums`."""
+    x_CBHW, grad_CBHW = None, None
+    entries = zip(reversed(levels), reversed(sums), reversed(latents), reversed(grad_latents), strict=True)
+    for level, total, latent, grad_latent in entries:
+        x_CBHW, grad_CBHW = _join(x_CBHW, latent), _join(grad_CBHW, grad_latent)
+        for step, network in _backwards(level.networks):
+            (y_a, y_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
+            out, tape = network(y_b)
+            s, t = out.tanh_().chunk(2)
+            y_a.sub_(t, alpha=SHIFT_BOUND)
+            grad_s = grad_a * y_a
+            if grad_logdet_B is not None:
+                grad_s += grad_logdet_B[:, None, None]
+            grad_out = _through_tanh(out, grad_s, grad_a)
+            scale = (SCALE_BOUND * s).exp_()
+            y_a.div_(scale)
+            grad_a.mul_(scale)
+            grad_b += network.vjp(tape, grad_out)
+            x_CBHW = _mix(level.maps.inverse_NCC[step], level.maps.inverse_bias_NC[step], x_CBHW)
+            weight_CC = level.maps.weight_NCC[step]
+            grad_CBHW = _unmix(weight_CC, grad_CBHW, x_CBHW, total.weight_NCC[step], total.bias_NC[step])
+        x_CBHW, grad_CBHW = _unsqueeze(x_CBHW), _unsqueeze(grad_CBHW)
+    assert grad_CBHW is not None
+    return grad_CBHW.transpose(0, 1).contiguous()
+
+
+def unwalk_down(
+    levels: Sequence[LevelWalk], sums: Sequence[Maps], x_BCHW: Tensor, grad_BCHW: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The latents of `walk_down` and their gradients, from its result; those of the maps are added to `sums`."""
+    latents, grad_latents = [], []
+    x_CBHW, grad_CBHW = x_BCHW.transpose(0, 1), grad_BCHW.transpose(0, 1)
+    for level, total in zip(levels, sums, strict=True):
+        x_CBHW, grad_CBHW = _squeeze(x_CBHW), _squeeze(grad_CBHW)
+        for step, network in enumerate(level.networks):
+            x_CBHW = _mix(level.maps.weight_NCC[step], level.maps.bias_NC[step], x_CBHW)
+            inverse_CC = level.maps.inverse_NCC[step]
+            grad_CBHW = _unmix(inverse_CC, grad_CBHW, x_CBHW, total.inverse_NCC[step], total.inverse_bias_NC[step])
+            (x_a, x_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
+            out, tape = network(x_b)
+            s, t = out.tanh_().chunk(2)
+            scale = (SCALE_BOUND * s).exp_()
+            grad_s = -grad_a * x_a
+            grad_a.div_(scale)
+            grad_out = _through_tanh(out, grad_s, -grad_a)
+            x_a.mul_(scale).add_(t, alpha=SHIFT_BOUND)
+            grad_b += network.vjp(tape, grad_out)
+        x_CBHW, latent = _split(x_CBHW, level is levels[-1])
+        grad_CBHW, grad_latent = _split(grad_CBHW, level is levels[-1])
+        latents.append(latent)
+        grad_latents.append(grad_latent)
+    return latents, grad_latents
+
+
+def _through_tanh(out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> Tensor:
+    """Gradient of the arguments of `a tanh(s)` and `b tanh(t / b)`, where `out_CBHW` holds both tanh."""
+    grad = torch.cat((SCALE_BOUND * grad_scale, SHIFT_BOUND * grad_shift))
+    return grad.addcmul_(grad, out_CBHW.square(), value=-1)
+
+
+def _mix(weight_CC: Tensor, bias_C: Tensor, x_CBHW: Tensor) -> Tensor:
+    """`y = weight x + bias` at every pixel."""
+    return torch.addmm(bias_C[:, None], weight_CC, x_CBHW.flatten(1)).view(x_CBHW.shape)
+
+
+def _unmix(weight_CC: Tensor, grad_CBHW: Tensor, x_CBHW: Tensor, sum_CC: Tensor, sum_C: Tensor) -> Tensor:
+    """The gradient of x under `_mix`, from that of y; those of weight and bias are added to the sums."""
+    grad_CP = grad_CBHW.flatten(1)
+    sum_CC.addmm_(grad_CP, x_CBHW.flatten(1).t())
+    sum_C += grad_CP.sum(dim=1)
+    return (weight_CC.t() @ grad_CP).view(grad_CBHW.shape)
+
+
+def _squeeze(x_CBHW: Tensor) -> Tensor:
+    """Each 2 x 2 block of pixels into channels, in the order of `Squeeze`; a copy."""
+    c, b, h, w = x_CBHW.shape
+    blocks = x_CBHW.reshape(c, b, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(4 * c, b, h // 2, w // 2)
+
+
+def _unsqueeze(x_CBHW: Tensor) -> Tensor:
+    """The pixels back in their place; a copy."""
+    c, b, h, w = x_CBHW.shape
+    return x_CBHW.view(c // 4, 2, 2, b, h, w).permute(0, 3, 4, 1, 5, 2).reshape(c // 4, b, 2 * h, 2 * w)
+
+
+def _split(x_CBHW: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+    """What goes on and the level's latent (B, C, H, W): halves, but in the last level all is latent."""
+    onward, latent = (x_CBHW, x_CBHW) if last else x_CBHW.chunk(2)
+    return onward, latent.transpose(0, 1).contiguous()
+
+
+def _join(onward_CBHW: Tensor | None, latent_BCHW: Tensor) -> Tensor:
+    """The inverse of `_split`; a copy."""
+    latent_CBHW = latent_BCHW.transpose(0, 1)
+    if onward_CBHW is None:
+        return latent_CBHW.clone(memory_format=torch.contiguous_format)
+    return torch.cat((onward_CBHW, latent_CBHW))
+
+
+def _backwards(networks: Sequence[Network]) -> Iterable[tuple[int, Network]]:
+    return zip(range(len(networks) - 1, -1, -1), reversed(networks), strict=True)
