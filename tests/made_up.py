@@ -87,7 +87,7 @@ def _config(index: int, rng: np.random.Generator, epochs: int) -> dict[str, Any]
     prox = ("glow", "resnet", "unet", "glow")[index % 4]
     own: dict[str, Any] = {
         "glow": {"depth": int(rng.integers(2, 9)), "levels": int(rng.integers(2, 4)), "hidden": 32, "last_depth": 1}
-        | {"pretrain": index % 3 != 0},
+        | {"pretrain": index % 3 != 0, "memory": "invertible"},
         "resnet": {"features": 32, "blocks": 2},
         "unet": {"channels": 16},
     }[prox]
@@ -107,6 +107,7 @@ def _config(index: int, rng: np.random.Generator, epochs: int) -> dict[str, Any]
         "clip": 0.1,
         "warmup": 50,
         "decay": "cosine",
+        "precision": "fp32",
         "flip": True,
         "seed": index,
     } | own

@@ -12,9 +12,6 @@ from torch import Tensor
 
 from flowsearch.flows.coupling import SHIFT_BOUND, CouplingNet, ScaledConv
 
-CPU_BYTES = 2**22
-"""Hidden values that a CPU takes at once: so many stay in its cache from one product to the next."""
-
 
 class Weights(NamedTuple):
     """What the network multiplies by, scales included; `last` yields s and t / b, the arguments of the two tanh."""
@@ -28,11 +25,12 @@ class Weights(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the backward pass needs of one evaluation: the unfolded input and the hidden values of each part of it."""
+    """What the backward pass needs of one evaluation: the unfolded input and the values of both hidden layers."""
 
     weights: Weights
     columns_KP: Tensor
-    hidden: list[tuple[Tensor, Tensor]]
+    first_PN: Tensor
+    middle_PN: Tensor
 
 
 class Network:
@@ -52,37 +50,29 @@ class Network:
         """The output, (2 C, B, H, W), and the tape for `vjp`."""
         weights = self._weights or self._prepare()
         columns_KP = unfold(x_CBHW, self.dtype)
-        taps_KP = columns_KP.new_empty(weights.last_KN.shape[0], columns_KP.shape[1])
-        hidden = []
-        for part in _parts(columns_KP, weights):
-            first_PN = _linear_relu(columns_KP[:, part].t(), weights.first_NK, weights.first_bias_N)
-            second_PN = _linear_relu(first_PN, weights.middle_NN, weights.middle_bias_N)
-            torch.mm(weights.last_KN, second_PN.t(), out=taps_KP[:, part])
-            hidden.append((first_PN, second_PN))
-        out_CBHW = fold(taps_KP, x_CBHW.shape[1:], x_CBHW.dtype)
+        first_PN = _linear_relu(columns_KP.t(), weights.first_NK, weights.first_bias_N)
+        middle_PN = _linear_relu(first_PN, weights.middle_NN, weights.middle_bias_N)
+        out_CBHW = fold(weights.last_KN @ middle_PN.t(), x_CBHW.shape[1:], x_CBHW.dtype)
         out_CBHW += weights.last_bias_C[:, None, None, None]
-        return out_CBHW, Tape(weights, columns_KP, hidden)
+        return out_CBHW, Tape(weights, columns_KP, first_PN, middle_PN)
 
     def vjp(self, tape: Tape, grad_CBHW: Tensor) -> Tensor:
         """The gradient of the input; uses the tape up."""
-        weights, columns_KP, hidden = tape
+        weights, columns_KP, first_PN, middle_PN = tape
         grad_taps_KP = unfold(grad_CBHW, self.dtype)
-        grad_columns_KP = torch.empty_like(columns_KP)
         self._sums = self._sums or _zeros(weights, grad_CBHW.dtype)
         first_KN, first_N, middle_NN, middle_N, last_KN, last_C = self._sums
         last_C += grad_CBHW.sum(dim=(1, 2, 3))
-        for part, (first_PN, second_PN) in zip(_parts(columns_KP, weights), hidden, strict=True):
-            _add_product(last_KN, grad_taps_KP[:, part], second_PN)
-            grad_PN = torch.mm(grad_taps_KP[:, part].t(), weights.last_KN)
-            _mask(grad_PN, second_PN)
-            _add_product(middle_NN, grad_PN.t(), first_PN)
-            middle_N += grad_PN.sum(dim=0)
-            grad_PN = torch.mm(grad_PN, weights.middle_NN, out=second_PN)
-            _mask(grad_PN, first_PN)
-            _add_product(first_KN, columns_KP[:, part], grad_PN)
-            first_N += grad_PN.sum(dim=0)
-            torch.mm(weights.first_NK.t(), grad_PN.t(), out=grad_columns_KP[:, part])
-        return fold(grad_columns_KP, grad_CBHW.shape[1:], grad_CBHW.dtype)
+        _add_product(last_KN, grad_taps_KP, middle_PN)
+        grad_PN = grad_taps_KP.t() @ weights.last_KN
+        _mask(grad_PN, middle_PN)
+        _add_product(middle_NN, grad_PN.t(), first_PN)
+        middle_N += grad_PN.sum(dim=0)
+        grad_PN = torch.mm(grad_PN, weights.middle_NN, out=middle_PN)
+        _mask(grad_PN, first_PN)
+        _add_product(first_KN, columns_KP, grad_PN)
+        first_N += grad_PN.sum(dim=0)
+        return fold(weights.first_NK.t() @ grad_PN.t(), grad_CBHW.shape[1:], grad_CBHW.dtype)
 
     def parameters(self) -> list[Tensor]:
         """The module's parameters, in the order of `gradients`."""
@@ -143,18 +133,12 @@ def unfold(x_CBHW: Tensor, dtype: torch.dtype) -> Tensor:
 def fold(columns_KP: Tensor, shape_BHW: torch.Size, dtype: torch.dtype) -> Tensor:
     """The adjoint of `unfold`: every neighbourhood added where it came from, (C, B, H, W)."""
     batch, height, width = shape_BHW
-    windows = columns_KP.view(3, 3, -1, batch, height, width)
-    padded = columns_KP.new_zeros(windows.shape[2], batch, height + 2, width + 2, dtype=dtype)
+    windows = columns_KP.to(dtype).view(3, 3, -1, batch, height, width)
+    padded = windows.new_zeros(windows.shape[2], batch, height + 2, width + 2)
     for i in range(3):
         for j in range(3):
-            padded[:, :, i : i + height, j : j + width] += windows[i, j]
+            padded[:, :, i : i + height, j : j + width].add_(windows[i, j])
     return padded[:, :, 1:-1, 1:-1]
-
-
-def _parts(columns_KP: Tensor, weights: Weights) -> list[slice]:
-    pixels, row = columns_KP.shape[1], weights.middle_NN[0]
-    rows = max(1, CPU_BYTES // row.nbytes) if row.device.type == "cpu" else pixels
-    return [slice(start, min(start + rows, pixels)) for start in range(0, pixels, rows)]
 
 
 def _halves(like_C: Tensor) -> Tensor:
@@ -203,9 +187,9 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def _linear_relu(x_PC: Tensor, weight_NC: Tensor, bias_N: Tensor) -> Tensor:
-    """`max(0, x weight^T + bias)`; in bfloat16 on a CPU, where the product takes no longer than a pass over its result,
-    by oneDNN's product that does all at once."""
-    if x_PC.device.type == "cpu" and x_PC.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
+    """`max(0, x weight^T + bias)`, on a CPU by oneDNN's product that does all at once: a pass over the result takes
+    half as long as a product in bfloat16."""
+    if x_PC.device.type == "cpu" and x_PC.dtype != torch.float64 and torch.backends.mkldnn.is_available():
         return torch.ops.mkldnn._linear_pointwise(x_PC.contiguous(), weight_NC, bias_N, "relu", [], "")
     return torch.addmm(bias_N, x_PC, weight_NC.t()).relu_()
 

@@ -86,6 +86,7 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("hidden", _INT, "hidden channels"),
     Column("last_depth", _INT, "flow steps in the last level"),
     Column("pretrain", _BOOL, "pre-trained prior"),
+    Column("memory", _TEXT, "what the backward pass keeps"),
     Column("features", _INT, "ResNet features"),
     Column("blocks", _INT, "ResNet blocks"),
     Column("channels", _INT, "U-Net base channels"),
@@ -97,6 +98,7 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("warmup", _INT, "warm-up", "steps"),
     Column("decay", _TEXT, "how the rates go on after the warm-up"),
     Column("patience", _INT, "patience", "epochs"),
+    Column("precision", _TEXT, "precision"),
     Column("flip", _BOOL, "mirrored images"),
     Column("seed", _LONG, "seed"),
 )

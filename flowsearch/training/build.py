@@ -11,7 +11,7 @@ from flowsearch.training.config import TrialConfig
 
 def build_flow(config: TrialConfig, channels: int) -> Glow:
     """A fresh Glow of the trial's architecture; its weights depend on the seed and the architecture only."""
-    assert config.levels and config.depth and config.hidden and config.last_depth
+    assert config.levels and config.depth and config.hidden and config.last_depth and config.memory
     return Glow(
         channels=channels,
         size=config.data.size,
@@ -19,6 +19,7 @@ def build_flow(config: TrialConfig, channels: int) -> Glow:
         depth=config.depth,
         hidden=config.hidden,
         last_depth=config.last_depth,
+        memory=config.memory,
         generator=torch.Generator().manual_seed(config.seed),
     )
 
@@ -31,7 +32,9 @@ def build_model(config: TrialConfig, channels: int, prior: Glow | None = None) -
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
     assert config.start is not None
     operator = Task.named(config.task, config.data.size).operator
-    return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end)
+    return Unrolled(
+        operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision
+    )
 
 
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:

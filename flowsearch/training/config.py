@@ -8,9 +8,11 @@ from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
 
 PROXES = ("glow", "resnet", "unet")
+MEMORIES = ("invertible", "checkpoint", "autograd")
+PRECISIONS = ("fp32", "bf16")
 
 OWN_FIELDS: dict[str, dict[str, Any]] = {
-    "glow": {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True},
+    "glow": {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True, "memory": "invertible"},
     "resnet": {"features": 128, "blocks": 2},
     "unet": {"channels": 64},
 }
@@ -85,6 +87,9 @@ class TrialConfig:
     """glow: steps of flow in the last level."""
     pretrain: bool | None = None
     """glow: start from a prior trained by maximum likelihood."""
+    memory: str | None = None
+    """glow: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's inverse;
+    `checkpoint`: what enters each level; `autograd`: every activation. The gradients are the same."""
     features: int | None = None
     """resnet: feature maps."""
     blocks: int | None = None
@@ -106,6 +111,9 @@ class TrialConfig:
     """How both rates go on: `cosine` falls to a hundredth, `constant` stays (the paper's)."""
     patience: int | None = None
     """Stop after so many epochs without a better validation loss; null trains to the end."""
+    precision: str = "fp32"
+    """`bf16`: the convolutions of the proximal map (and of a prior that is pre-trained) in bfloat16; data steps, and
+    all that is invertible in a flow, stay in float32. `fp32`: all in float32."""
     flip: bool = True
     """Mirror training images left to right at random."""
     seed: int = 0
@@ -115,6 +123,7 @@ class TrialConfig:
         check_task(self.task, self.data.size)
         check_choice("weights", self.weights, ("tied", "untied"))
         check_choice("end", self.end, ("prox", "data"))
+        check_choice("precision", self.precision, PRECISIONS)
         check_choice("decay", self.decay, ("cosine", "constant"))
         self._settle("start", "mode" if self.prox == "glow" else "adjoint")
         check_choice("start", self.start, ("mode", "adjoint") if self.prox == "glow" else ("adjoint",))
@@ -145,6 +154,7 @@ class TrialConfig:
         for name in ("depth", "levels", "hidden", "last_depth"):
             check_int(name, getattr(self, name), 1)
         check_bool("pretrain", self.pretrain)
+        check_choice("memory", self.memory, MEMORIES)
         assert self.levels is not None
         check_levels(self.levels, self.data.size)
 

@@ -14,6 +14,7 @@ from torch import optim
 
 from flowsearch.data import Datasets
 from flowsearch.flows import Glow, dequantize
+from flowsearch.models.unrolled import in_precision
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import OWN_FIELDS, TrialConfig
@@ -23,13 +24,17 @@ Record = dict[str, Any]
 
 
 def prior_key(config: TrialConfig, fingerprint: str) -> str:
-    """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors."""
-    names = [name for name in OWN_FIELDS["glow"] if name != "pretrain"]
+    """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors.
+
+    `memory` is no part of it: it decides how gradients are computed, not which.
+    """
+    names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
     decided = {
         "fingerprint": fingerprint,
         "flow": {name: getattr(config, name) for name in names},
         "prior": config.prior.to_dict(),
         "flip": config.flip,
+        "precision": config.precision,
     }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -65,7 +70,7 @@ def pretrain(
         checkpoint.restore(tensors, flow)
         return flow, about
     prior = config.prior
-    optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr)
+    optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr, fused=True)
     done, seconds = 0, 0.0
     if unfinished.exists():
         tensors, about = checkpoint.read(unfinished)
@@ -83,7 +88,8 @@ def pretrain(
             x_BCHW = dequantize(x_BCHW, generator)
             if prior.noise:
                 x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
-            loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
+            with in_precision(config.precision, device):
+                loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
             norms.append(step(loss, flow, optimizer, prior.clip, f"epoch {epoch} of pre-training"))
             losses.append(loss.item())
         took = time.perf_counter() - began

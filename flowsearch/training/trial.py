@@ -166,9 +166,8 @@ def _optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:
     scalars = model.scalars()
     networks = list(model.proxes.parameters())
     assert config.lr is not None
-    return optim.Adam(
-        [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}], lr=config.lr
-    )
+    groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
+    return optim.Adam(groups, lr=config.lr, fused=True)
 
 
 def _stale(state: Record, patience: int | None) -> bool:
