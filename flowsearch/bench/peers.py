@@ -1,6 +1,5 @@
 """The likelihood step of our Glow beside that of normflows, the same architecture in the same run."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.bench.timing import time_in_turn
+from flowsearch.models.unrolled import in_precision
 from flowsearch.training.build import build_flow
-from flowsearch.training.config import TrialConfig
-
-PRECISIONS = ("fp32", "bf16")
+from flowsearch.training.config import PRECISIONS, TrialConfig
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,13 @@ def bench_peers(config: TrialConfig, *, batch: int, device: torch.device, rounds
 
 
 def _ours(config: TrialConfig, precision: str, x_BCHW: Tensor) -> Callable[[], object]:
-    flow = build_flow(dataclasses.replace(config, precision=precision), x_BCHW.shape[1]).to(x_BCHW.device)
-    return _likelihood_step(flow, flow.log_prob, x_BCHW)
+    flow = build_flow(config, x_BCHW.shape[1]).to(x_BCHW.device)
+
+    def log_prob(x_BCHW: Tensor) -> Tensor:
+        with in_precision(precision, x_BCHW.device):
+            return flow.log_prob(x_BCHW)
+
+    return _likelihood_step(flow, log_prob, x_BCHW)
 
 
 def _normflows(config: TrialConfig, x_BCHW: Tensor) -> Callable[[], object]:

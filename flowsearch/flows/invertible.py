@@ -167,9 +167,7 @@ class _Prox(Function):
     """`g(f(x) / (1 + lambda))`, which keeps its result only."""
 
     @staticmethod
-    def forward(
-        ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor, *maps: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor, *maps: Tensor) -> Tensor:
         with ready.use():
             levels = ready.walks(maps)
             latents, _ = walk_up(levels, x_BCHW)

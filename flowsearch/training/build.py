@@ -1,6 +1,7 @@
 """From a trial's configuration to its network."""
 
 import torch
+from torch import optim
 
 from flowsearch.flows import Glow
 from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
@@ -32,9 +33,19 @@ def build_model(config: TrialConfig, channels: int, prior: Glow | None = None) -
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
     assert config.start is not None
     operator = Task.named(config.task, config.data.size).operator
-    return Unrolled(
-        operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision
-    )
+    return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
+
+
+def build_optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:
+    """Adam with two rates: `lr` for the networks, `scalar_lr` for mu and lambda (paper section VI-A).
+
+    Each group's `peak` is its full rate (see `loop.set_rate`).
+    """
+    scalars = model.scalars()
+    networks = list(model.proxes.parameters())
+    assert config.lr is not None
+    groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
+    return optim.Adam(groups, lr=config.lr, fused=True)
 
 
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import optim
 from torch.nn.functional import mse_loss
 
 from flowsearch.data import Datasets, load
 from flowsearch.models import Unrolled
 from flowsearch.operators import Task
 from flowsearch.training import checkpoint
-from flowsearch.training.build import build_model
+from flowsearch.training.build import build_model, build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import resolve
 from flowsearch.training.errors import NonFiniteError
@@ -93,7 +92,7 @@ def _fit(
     """Train with the mean squared error; yield a record an epoch; return the state of the fit at its end."""
     task = Task(config.task, model.operator, Task.named(config.task, config.data.size).sigma)
     measured = Measured.of(datasets.val, task, "val", config.data.seed, device)
-    optimizer = _optimizer(model, config)
+    optimizer = build_optimizer(model, config)
     state: Record = {
         "epoch": 0,
         "seconds": 0.0,
@@ -160,14 +159,6 @@ def _costs(model: Unrolled, state: Record, device: torch.device) -> Record:
         "train_seconds": state["seconds"],
         "peak_memory_bytes": peak_bytes(device),
     }
-
-
-def _optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:
-    scalars = model.scalars()
-    networks = list(model.proxes.parameters())
-    assert config.lr is not None
-    groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
-    return optim.Adam(groups, lr=config.lr, fused=True)
 
 
 def _stale(state: Record, patience: int | None) -> bool:
