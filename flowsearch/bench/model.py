@@ -35,7 +35,7 @@ class ModelCost:
     activation_bytes: int
     """Peak of a step above weights, gradients and optimizer: CUDA's own count, or resident memory on a CPU."""
     gradient_error: float
-    """|g - g*| / |g*| over all parameters, g* by plain autograd in float64, on one image."""
+    """|g - g*| / |g*| over all parameters, g* by plain autograd in float64, on two images."""
 
 
 def bench_model(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> ModelCost:
@@ -89,9 +89,9 @@ def gradient_error(
 ) -> float:
     """Relative error of the whole gradient against plain autograd in float64, with the same weights.
 
-    The weights are those of `state`, or fresh ones; the images `images_BCHW`, or one of random pixels.
+    The weights are those of `state`, or fresh ones; the images `images_BCHW`, or two of random pixels.
     """
-    images_BCHW = _images(config, 1, device) if images_BCHW is None else images_BCHW
+    images_BCHW = _images(config, 2, device) if images_BCHW is None else images_BCHW
     model = build_model(config, CHANNELS).to(device)
     task = _task(config, model)
     y = task.measure(images_BCHW, torch.Generator().manual_seed(1))
