@@ -32,9 +32,7 @@ def build_model(config: TrialConfig, channels: int, prior: Glow | None = None) -
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
     assert config.start is not None
     operator = Task.named(config.task, config.data.size).operator
-    return Unrolled(
-        operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision
-    )
+    return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
 
 
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:
