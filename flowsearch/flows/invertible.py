@@ -184,7 +184,8 @@ class _Prox(Function):
             sums = [zeros_like(level.maps) for level in levels]
             latents, grads = unwalk_down(levels, sums, x_BCHW, grad_BCHW)
             grads = [grad.div_(1 + shrinkage) for grad in grads]
-            grad_shrinkage = -sum((grad * z).sum() for grad, z in zip(grads, latents, strict=True))
+            products = [(grad * z).sum() for grad, z in zip(grads, latents, strict=True)]
+            grad_shrinkage = -torch.stack(products).sum()
             latents = [latent.mul_(1 + shrinkage) for latent in latents]
             grad_BCHW = unwalk_up(levels, sums, latents, grads, None)
         return None, grad_BCHW.new_zeros(()), grad_BCHW, grad_shrinkage, *_flat(sums)

@@ -138,9 +138,10 @@ class InvertibleConv1x1(nn.Module):
 
 
 def plu_product(permutation: Tensor, packed: Tensor, diagonal: Tensor) -> Tensor:
-    """`P L (U + diag(diagonal))`, shape (..., C, C), of triangles packed in one matrix."""
+    """`P L (U + diag(diagonal))`, shape (..., C, C), of triangles packed in one matrix; in full precision always."""
     eye = torch.eye(packed.shape[-1], dtype=packed.dtype, device=packed.device)
-    return permutation @ (packed.tril(-1) + eye) @ (packed.triu(1) + diagonal.diag_embed())
+    with torch.autocast(packed.device.type, enabled=False):
+        return permutation @ (packed.tril(-1) + eye) @ (packed.triu(1) + diagonal.diag_embed())
 
 
 def plu_inverse(permutation: Tensor, packed: Tensor, diagonal: Tensor) -> Tensor:

@@ -87,12 +87,13 @@ class Network:
         module = self.module
         first = first_KN.view(3, 3, -1, first_KN.shape[1]).permute(3, 2, 0, 1).contiguous()
         last = last_KN.view(3, 3, len(last_C), -1).flip(0, 1).permute(2, 3, 0, 1).contiguous()
-        by_layer = {
-            module.first: _unscaled(module.first, first, first_N, None),
-            module.middle: _unscaled(module.middle, middle_NN[:, :, None, None], middle_N, None),
-            module.last: _unscaled(module.last, last, last_C, _halves(last_C)),
+        by_name = {
+            "first": _unscaled(module.first, first, first_N, None),
+            "middle": _unscaled(module.middle, middle_NN[:, :, None, None], middle_N, None),
+            "last": _unscaled(module.last, last, last_C, _halves(last_C)),
         }
-        return [by_layer[layer][name] for layer in module.children() for name, _ in layer.named_parameters()]
+        names = (name.split(".") for name, _ in module.named_parameters())
+        return [by_name[layer][parameter] for layer, parameter in names]
 
     def release(self) -> None:
         """Let go of the weights that `keep` holds."""

@@ -61,8 +61,9 @@ class ReadyGlowProx:
         self.flow, self.keep = flow, keep
         self.prepared = flow.ready(keep=keep)
 
-    def __call__(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
+    def __call__(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
+        assert shrinkage is not None
         if self.flow.training and self.flow.needs_start:
             self.flow.start(x_BCHW)
             self.prepared = self.flow.ready(keep=self.keep)
