@@ -35,7 +35,7 @@ class ModelCost:
     activation_bytes: int
     """Peak of a step above weights, gradients and optimizer: CUDA's own count, or resident memory on a CPU."""
     gradient_error: float
-    """|g - g*| / |g*| over all parameters, g* by plain autograd in float64, on two images."""
+    """|g - g*| / |g*| over all parameters, g* by plain autograd in float32, on two images."""
 
 
 def bench_model(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> ModelCost:
@@ -47,7 +47,7 @@ def bench_model(config: TrialConfig, *, batch: int, device: torch.device, rounds
         images_per_second=batch / seconds,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         activation_bytes=activation_bytes(config, batch, device),
-        gradient_error=gradient_error(config, device),
+        gradient_error=gradient_error(config, device, exact=torch.float32),
     )
 
 
@@ -86,8 +86,9 @@ def gradient_error(
     *,
     state: dict[str, Tensor] | None = None,
     images_BCHW: Tensor | None = None,
+    exact: torch.dtype = torch.float64,
 ) -> float:
-    """Relative error of the whole gradient against plain autograd in float64, with the same weights.
+    """Relative error of the whole gradient against plain autograd in `exact` precision, with the same weights.
 
     The weights are those of `state`, or fresh ones; the images `images_BCHW`, or two of random pixels.
     """
@@ -99,10 +100,10 @@ def gradient_error(
     if state is not None:
         model.load_state_dict(state)
     ours = _gradient(model, y, images_BCHW)
-    exact = build_model(dataclasses.replace(config, memory="autograd", precision="fp32"), CHANNELS).to(device)
-    exact.load_state_dict(model.state_dict())
-    exact.double()
-    truth = _gradient(exact, y.double(), images_BCHW.double())
+    plain = build_model(dataclasses.replace(config, memory="autograd", precision="fp32"), CHANNELS).to(device)
+    plain.load_state_dict(model.state_dict())
+    plain.to(exact)
+    truth = _gradient(plain, y.to(exact), images_BCHW.to(exact))
     return float((ours - truth).norm() / truth.norm())
 
 

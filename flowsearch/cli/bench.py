@@ -97,10 +97,11 @@ def peers(
 
 
 def _config(*, size: int, **values: Any) -> "TrialConfig":
+    """The configuration to measure; its rate hardly moves the weights, so that each step does the same work."""
     from flowsearch.data import DataConfig
     from flowsearch.training import TrialConfig
 
-    return TrialConfig(data=DataConfig(size=size), pretrain=False, **values)
+    return TrialConfig(data=DataConfig(size=size), pretrain=False, lr=1e-6, **values)
 
 
 def _device(name: str, threads: int | None) -> Any:
