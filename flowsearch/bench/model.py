@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from flowsearch.bench.timing import settle, time_in_turn
-from flowsearch.models import Unrolled
+from flowsearch.models import Unrolled, trouble
 from flowsearch.operators import Task
 from flowsearch.training.build import build_model, build_optimizer
 from flowsearch.training.config import TrialConfig
@@ -126,8 +127,9 @@ def _training(config: TrialConfig, batch: int, device: torch.device) -> tuple[Ca
     model.train()
 
     def step_once() -> float:
-        loss = mse_loss(model(task.measure(images_BCHW, generator)), images_BCHW)
-        return step(loss, model, optimizer, config.clip, "the benchmark")
+        y = task.measure(images_BCHW, generator)
+        loss = mse_loss(model(y), images_BCHW)
+        return step(loss, model, optimizer, config.clip, "the benchmark", partial(trouble.in_network, model, y))
 
     return step_once, model
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.bench.timing import time_in_turn
+from flowsearch.flows.bfloat16 import has_bfloat16
 from flowsearch.models.unrolled import in_precision
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import PRECISIONS, TrialConfig
@@ -26,15 +27,17 @@ class Comparison:
 
 
 def bench_peers(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> list[Comparison]:
-    """Time our likelihood step in each precision against normflows', A B A B. Needs the extra `bench`."""
+    """Time our likelihood step against normflows', A B A B, in each precision that the device has. Needs the extra
+    `bench`."""
+    precisions = [precision for precision in PRECISIONS if precision == "fp32" or has_bfloat16(device.type)]
     x_BCHW = torch.rand(batch, 3, config.data.size, config.data.size, generator=torch.Generator().manual_seed(0)) - 0.5
     x_BCHW = x_BCHW.to(device)
-    works = {precision: _ours(config, precision, x_BCHW) for precision in PRECISIONS}
+    works = {precision: _ours(config, precision, x_BCHW) for precision in precisions}
     theirs = _normflows(config, x_BCHW)
     seconds = time_in_turn({**works, "normflows": theirs}, device, rounds=rounds)
     return [
         Comparison(precision, seconds[precision], seconds["normflows"], seconds[precision] / seconds["normflows"])
-        for precision in PRECISIONS
+        for precision in precisions
     ]
 
 

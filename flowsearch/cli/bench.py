@@ -46,10 +46,13 @@ def model(
     """Measure a training step of an unrolled network: time, memory, and the gradient's error."""
     with user_errors():
         from flowsearch.bench.model import bench_model
+        from flowsearch.training.device import check_precision
 
         glow = {"depth": depth, "levels": levels, "hidden": hidden}
         config = _config(prox=prox, folds=folds, weights=weights, size=size, memory=memory, precision=precision, **glow)
-        cost = bench_model(config, batch=batch, device=_device(device, threads), rounds=rounds)
+        place = _device(device, threads)
+        check_precision(precision, place)
+        cost = bench_model(config, batch=batch, device=place, rounds=rounds)
     if as_json:
         typer.echo(json.dumps(vars(cost)))
         return

@@ -20,54 +20,44 @@ from flowsearch.flows.walk import LevelWalk, Maps, unwalk_down, unwalk_up, walk_
 class ReadyFlow:
     """A flow's weights made ready once, for any number of f, g and proximal maps until an optimizer changes them.
 
-    The maps of channels are folded from the parameters by autograd. The gradients of the coupling networks are added
-    up beside the graph and handed to the parameters when the last use has been walked back (`_Weights`). Under
-    autocast the networks run in autocast's type; what is invertible stays in the parameters' type.
+    Autograd sees a token in the place of the weights. The gradients of weights and maps are added up beside the graph,
+    over all uses, and handed to the parameters when the last use has been walked back (`_Weights`). Under autocast the
+    networks run in autocast's type; what is invertible stays in the parameters' type.
 
     Args:
         levels: the flow's levels.
         latent_shapes: (C, H, W) of each latent, finest first.
-        keep: hold the networks' weights in autocast's type from the first use to the last, for flows that are used
-            again; otherwise they are made anew for each pass, so that folds with flows of their own take no memory.
+        keep: hold what is made of the weights from the first use to the last, for flows that are used again; otherwise
+            it is made anew for each pass, so that folds with flows of their own take no memory.
     """
 
     def __init__(self, levels: Sequence[Level], latent_shapes: Sequence[tuple[int, int, int]], *, keep: bool) -> None:
         device, dtype = levels[0].device, levels[0].dtype
         if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-        self.latent_shapes, self.keep = latent_shapes, keep
+        self.levels, self.latent_shapes, self.keep = levels, latent_shapes, keep
         self.networks = [[Network(step.coupling.net, dtype) for step in level.steps] for level in levels]
-        self.maps: list[Tensor] = []
-        self.logdets: list[Tensor] = []
-        with torch.autocast(device.type, enabled=False):
-            for level in levels:
-                weight_NCC, bias_NC, logdet = level.fold()
-                self.maps += [weight_NCC, bias_NC, *level.fold_inverse()]
-                self.logdets.append(logdet)
+        self.map_parameters = [parameter for level in levels for parameter in level.map_parameters()]
+        self.maps: list[Maps] | None = None
+        self.graph: list[Maps] | None = None
+        self.sums: list[Maps] = []
         self.task: int | None = None
         parameters = [parameter for network in self.all_networks() for parameter in network.parameters()]
-        self.token = _Weights.apply(self, *parameters)
+        self.token = _Weights.apply(self, *self.map_parameters, *parameters)
 
     def all_networks(self) -> Iterator[Network]:
         """The coupling networks of all levels."""
         for networks in self.networks:
             yield from networks
 
-    def walks(self, maps: Sequence[Tensor]) -> list[LevelWalk]:
-        """The flow as `walk` takes it, with these maps."""
-        levels = (Maps(*maps[4 * index : 4 * index + 4]) for index in range(len(self.networks)))
-        return [LevelWalk(level, networks) for level, networks in zip(levels, self.networks, strict=True)]
-
     def __call__(self, x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
         """The latents `f(x)`, finest first, and `log |det Df(x)|`, shape (B,)."""
-        *latents, logdet_B = _Up.apply(self, self.token, x_BCHW, *self.maps)
-        pixels = [latent.shape[-2] * latent.shape[-1] for latent in latents]
-        fixed = sum(count * logdet for count, logdet in zip(pixels, self.logdets, strict=True))
-        return latents, logdet_B + fixed
+        *latents, logdet_B = _Up.apply(self, self.token, x_BCHW)
+        return latents, logdet_B
 
     def inverse(self, latents: Sequence[Tensor]) -> Tensor:
         """The images `g(z)`."""
-        return _Down.apply(self, self.token, *latents, *self.maps)
+        return _Down.apply(self, self.token, *latents)
 
     def mode(self, batch: int) -> Tensor:
         """`g(0)`, (batch, channels, size, size): computed once, seen `batch` times."""
@@ -76,35 +66,64 @@ class ReadyFlow:
 
     def prox(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
-        return _Prox.apply(self, self.token, x_BCHW, shrinkage, *self.maps)
+        return _Prox.apply(self, self.token, x_BCHW, shrinkage)
 
     @contextmanager
-    def use(self) -> Iterator[None]:
-        """Around every walk: autocast is off (the networks have their type), and weights go afterwards."""
-        with torch.autocast(self.token.device.type, enabled=False):
-            yield
+    def forward(self) -> Iterator[list[LevelWalk]]:
+        """Around every walk forward: the flow as `walk` takes it."""
+        with torch.autocast(self.token.device.type, enabled=False), torch.no_grad():
+            self.maps = self.maps or [level.maps() for level in self.levels]
+            yield self._walks(self.maps)
         if not self.keep:
-            for network in self.all_networks():
-                network.release()
+            self.maps = None
+            self._release()
 
     @contextmanager
-    def back(self) -> Iterator[None]:
-        """Around every walk backward, which must not be differentiated itself."""
+    def backward(self) -> Iterator[tuple[list[LevelWalk], list[Maps]]]:
+        """Around every walk backward, which must not be differentiated itself: the flow and its maps' sums."""
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "memory: invertible has first derivatives only (create_graph=True asks for more); use memory: autograd"
             )
         task = torch._C._current_graph_task_id()
-        if task != self.task:  # a backward pass that did not come to its end, or that wanted no weights
-            for network in self.all_networks():
-                network.forget()
-        self.task = task
-        with self.use():
-            yield
+        with torch.autocast(self.token.device.type, enabled=False):
+            if self.graph is None or task != self.task:
+                self._begin()
+            self.task = task
+            assert self.graph is not None
+            yield self._walks([Maps(*(value.detach() for value in maps)) for maps in self.graph]), self.sums
+        if not self.keep:
+            self._release()
+
+    def gradients(self) -> list[Tensor | None]:
+        """Gradients of the maps' parameters and the networks', from the sums, which are used up."""
+        assert self.graph is not None
+        made = [value for maps in self.graph for value in maps]
+        sums = [value for maps in self.sums for value in maps]
+        self.graph, self.sums = None, []
+        learned = [parameter for parameter in self.map_parameters if parameter.requires_grad]
+        found = iter(torch.autograd.grad(made, learned, sums)) if learned else iter(())
+        of_maps = [next(found) if parameter.requires_grad else None for parameter in self.map_parameters]
+        return of_maps + [grad for network in self.all_networks() for grad in network.gradients()]
+
+    def _begin(self) -> None:
+        """Begin a backward pass; another one may not have come to its end, or wanted no weights."""
+        for network in self.all_networks():
+            network.forget()
+        with torch.enable_grad():
+            self.graph = [level.maps() for level in self.levels]
+        self.sums = [zeros_like(maps) for maps in self.graph]
+
+    def _walks(self, maps: Sequence[Maps]) -> list[LevelWalk]:
+        return [LevelWalk(level, networks) for level, networks in zip(maps, self.networks, strict=True)]
+
+    def _release(self) -> None:
+        for network in self.all_networks():
+            network.release()
 
 
 class _Weights(Function):
-    """Ties the parameters of the coupling networks to a token; its backward runs after that of every use."""
+    """Ties a flow's parameters to a token; its backward runs after that of every use."""
 
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, *parameters: Tensor) -> Tensor:
@@ -115,81 +134,66 @@ class _Weights(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        return None, *(grad for network in ctx.ready.all_networks() for grad in network.gradients())
+        return None, *ctx.ready.gradients()
 
 
 class _Up(Function):
-    """f, and the couplings' log-determinant."""
+    """f, and its log-determinant."""
 
     @staticmethod
-    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
-        with ready.use():
-            latents, logdet_B = walk_up(ready.walks(maps), x_BCHW)
+    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor) -> tuple[Tensor, ...]:
+        with ready.forward() as levels:
+            latents, logdet_B = walk_up(levels, x_BCHW)
         ctx.ready = ready
-        ctx.save_for_backward(*latents, *maps)
+        ctx.save_for_backward(*latents)
         return *latents, logdet_B
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        count = len(grads) - 1
-        latents, maps = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        with ctx.ready.back():
-            levels = ctx.ready.walks(maps)
-            sums = [zeros_like(level.maps) for level in levels]
-            grad_BCHW = unwalk_up(levels, sums, latents, grads[:count], grads[count])
-        return None, grads[-1].new_zeros(()), grad_BCHW, *_flat(sums)
+        with ctx.ready.backward() as (levels, sums):
+            grad_BCHW = unwalk_up(levels, sums, ctx.saved_tensors, grads[:-1], grads[-1])
+        return None, grads[-1].new_zeros(()), grad_BCHW
 
 
 class _Down(Function):
     """g."""
 
     @staticmethod
-    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, *latents_and_maps: Tensor) -> Tensor:
-        count = len(ready.networks)
-        latents, maps = latents_and_maps[:count], latents_and_maps[count:]
-        with ready.use():
-            x_BCHW = walk_down(ready.walks(maps), latents)
+    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, *latents: Tensor) -> Tensor:
+        with ready.forward() as levels:
+            x_BCHW = walk_down(levels, latents)
         ctx.ready = ready
-        ctx.save_for_backward(x_BCHW, *maps)
+        ctx.save_for_backward(x_BCHW)
         return x_BCHW
 
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
-        x_BCHW, *maps = ctx.saved_tensors
-        with ctx.ready.back():
-            levels = ctx.ready.walks(maps)
-            sums = [zeros_like(level.maps) for level in levels]
+        (x_BCHW,) = ctx.saved_tensors
+        with ctx.ready.backward() as (levels, sums):
             _, grad_latents = unwalk_down(levels, sums, x_BCHW, grad_BCHW)
-        return None, grad_BCHW.new_zeros(()), *grad_latents, *_flat(sums)
+        return None, grad_BCHW.new_zeros(()), *grad_latents
 
 
 class _Prox(Function):
     """`g(f(x) / (1 + lambda))`, which keeps its result only."""
 
     @staticmethod
-    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor, *maps: Tensor) -> Tensor:
-        with ready.use():
-            levels = ready.walks(maps)
+    def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
+        with ready.forward() as levels:
             latents, _ = walk_up(levels, x_BCHW)
             x_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents])
         ctx.ready = ready
-        ctx.save_for_backward(x_BCHW, shrinkage, *maps)
+        ctx.save_for_backward(x_BCHW, shrinkage)
         return x_BCHW
 
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
-        x_BCHW, shrinkage, *maps = ctx.saved_tensors
-        with ctx.ready.back():
-            levels = ctx.ready.walks(maps)
-            sums = [zeros_like(level.maps) for level in levels]
+        x_BCHW, shrinkage = ctx.saved_tensors
+        with ctx.ready.backward() as (levels, sums):
             latents, grads = unwalk_down(levels, sums, x_BCHW, grad_BCHW)
             grads = [grad.div_(1 + shrinkage) for grad in grads]
             products = [(grad * z).sum() for grad, z in zip(grads, latents, strict=True)]
             grad_shrinkage = -torch.stack(products).sum()
             latents = [latent.mul_(1 + shrinkage) for latent in latents]
             grad_BCHW = unwalk_up(levels, sums, latents, grads, None)
-        return None, grad_BCHW.new_zeros(()), grad_BCHW, grad_shrinkage, *_flat(sums)
-
-
-def _flat(sums: Sequence[Maps]) -> list[Tensor]:
-    return [value for level in sums for value in level]
+        return None, grad_BCHW.new_zeros(()), grad_BCHW, grad_shrinkage

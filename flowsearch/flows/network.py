@@ -5,11 +5,13 @@ in the 3 x 3 neighbourhood of a pixel. The small side of each 3 x 3 convolution 
 products with P x N matrices.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from flowsearch.flows.bfloat16 import has_bfloat16
 from flowsearch.flows.coupling import SHIFT_BOUND, CouplingNet, ScaledConv
 
 
@@ -33,18 +35,42 @@ class Tape(NamedTuple):
     middle_PN: Tensor
 
 
+class Sums:
+    """Gradients of a network's weights, added up in `dtype` over any number of uses; the first is taken as it is."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add `value`, which may become the sum itself."""
+        if name in self.values:
+            self.values[name] += value
+        else:
+            self.values[name] = value.to(self.dtype)
+
+    def add_product(self, name: str, left: Tensor, right: Tensor) -> None:
+        """Add `left @ right`."""
+        if name in self.values and left.dtype == self.dtype:
+            self.values[name].addmm_(left, right)
+        else:
+            self.add(name, left @ right)
+
+
 class Network:
     """`(s, t / b) = NN(x)` of one coupling, in `dtype`, from float32 (or float64) to the same.
 
-    `vjp` adds the gradients of the weights up, over any number of uses; `gradients` turns the sums into gradients of
-    the module's parameters. `keep` holds on to the weights in `dtype` until `release`.
+    `vjp` adds the gradients of the weights up, over any number of uses, if the module `learns`; `gradients` turns the
+    sums into gradients of the module's parameters. Weights in another type than the module's are kept until `release`.
     """
 
     def __init__(self, module: CouplingNet, dtype: torch.dtype) -> None:
         self.module, self.dtype = module, dtype
-        self.keep = dtype != module.first.weight.dtype
+        self.learns = any(parameter.requires_grad for parameter in module.parameters())
         self._weights: Weights | None = None
-        self._sums: list[Tensor] | None = None
+        self._sums: Sums | None = None
+        self._halves_C = torch.ones_like(module.last.bias, requires_grad=False)
+        self._halves_C[len(self._halves_C) // 2 :] /= SHIFT_BOUND
 
     def __call__(self, x_CBHW: Tensor) -> tuple[Tensor, Tape]:
         """The output, (2 C, B, H, W), and the tape for `vjp`."""
@@ -52,26 +78,28 @@ class Network:
         columns_KP = unfold(x_CBHW, self.dtype)
         first_PN = _linear_relu(columns_KP.t(), weights.first_NK, weights.first_bias_N)
         middle_PN = _linear_relu(first_PN, weights.middle_NN, weights.middle_bias_N)
-        out_CBHW = fold(weights.last_KN @ middle_PN.t(), x_CBHW.shape[1:], x_CBHW.dtype)
+        out_CBHW = fold(weights.last_KN @ middle_PN.t(), x_CBHW.shape[1:], x_CBHW.dtype, mirrored=True)
         out_CBHW += weights.last_bias_C[:, None, None, None]
         return out_CBHW, Tape(weights, columns_KP, first_PN, middle_PN)
 
     def vjp(self, tape: Tape, grad_CBHW: Tensor) -> Tensor:
         """The gradient of the input; uses the tape up."""
         weights, columns_KP, first_PN, middle_PN = tape
-        grad_taps_KP = unfold(grad_CBHW, self.dtype)
-        self._sums = self._sums or _zeros(weights, grad_CBHW.dtype)
-        first_KN, first_N, middle_NN, middle_N, last_KN, last_C = self._sums
-        last_C += grad_CBHW.sum(dim=(1, 2, 3))
-        _add_product(last_KN, grad_taps_KP, middle_PN)
-        grad_PN = grad_taps_KP.t() @ weights.last_KN
+        sums = self._sums = self._sums or Sums(grad_CBHW.dtype)
+        taps_KP = unfold(grad_CBHW, self.dtype, mirrored=True)
+        if self.learns:
+            sums.add("last_bias_C", grad_CBHW.sum(dim=(1, 2, 3)))
+            sums.add_product("last_KN", taps_KP, middle_PN)
+        grad_PN = taps_KP.t() @ weights.last_KN
         _mask(grad_PN, middle_PN)
-        _add_product(middle_NN, grad_PN.t(), first_PN)
-        middle_N += grad_PN.sum(dim=0)
+        if self.learns:
+            sums.add("middle_bias_N", grad_PN.sum(dim=0))
+            sums.add_product("middle_NN", grad_PN.t(), first_PN)
         grad_PN = torch.mm(grad_PN, weights.middle_NN, out=middle_PN)
         _mask(grad_PN, first_PN)
-        _add_product(first_KN, columns_KP, grad_PN)
-        first_N += grad_PN.sum(dim=0)
+        if self.learns:
+            sums.add("first_bias_N", grad_PN.sum(dim=0))
+            sums.add_product("first_KN", columns_KP, grad_PN)
         return fold(weights.first_NK.t() @ grad_PN.t(), grad_CBHW.shape[1:], grad_CBHW.dtype)
 
     def parameters(self) -> list[Tensor]:
@@ -81,22 +109,22 @@ class Network:
     def gradients(self) -> list[Tensor | None]:
         """Gradients of `parameters` from the sums that `vjp` left, which are used up."""
         sums, self._sums = self._sums, None
-        if sums is None:
+        if sums is None or not self.learns:
             return [None] * len(self.parameters())
-        first_KN, first_N, middle_NN, middle_N, last_KN, last_C = sums
-        module = self.module
-        first = first_KN.view(3, 3, -1, first_KN.shape[1]).permute(3, 2, 0, 1).contiguous()
-        last = last_KN.view(3, 3, len(last_C), -1).flip(0, 1).permute(2, 3, 0, 1).contiguous()
+        module, values = self.module, sums.values
+        first = values["first_KN"].unflatten(0, (3, 3, -1)).permute(3, 2, 0, 1)
+        middle = values["middle_NN"][:, :, None, None]
+        last = values["last_KN"].unflatten(0, (3, 3, -1)).permute(2, 3, 0, 1)
         by_name = {
-            "first": _unscaled(module.first, first, first_N, None),
-            "middle": _unscaled(module.middle, middle_NN[:, :, None, None], middle_N, None),
-            "last": _unscaled(module.last, last, last_C, _halves(last_C)),
+            "first": _unscaled(module.first, first, values["first_bias_N"], None),
+            "middle": _unscaled(module.middle, middle, values["middle_bias_N"], None),
+            "last": _unscaled(module.last, last, values["last_bias_C"], self._halves_C),
         }
         names = (name.split(".") for name, _ in module.named_parameters())
         return [by_name[layer][parameter] for layer, parameter in names]
 
     def release(self) -> None:
-        """Let go of the weights that `keep` holds."""
+        """Let go of the weights that were kept."""
         self._weights = None
 
     def forget(self) -> None:
@@ -105,94 +133,89 @@ class Network:
 
     @torch.no_grad()
     def _prepare(self) -> Weights:
-        first, first_bias_N = _scaled(self.module.first, None)
-        middle, middle_bias_N = _scaled(self.module.middle, None)
-        last, last_bias_C = _scaled(self.module.last, _halves(self.module.last.bias))
+        module, dtype = self.module, self.dtype
+        first, first_bias_N = _scaled(module.first, None, (0, 2, 3, 1), dtype)
+        middle, middle_bias_N = _scaled(module.middle, None, (0, 2, 3, 1), dtype)
+        last, last_bias_C = _scaled(module.last, self._halves_C, (2, 3, 0, 1), dtype)
         weights = Weights(
-            first.permute(0, 2, 3, 1).flatten(1).to(self.dtype),
-            first_bias_N.to(self.dtype),
-            middle[:, :, 0, 0].to(self.dtype),
-            middle_bias_N.to(self.dtype),
-            last.to(self.dtype).flip(2, 3).permute(2, 3, 0, 1).flatten(0, 2),
+            first.flatten(1),
+            first_bias_N.to(dtype),
+            middle.flatten(1),
+            middle_bias_N.to(dtype),
+            last.flatten(0, 2),
             last_bias_C,
         )
-        if self.keep:
+        if dtype != module.first.weight.dtype:
             self._weights = weights
         return weights
 
 
-def unfold(x_CBHW: Tensor, dtype: torch.dtype) -> Tensor:
-    """The 3 x 3 neighbourhood of every pixel, zeros beyond the border: (K, P), rows in the order (3, 3, C)."""
+def unfold(x_CBHW: Tensor, dtype: torch.dtype, *, mirrored: bool = False) -> Tensor:
+    """The 3 x 3 neighbourhood of every pixel, zeros beyond the border: (K, P), rows in the order (3, 3, C).
+
+    `mirrored` turns each neighbourhood by half a turn, as the adjoint of a convolution wants it.
+    """
     channels, batch, height, width = x_CBHW.shape
     padded = x_CBHW.new_zeros(channels, batch, height + 2, width + 2, dtype=dtype)
     padded[:, :, 1:-1, 1:-1] = x_CBHW
     c, b, h, w = padded.stride()
     windows = padded.as_strided((3, 3, channels, batch, height, width), (h, w, c, b, h, w))
-    return windows.reshape(9 * channels, batch * height * width)
+    columns = windows.reshape(9, channels, batch * height * width)
+    return (columns.flip(0) if mirrored else columns).flatten(0, 1)
 
 
-def fold(columns_KP: Tensor, shape_BHW: torch.Size, dtype: torch.dtype) -> Tensor:
+def fold(columns_KP: Tensor, shape_BHW: torch.Size, dtype: torch.dtype, *, mirrored: bool = False) -> Tensor:
     """The adjoint of `unfold`: every neighbourhood added where it came from, (C, B, H, W)."""
     batch, height, width = shape_BHW
-    windows = columns_KP.to(dtype).view(3, 3, -1, batch, height, width)
-    padded = windows.new_zeros(windows.shape[2], batch, height + 2, width + 2)
-    for i in range(3):
-        for j in range(3):
-            padded[:, :, i : i + height, j : j + width].add_(windows[i, j])
+    windows = columns_KP.to(dtype).view(9, -1, batch, height, width)
+    padded = windows.new_zeros(windows.shape[1], batch, height + 2, width + 2)
+    for tap in range(9):
+        i, j = divmod(8 - tap if mirrored else tap, 3)
+        padded[:, :, i : i + height, j : j + width].add_(windows[tap])
     return padded[:, :, 1:-1, 1:-1]
 
 
-def _halves(like_C: Tensor) -> Tensor:
-    """1 for the channels of s, 1 / b for those of t."""
-    factor_C = torch.ones_like(like_C)
-    factor_C[len(factor_C) // 2 :] /= SHIFT_BOUND
-    return factor_C
-
-
-def _scaled(layer: ScaledConv, factor_C: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer with its scale, its shift and `factor_C` in them."""
+def _scaled(
+    layer: ScaledConv, factor_C: Tensor | None, order: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Weight, its axes in `order`, and bias of a layer with its scale, its shift and `factor_C` in them."""
     scale = layer.log_scale.exp()
     bias = layer.bias * scale if layer.shift is None else torch.addcmul(layer.shift, layer.bias, scale)
     if factor_C is not None:
         scale, bias = scale * factor_C, bias * factor_C
-    return layer.weight * scale[:, None, None, None], bias
+    weight = layer.weight.permute(order)
+    result = torch.empty(weight.shape, dtype=dtype, device=weight.device)
+    return torch.mul(weight, scale[:, None, None, None].permute(order), out=result), bias
 
 
 def _unscaled(layer: ScaledConv, weight: Tensor, bias: Tensor, factor_C: Tensor | None) -> dict[str, Tensor]:
-    """Gradients of a layer's parameters from those of `_scaled`'s results; `weight` is overwritten."""
-    if factor_C is not None:
-        bias = bias * factor_C
-        weight *= factor_C[:, None, None, None]
+    """Gradients of a layer's parameters from those of `_scaled`'s results."""
     scale = layer.log_scale.detach().exp()
-    weight *= scale[:, None, None, None]
-    log_scale = torch.linalg.vecdot(weight.flatten(1), layer.weight.detach().flatten(1))
+    factor = scale if factor_C is None else scale * factor_C
+    scaled = torch.mul(weight, factor[:, None, None, None], out=torch.empty_like(layer.weight, requires_grad=False))
+    log_scale = torch.linalg.vecdot(scaled.flatten(1), layer.weight.detach().flatten(1))
     return {
-        "weight": weight,
-        "bias": bias * scale,
-        "log_scale": log_scale + bias * scale * layer.bias.detach(),
-        "shift": bias,
+        "weight": scaled,
+        "bias": bias * factor,
+        "log_scale": log_scale + bias * factor * layer.bias.detach(),
+        "shift": bias if factor_C is None else bias * factor_C,
     }
-
-
-def _zeros(weights: Weights, dtype: torch.dtype) -> list[Tensor]:
-    shapes = [weights.first_NK.t().shape, *(weight.shape for weight in weights[1:])]
-    return [torch.zeros(shape, dtype=dtype, device=weights.last_KN.device) for shape in shapes]
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """`total += left @ right`; `total` may be more precise than the product."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        total += torch.mm(left, right)
 
 
 def _linear_relu(x_PC: Tensor, weight_NC: Tensor, bias_N: Tensor) -> Tensor:
     """`max(0, x weight^T + bias)`, on a CPU by oneDNN's product that does all at once: a pass over the result takes
     half as long as a product in bfloat16."""
-    if x_PC.device.type == "cpu" and x_PC.dtype != torch.float64 and torch.backends.mkldnn.is_available():
+    if x_PC.device.type == "cpu" and x_PC.dtype in _one_pass():
         return torch.ops.mkldnn._linear_pointwise(x_PC.contiguous(), weight_NC, bias_N, "relu", [], "")
     return torch.addmm(bias_N, x_PC, weight_NC.t()).relu_()
+
+
+@cache
+def _one_pass() -> tuple[torch.dtype, ...]:
+    """The types in which oneDNN does so on this CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return ()
+    return (torch.float32, torch.bfloat16) if has_bfloat16("cpu") else (torch.float32,)
 
 
 def _mask(grad: Tensor, output: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Steps and levels of Glow, with each step's actnorm folded into its 1x1 convolution. Shapes as in `layers`."""
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,16 @@ from flowsearch.flows.layers import (
     plu_inverse,
     plu_product,
 )
+
+
+class Maps(NamedTuple):
+    """The maps of channels of a level's steps, there and back, and their summed log-determinant for one pixel."""
+
+    weight_NCC: Tensor
+    bias_NC: Tensor
+    inverse_NCC: Tensor
+    inverse_bias_NC: Tensor
+    logdet: Tensor
 
 
 class FlowStep(nn.Module):
@@ -72,6 +82,17 @@ class Level(nn.Module):
         log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
         weight_NCC = plu_inverse(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
         return (weight_NCC * (-log_scale_NC).exp()[:, :, None]).to(self.dtype), -bias_NC.to(self.dtype)
+
+    def maps(self) -> Maps:
+        """What `fold` and `fold_inverse` give."""
+        weight_NCC, bias_NC, logdet = self.fold()
+        return Maps(weight_NCC, bias_NC, *self.fold_inverse(), logdet)
+
+    def map_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that `maps` depends on."""
+        for step in self.steps:
+            yield from step.actnorm.parameters()
+            yield from step.conv.parameters()
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """`y` and logdet_B."""

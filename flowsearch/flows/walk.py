@@ -12,15 +12,7 @@ from torch import Tensor
 
 from flowsearch.flows.coupling import SCALE_BOUND, SHIFT_BOUND
 from flowsearch.flows.network import Network
-
-
-class Maps(NamedTuple):
-    """The maps of channels of a level's steps, there and back (`Level.fold`, `Level.fold_inverse`)."""
-
-    weight_NCC: Tensor
-    bias_NC: Tensor
-    inverse_NCC: Tensor
-    inverse_bias_NC: Tensor
+from flowsearch.flows.steps import Maps
 
 
 class LevelWalk(NamedTuple):
@@ -36,12 +28,13 @@ def zeros_like(maps: Maps) -> Maps:
 
 
 def walk_up(levels: Sequence[LevelWalk], x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The latents `z = f(x)`, finest first, and the couplings' log-determinant, shape (B,)."""
+    """The latents `z = f(x)`, finest first, and the log-determinant, shape (B,)."""
     latents = []
     x_CBHW = x_BCHW.transpose(0, 1)
     logdet_B = x_BCHW.new_zeros(len(x_BCHW))
     for level in levels:
         x_CBHW = _squeeze(x_CBHW)
+        logdet_B += _pixels(x_CBHW) * level.maps.logdet
         for step, network in enumerate(level.networks):
             x_CBHW = _mix(level.maps.weight_NCC[step], level.maps.bias_NC[step], x_CBHW)
             y_a, y_b = x_CBHW.chunk(2)
@@ -80,6 +73,8 @@ def unwalk_up(
     entries = zip(reversed(levels), reversed(sums), reversed(latents), reversed(grad_latents), strict=True)
     for level, total, latent, grad_latent in entries:
         x_CBHW, grad_CBHW = _join(x_CBHW, latent), _join(grad_CBHW, grad_latent)
+        if grad_logdet_B is not None:
+            total.logdet.add_(grad_logdet_B.sum(), alpha=_pixels(x_CBHW))
         for step, network in _backwards(level.networks):
             (y_a, y_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
             out, tape = network(y_b)
@@ -133,6 +128,10 @@ def _through_tanh(out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> T
     """Gradient of the arguments of `a tanh(s)` and `b tanh(t / b)`, where `out_CBHW` holds both tanh."""
     grad = torch.cat((SCALE_BOUND * grad_scale, SHIFT_BOUND * grad_shift))
     return grad.addcmul_(grad, out_CBHW.square(), value=-1)
+
+
+def _pixels(x_CBHW: Tensor) -> int:
+    return x_CBHW.shape[-2] * x_CBHW.shape[-1]
 
 
 def _mix(weight_CC: Tensor, bias_C: Tensor, x_CBHW: Tensor) -> Tensor:

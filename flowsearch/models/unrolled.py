@@ -72,20 +72,24 @@ class Unrolled(nn.Module):
                 with in_precision(self.precision, y.device):
                     prox = self.prox(k).ready(keep=tied)
             if k == 0:
-                x_BCHW = self._first(y, prox)
-            x_BCHW = x_BCHW + self.mu_K[k] * self.operator.adjoint(y - self.operator(x_BCHW))
+                x_BCHW = self.first(y, prox)
+            x_BCHW = self.data_step(k, x_BCHW, y)
             if k < self.folds - 1 or self.end == "prox":
                 with in_precision(self.precision, y.device):
                     x_BCHW = prox(x_BCHW, None if lambda_K is None else lambda_K[k]).to(x_BCHW.dtype)
             images.append(x_BCHW)
         return images
 
-    def _first(self, y: Tensor, prox: "ProximalMap | ReadyGlowProx") -> Tensor:
-        """x0, the image before the first fold."""
+    def first(self, y: Tensor, prox: "ProximalMap | ReadyGlowProx | None" = None) -> Tensor:
+        """x0, the image before the first fold; `prox` is the first fold's map where that has been made ready."""
         if self.start == "mode":
             with in_precision(self.precision, y.device):
-                return cast("GlowProx | ReadyGlowProx", prox).mode(len(y))
+                return cast("GlowProx | ReadyGlowProx", prox or self.prox(0)).mode(len(y))
         return self.operator.adjoint(y)
+
+    def data_step(self, k: int, x_BCHW: Tensor, y: Tensor) -> Tensor:
+        """x + mu A^T (y - A x) with the step size of fold `k` (paper eq. (8))."""
+        return x_BCHW + self.mu_K[k] * self.operator.adjoint(y - self.operator(x_BCHW))
 
     @torch.no_grad()
     def initialize(self, y: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 import torch
 
+from flowsearch.flows.bfloat16 import has_bfloat16
+
 
 def resolve(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where there is one, else the CPU.
@@ -17,3 +19,9 @@ def resolve(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"there is no CUDA device for {name}; use auto or cpu")
     return device
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ValueError for bfloat16 on a device that would be a hundred times slower with it."""
+    if precision == "bf16" and not has_bfloat16(device.type):
+        raise ValueError(f"precision: bf16 needs a {device.type.upper()} that multiplies bfloat16; use precision: fp32")

@@ -1,12 +1,13 @@
 """What pre-training and fitting share: batches, one optimizer step that refuses bad numbers, rates over time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
+from flowsearch.models import trouble
 from flowsearch.training.errors import NonFiniteError
 
 
@@ -33,20 +34,30 @@ def batches(
         yield x_BCHW
 
 
-def step(loss: Tensor, model: nn.Module, optimizer: optim.Optimizer, clip: float, where: str) -> float:
+def step(
+    loss: Tensor, model: nn.Module, optimizer: optim.Optimizer, clip: float, where: str, look: Callable[[], str | None]
+) -> float:
     """One optimizer step with the gradient's norm bounded by `clip`; the norm before that is returned.
 
-    Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite.
+    Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite; `look`
+    then finds the part of the network where the loss went wrong.
     """
     if not torch.isfinite(loss):
-        raise NonFiniteError(f"non-finite loss at {where}")
+        raise NonFiniteError(_told(f"non-finite loss at {where}", look()))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
     if not torch.isfinite(norm):
-        raise NonFiniteError(f"non-finite gradient at {where}")
+        raise NonFiniteError(_told(f"non-finite gradient at {where}", trouble.in_gradient(model)))
+    if norm > clip:
+        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
     optimizer.step()
     return float(norm)
+
+
+def _told(what: str, place: str | None) -> str:
+    return f"{what}: {place}" if place else what
 
 
 def set_rate(optimizer: optim.Optimizer, number: int, warmup: int, total: int, decay: str) -> None:

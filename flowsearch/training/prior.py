@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import optim
 
 from flowsearch.data import Datasets
 from flowsearch.flows import Glow, dequantize
+from flowsearch.models import trouble
 from flowsearch.models.unrolled import in_precision
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
@@ -90,7 +92,8 @@ def pretrain(
                 x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
             with in_precision(config.precision, device):
                 loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
-            norms.append(step(loss, flow, optimizer, prior.clip, f"epoch {epoch} of pre-training"))
+            look = partial(trouble.in_flow, flow, x_BCHW)
+            norms.append(step(loss, flow, optimizer, prior.clip, f"epoch {epoch} of pre-training", look))
             losses.append(loss.item())
         took = time.perf_counter() - began
         seconds += took

@@ -4,6 +4,7 @@ import math
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import torch
 from torch.nn.functional import mse_loss
 
 from flowsearch.data import Datasets, load
-from flowsearch.models import Unrolled
+from flowsearch.models import Unrolled, trouble
 from flowsearch.operators import Task
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_model, build_optimizer
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.device import resolve
+from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, evaluate, mean, validate
 from flowsearch.training.loop import batches, epoch_generator, set_rate, step
@@ -38,9 +39,11 @@ def run_trial(
     for whichever trial needs the same one next (default: beside the checkpoints). Without folders nothing is left
     behind. `device` is `auto` (CUDA where there is one), or torch's name of a device.
 
-    Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had.
+    Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had, or
+    the device has no use for the precision.
     """
     place = resolve(device)
+    check_precision(config.precision, place)
     reset_peak(place)
     with tempfile.TemporaryDirectory(prefix="flowsearch-") as scratch:
         folder = checkpoint_dir or Path(scratch)
@@ -117,8 +120,10 @@ def _fit(
         for number, x_BCHW in enumerate(batches(datasets.train, config.batch_size, config.flip, generator, device)):
             done = (epoch - 1) * per_epoch + number
             set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            loss = mse_loss(model(task.measure(x_BCHW, generator)), x_BCHW)
-            norms.append(step(loss, model, optimizer, config.clip, f"epoch {epoch}"))
+            y = task.measure(x_BCHW, generator)
+            loss = mse_loss(model(y), x_BCHW)
+            look = partial(trouble.in_network, model, y)
+            norms.append(step(loss, model, optimizer, config.clip, f"epoch {epoch}", look))
             losses.append(loss.item())
         val_loss, psnrs = validate(model, measured)
         if not math.isfinite(val_loss):

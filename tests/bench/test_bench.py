@@ -10,6 +10,7 @@ from flowsearch.bench.model import activation_bytes, gradient_error
 from flowsearch.bench.peers import bench_peers
 from flowsearch.cli import app
 from flowsearch.data import DataConfig
+from flowsearch.flows.bfloat16 import has_bfloat16
 from flowsearch.training import TrialConfig
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def test_gradient_error_grows_with_a_coarser_precision() -> None:
 def test_peers_are_timed_side_by_side() -> None:
     pytest.importorskip("normflows", reason="normflows comes with the extra `bench`")
     rows = bench_peers(config(), batch=2, device=CPU, rounds=1)
-    assert [row.precision for row in rows] == ["fp32", "bf16"]
+    assert [row.precision for row in rows] == (["fp32", "bf16"] if has_bfloat16("cpu") else ["fp32"])
     assert all(row.ratio == row.ours_seconds / row.normflows_seconds > 0 for row in rows)
 
 
@@ -73,3 +74,10 @@ def test_model_refuses_what_cannot_be(arguments: list[str], rule: str) -> None:
     result = CliRunner().invoke(app, ["bench", "model", *arguments])
     assert result.exit_code == 2
     assert rule in result.stderr
+
+
+def test_bf16_is_refused_where_it_would_crawl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsearch.training.device.has_bfloat16", lambda kind: False)
+    result = CliRunner().invoke(app, ["bench", "model", *SMALL, "--device", "cpu", "--precision", "bf16"])
+    assert result.exit_code == 2
+    assert "use precision: fp32" in result.stderr

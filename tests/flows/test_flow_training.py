@@ -78,3 +78,12 @@ def test_gradient_stays_finite_on_extreme_images(trained):
     x = 10 * blobs(4, torch.Generator().manual_seed(9))
     (flow.inverse([latent / 1.1 for latent in flow(x)[0]]) - x).square().mean().backward()
     assert all(parameter.grad.isfinite().all() for parameter in flow.parameters())
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_samples_are_finite(trained, temperature):
+    flow = trained[0].eval()
+    with torch.no_grad():
+        x = flow.sample(256, temperature, torch.Generator().manual_seed(11))
+        assert x.isfinite().all()
+        assert x.abs().max() < 100
