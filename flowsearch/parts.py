@@ -43,4 +43,4 @@ def load_part(path: str) -> Callable[..., Any]:
         raise ValueError(f"{path}: {where} holds no {name}{nearest(name, public)}") from None
     if not callable(part):
         raise ValueError(f"{path} is a function or a class, not {type(part).__name__}")
-    return part  # type: ignore[no-any-return]
+    return part

@@ -285,9 +285,7 @@ def _check_inpaint(values: Mapping[str, Any], size: int) -> None:
 
 def _check_blur(name: str, sigma: float, size: int) -> None:
     if sigma > size / 4:
-        raise ValueError(
-            f"task {name} is at most a quarter of the image, {size / 4:g} pixels, not {_plain(sigma)}"
-        )
+        raise ValueError(f"task {name} is at most a quarter of the image, {size / 4:g} pixels, not {_plain(sigma)}")
 
 
 def _check_compress(values: Mapping[str, Any], size: int) -> None:

@@ -99,6 +99,7 @@ def parse(name: str, entry: Any) -> Parameter:
     if len(kinds) != 1:
         unknown = next((key for key in entry if key not in ("int", "float", "choice", "log", "step", "when")), None)
         hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
+        hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
         raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)
     kind = kinds[0]
     allowed = {"int": ("int", "log", "step", "when"), "float": ("float", "log", "when"), "choice": ("choice", "when")}[
