@@ -79,10 +79,15 @@ def build_operator(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
 
 
 def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
-    """The operator that the callable `module:name` makes of channels, size and the task's parameters."""
+    """The operator that the callable `module:name` makes of channels, size and the task's parameters.
+
+    What it draws from torch's own generator is the same each time, so that a trial that goes on finds its operator.
+    """
     factory = load_part(spec.kind)
     try:
-        made = factory(channels, size, **spec.parameters)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made = factory(channels, size, **spec.parameters)
     except Exception as error:
         raise ValueError(
             f"task {spec}: {spec.kind} is called with channels {channels}, size {size} and the task's parameters, and "

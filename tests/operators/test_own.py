@@ -129,6 +129,9 @@ class Scaled:
 def scaled(channels, size, factor=2.0):
     return Scaled(factor)
 
+def drawn(channels, size):
+    return Scaled(torch.rand(()))
+
 def wrong(channels, size):
     operator = Rows(channels, size)
     operator.adjoint = lambda y: 2 * Rows.adjoint(operator, y)
@@ -159,6 +162,15 @@ class TestOwnTasks:
         operator = Task.named("mylab_ops:scaled(factor=0.5)", 16).operator
         x = images(16, 0)
         assert torch.equal(operator(x), 0.5 * x)
+
+    def test_what_it_draws_is_the_same_each_time(self) -> None:
+        x = images(16, 0)
+        torch.manual_seed(5)
+        first = Task.named("mylab_ops:drawn", 16).operator(x)
+        after = torch.rand(())
+        assert torch.equal(first, Task.named("mylab_ops:drawn", 16).operator(x))
+        torch.manual_seed(5)
+        assert torch.equal(after, torch.rand(()))
 
     @pytest.mark.parametrize(
         ("task", "rule"),
