@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 
 from flowsearch.bench.timing import settle, time_in_turn
 from flowsearch.models import Unrolled, trouble
-from flowsearch.operators import Task
+from flowsearch.operators import Task, check_task
 from flowsearch.training.build import build_model, build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.loop import step
@@ -104,7 +104,7 @@ def gradient_error(
     plain = build_model(dataclasses.replace(config, memory="autograd", precision="fp32"), CHANNELS).to(device)
     plain.load_state_dict(model.state_dict())
     plain.to(exact)
-    truth = _gradient(plain, y.to(exact), images_BCHW.to(exact))
+    truth = _gradient(plain, y.to(exact.to_complex() if y.is_complex() else exact), images_BCHW.to(exact))
     return float((ours - truth).norm() / truth.norm())
 
 
@@ -140,7 +140,7 @@ def _images(config: TrialConfig, batch: int, device: torch.device) -> Tensor:
 
 
 def _task(config: TrialConfig, model: Unrolled) -> Task:
-    return dataclasses.replace(Task.named(config.task, config.data.size), operator=model.operator)
+    return Task(config.task, model.operator, check_task(config.task, config.data.size).noise)
 
 
 def _main(order: dict[str, Any]) -> None:

@@ -1,34 +1,51 @@
-"""Linear measurement operators with exact adjoints, and the named tasks: an operator and its noise."""
+"""Linear measurement operators with exact adjoints, and tasks: an operator and its noise."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowsearch.operators.linear import CircularBlur, Identity, LinearOperator, Mask, centre_mask, gaussian_kernel
-    from flowsearch.operators.names import TaskSpec, check_task
+    from flowsearch.operators.blur import Blur
+    from flowsearch.operators.fourier import UndersampledFourier
+    from flowsearch.operators.linear import Identity, LinearOperator, Mask
+    from flowsearch.operators.names import TaskSpec, check_task, parse_task
+    from flowsearch.operators.sensing import GaussianSensing, SubsampledTransform
+    from flowsearch.operators.superres import BoxDecimation, GaussianDecimation
     from flowsearch.operators.task import Task
+    from flowsearch.operators.wrapped import check_operator, wrap
 
 _HOMES = {
-    "CircularBlur": "linear",
+    "Blur": "blur",
+    "BoxDecimation": "superres",
+    "GaussianDecimation": "superres",
+    "GaussianSensing": "sensing",
     "Identity": "linear",
     "LinearOperator": "linear",
     "Mask": "linear",
+    "SubsampledTransform": "sensing",
     "Task": "task",
     "TaskSpec": "names",
-    "centre_mask": "linear",
+    "UndersampledFourier": "fourier",
+    "check_operator": "wrapped",
     "check_task": "names",
-    "gaussian_kernel": "linear",
+    "parse_task": "names",
+    "wrap": "wrapped",
 }
 __all__ = [
-    "CircularBlur",
+    "Blur",
+    "BoxDecimation",
+    "GaussianDecimation",
+    "GaussianSensing",
     "Identity",
     "LinearOperator",
     "Mask",
+    "SubsampledTransform",
     "Task",
     "TaskSpec",
-    "centre_mask",
+    "UndersampledFourier",
+    "check_operator",
     "check_task",
-    "gaussian_kernel",
+    "parse_task",
+    "wrap",
 ]
 
 

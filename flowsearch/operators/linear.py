@@ -1,6 +1,6 @@
-"""Linear measurement operators: y = A x (paper eq. (1)), each with its exact adjoint.
+"""Linear measurement operators: y = A x (paper eq. (1)), each with its exact adjoint, and the simplest of them.
 
-Shapes: x_BCHW is a batch of images; a measurement keeps that shape in every operator here.
+Shapes: x_BCHW is a batch of images; a measurement `y` has B first and any shape behind it, real or complex.
 """
 
 from abc import ABC, abstractmethod
@@ -8,22 +8,42 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from flowsearch.operators.spectrum import largest_singular_value
+
 
 class LinearOperator(nn.Module, ABC):
-    """A linear map A on images: `forward` is A, `adjoint` is A^T, so that <A x, y> = <x, A^T y>."""
+    """A linear map A on real images: `forward` is A, `adjoint` is A^T, so that Re<A x, y> = <x, A^T y>.
+
+    A measurement may be complex; its adjoint is a real image all the same.
+    """
+
+    image_shape: tuple[int, int, int] | None = None
+    """Channels, height and width of the images, from which `norm` starts where it has to be computed."""
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """A x."""
 
     @abstractmethod
-    def adjoint(self, y_BCHW: Tensor) -> Tensor:
-        """A^T y."""
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A^T y, real images."""
 
     @property
     def norm(self) -> float:
-        """The largest singular value of A; a gradient step of at most 1 / norm^2 cannot overshoot."""
-        return 1.0
+        """The largest singular value of A, or a safe value up to 2% above it: a gradient step of 1 / norm^2 cannot
+        overshoot.
+
+        An operator that knows its own overrides this; otherwise it is computed when it is first asked for.
+        """
+        if "_norm" not in self.__dict__:
+            if self.image_shape is None:
+                raise ValueError(
+                    f"{type(self).__name__} has no image_shape, from which its norm could be computed; set it to "
+                    "(channels, height, width)"
+                )
+            self.__dict__["_norm"] = largest_singular_value(self, self.image_shape)
+        norm: float = self.__dict__["_norm"]
+        return norm
 
 
 class Identity(LinearOperator):
@@ -34,6 +54,10 @@ class Identity(LinearOperator):
 
     def adjoint(self, y_BCHW: Tensor) -> Tensor:
         return y_BCHW
+
+    @property
+    def norm(self) -> float:
+        return 1.0
 
 
 class Mask(LinearOperator):
@@ -51,53 +75,31 @@ class Mask(LinearOperator):
     def adjoint(self, y_BCHW: Tensor) -> Tensor:
         return self(y_BCHW)
 
-
-class CircularBlur(LinearOperator):
-    """A x = k * x, the convolution with a kernel under periodic boundaries: deblurring (paper section VI-E).
-
-    Computed by FFT, A = F^-1 diag(F k) F, so that A^T multiplies by the conjugate. The paper leaves the boundary open.
-    """
-
-    spectrum_HW: Tensor
-
-    def __init__(self, kernel_HW: Tensor) -> None:
-        """`kernel_HW` has the image's size, its centre at [0, 0]; float64 keeps the transfer function exact."""
-        super().__init__()
-        self.size = tuple(kernel_HW.shape)
-        self.register_buffer("spectrum_HW", torch.fft.rfft2(kernel_HW.double()), persistent=False)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self._filter(x_BCHW, self.spectrum_HW)
-
-    def adjoint(self, y_BCHW: Tensor) -> Tensor:
-        return self._filter(y_BCHW, self.spectrum_HW.conj())
-
     @property
     def norm(self) -> float:
-        return float(self.spectrum_HW.abs().max())
-
-    def _filter(self, x_BCHW: Tensor, spectrum_HW: Tensor) -> Tensor:
-        if tuple(x_BCHW.shape[-2:]) != self.size:
-            raise ValueError(f"this blur is for images of {self.size}, not {tuple(x_BCHW.shape[-2:])}")
-        spectrum = spectrum_HW.to(torch.complex128 if x_BCHW.dtype == torch.float64 else torch.complex64)
-        return torch.fft.irfft2(torch.fft.rfft2(x_BCHW) * spectrum, s=self.size)
+        return 1.0
 
 
 def centre_mask(size: int, width: int) -> Tensor:
     """Ones with a `width` x `width` square of zeros in the middle, as a `size` x `size` tensor."""
+    return _square_mask(size, width, (size - width) // 2, (size - width) // 2)
+
+
+def square_mask(size: int, width: int, seed: int) -> Tensor:
+    """Ones with a `width` x `width` square of zeros; each place where it is whole is equally likely."""
+    places = torch.randint(size - width + 1, (2,), generator=torch.Generator().manual_seed(seed))
+    return _square_mask(size, width, int(places[0]), int(places[1]))
+
+
+def pixel_mask(size: int, hidden: float, seed: int) -> Tensor:
+    """Ones with zeros at the share `hidden` of all pixels, drawn at random without repetition."""
+    mask_N = torch.ones(size * size)
+    order = torch.randperm(size * size, generator=torch.Generator().manual_seed(seed))
+    mask_N[order[: round(hidden * size * size)]] = 0
+    return mask_N.reshape(size, size)
+
+
+def _square_mask(size: int, width: int, top: int, left: int) -> Tensor:
     mask_HW = torch.ones(size, size)
-    low = (size - width) // 2
-    mask_HW[low : low + width, low : low + width] = 0
+    mask_HW[top : top + width, left : left + width] = 0
     return mask_HW
-
-
-def gaussian_kernel(size: int, sigma: float) -> Tensor:
-    """A `size` x `size` periodic Gaussian of standard deviation `sigma` pixels, centred at [0, 0], with sum 1.
-
-    The Gaussian is wrapped around the period until its tails vanish.
-    """
-    offsets = torch.arange(size, dtype=torch.float64)
-    wraps = torch.arange(-4, 5, dtype=torch.float64) * size
-    profile = torch.exp(-0.5 * ((offsets[:, None] + wraps) / sigma) ** 2).sum(dim=1)
-    profile = profile / profile.sum()
-    return profile[:, None] * profile[None, :]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
+from flowsearch.operators.names import parse_task
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, config_of
 from flowsearch.training.config import PriorConfig, TrialConfig
@@ -145,7 +146,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
 
 def read(source: Source) -> Study:
     """Check the values of `source` and fill in the defaults."""
-    values = source.values
+    values = _settle_task(source)
     _check_section(source, "data", DataConfig)
     _check_section(source, "prior", PriorConfig)
     try:
@@ -161,6 +162,23 @@ def read(source: Source) -> Study:
         raise source.error(_keys_of(error, study), str(error)) from None
     resolved = {"data": study.data_config.to_dict(), "prior": PriorConfig.from_dict(study.prior).to_dict()}
     return study.model_copy(update=resolved)
+
+
+def _settle_task(source: Source) -> dict[str, Any]:
+    """The source's values with a fixed task, which may be written as a mapping, as its one text."""
+    fixed = source.values.get("fixed")
+    if not isinstance(fixed, dict) or "task" not in fixed:
+        return source.values
+    try:
+        task = str(parse_task(fixed["task"]))
+    except ValueError as error:
+        raise source.error(("fixed", "task", *_nested(fixed["task"])), str(error)) from None
+    return source.values | {"fixed": fixed | {"task": task}}
+
+
+def _nested(task: object) -> tuple[str, ...]:
+    """The name of the task, where it is a mapping of one: the line to point at."""
+    return (str(next(iter(task))),) if isinstance(task, dict) and len(task) == 1 else ()
 
 
 def _check_section(source: Source, name: str, config: type[DataConfig] | type[PriorConfig]) -> None:

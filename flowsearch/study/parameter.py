@@ -5,6 +5,7 @@ from math import exp, log
 from typing import TYPE_CHECKING, Any
 
 from flowsearch.checks import nearest
+from flowsearch.operators.names import parse_task
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -98,6 +99,7 @@ def parse(name: str, entry: Any) -> Parameter:
     if len(kinds) != 1:
         unknown = next((key for key in entry if key not in ("int", "float", "choice", "log", "step", "when")), None)
         hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
+        hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
         raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)
     kind = kinds[0]
     allowed = {"int": ("int", "log", "step", "when"), "float": ("float", "log", "when"), "choice": ("choice", "when")}[
@@ -150,12 +152,22 @@ def _range(name: str, kind: str, entry: Values, when: dict[str, tuple[Any, ...]]
 def _choices(name: str, values: Any, below: tuple[str, ...] = ()) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
         raise SpaceError(f"space.{name} lists at least one choice, such as [1, 2], not {values!r}", name, below=below)
+    if name.rpartition(".")[2] == "task":
+        values = [_task(name, value, below) for value in values]
     for index, value in enumerate(values):
         if isinstance(value, list | dict):
             raise SpaceError(f"space.{name} has single values as choices, not {value!r}", name, below=below)
         if any(same(value, earlier) for earlier in values[:index]):
             raise SpaceError(f"space.{name} lists {show(value)} twice", name, below=below)
     return tuple(values)
+
+
+def _task(name: str, value: Any, below: tuple[str, ...]) -> str:
+    """The one text of a task, which may be written as a mapping: choices are single values, and compared as such."""
+    try:
+        return str(parse_task(value))
+    except ValueError as error:
+        raise SpaceError(f"space.{name}: {error}", name, below=below) from None
 
 
 def _when(name: str, conditions: Any) -> dict[str, tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from torch import optim
 from flowsearch.flows import Glow
 from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
 from flowsearch.models.unrolled import untie
-from flowsearch.operators import Task
+from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.config import TrialConfig
 
 
@@ -25,14 +25,20 @@ def build_flow(config: TrialConfig, channels: int) -> Glow:
     )
 
 
-def build_model(config: TrialConfig, channels: int, prior: Glow | None = None) -> Unrolled:
-    """The unrolled network of a trial; where a `prior` is given, every fold starts from it (paper section IV-C)."""
+def build_model(
+    config: TrialConfig, channels: int, prior: Glow | None = None, operator: LinearOperator | None = None
+) -> Unrolled:
+    """The unrolled network of a trial; where a `prior` is given, every fold starts from it (paper section IV-C).
+
+    `operator` is the one of the trial's task; it is made where it is not given.
+    """
+    if operator is None:
+        operator = Task.named(config.task, config.data.size, channels).operator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         prox = _prox(config, channels, prior)
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
     assert config.start is not None
-    operator = Task.named(config.task, config.data.size).operator
     return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
 
 

@@ -66,7 +66,9 @@ class TrialConfig:
     prior: PriorConfig = field(default_factory=PriorConfig)
 
     task: str = "denoise-0.1"
-    """`denoise-SIGMA`, `inpaint-W` or `deblur-SIGMA` (paper sections VI-C to VI-E)."""
+    """What is measured, and how noisily: `denoise-SIGMA`, `inpaint-W`, `deblur-SIGMA` (paper sections VI-C to VI-E), or
+    any other of `operators.names.TASKS`, as a name or as a mapping such as {deblur: {sigma: 3, padding: reflect}}.
+    Becomes its canonical text."""
     prox: str = "glow"
     """The proximal map: `glow`, `resnet` or `unet`."""
     folds: int = 5
@@ -121,7 +123,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         check_choice("prox", self.prox, PROXES)
-        check_task(self.task, self.data.size)
+        object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
         check_choice("weights", self.weights, ("tied", "untied"))
         check_choice("end", self.end, ("prox", "data"))
         check_choice("precision", self.precision, PRECISIONS)

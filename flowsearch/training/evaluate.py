@@ -62,14 +62,16 @@ def validate(model: Unrolled, measured: Measured) -> tuple[float, list[float]]:
 def evaluate(model: Unrolled, measured: Measured, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A row for each image (`psnr`, `ssim`, `measurement_psnr`), and the first ones as pictures.
 
-    What is shown and counted as the measurement is y where it is an image, A^T y otherwise.
+    What is shown and counted as the measurement is y where it is an image like the truth, A^T y / norm^2 otherwise: a
+    full gradient step from zero, which for super-resolution, say, is as bright as the truth.
     """
     model.eval()
     rows: list[dict[str, Any]] = []
     panels: list[dict[str, Any]] = []
     for truth_BCHW, y in measured.batches():
         estimate_BCHW = model(y)
-        seen_BCHW = y if y.shape == truth_BCHW.shape else model.operator.adjoint(y)
+        like_truth = y.shape == truth_BCHW.shape and not y.is_complex()
+        seen_BCHW = y if like_truth else model.operator.adjoint(y) / model.operator.norm**2
         quality = zip(
             psnr(estimate_BCHW, truth_BCHW).tolist(),
             ssim(estimate_BCHW, truth_BCHW).tolist(),

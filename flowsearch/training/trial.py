@@ -54,16 +54,17 @@ def _trial(
     config: TrialConfig, datasets: Datasets, folder: Path, prior_dir: Path, device: torch.device
 ) -> Generator[Record, None, None]:
     last = folder / checkpoint.LAST
+    channels = datasets.train.shape[1]
+    task = Task.named(config.task, config.data.size, channels)  # first of all: an operator of one's own may be none
     flow, known = None, {"bits_per_dim": None, "seconds": 0.0}
     if config.pretrain and not last.exists():
         flow, known = yield from pretrain(config, datasets, prior_dir, device)
-    model = build_model(config, datasets.train.shape[1], flow).to(device)
-    fitting = yield from _fit(model, config, datasets, folder, device, known)
+    model = build_model(config, channels, flow, task.operator).to(device)
+    fitting = yield from _fit(model, task, config, datasets, folder, device, known)
     tensors, best = checkpoint.read(folder / checkpoint.BEST)
     checkpoint.restore(tensors, model)
     rows, panels = [], []
     sets = {"val": datasets.val, "test": datasets.test} | ({"ood": datasets.ood} if datasets.ood is not None else {})
-    task = Task.named(config.task, config.data.size)
     for split, images_NCHW in sets.items():
         measured = Measured.of(images_NCHW, task, split, config.data.seed, device)
         split_rows, split_panels = evaluate(model, measured, split)
@@ -90,10 +91,15 @@ def _trial(
 
 
 def _fit(
-    model: Unrolled, config: TrialConfig, datasets: Datasets, folder: Path, device: torch.device, prior: Record
+    model: Unrolled,
+    task: Task,
+    config: TrialConfig,
+    datasets: Datasets,
+    folder: Path,
+    device: torch.device,
+    prior: Record,
 ) -> Generator[Record, None, Record]:
     """Train with the mean squared error; yield a record an epoch; return the state of the fit at its end."""
-    task = Task(config.task, model.operator, Task.named(config.task, config.data.size).sigma)
     measured = Measured.of(datasets.val, task, "val", config.data.seed, device)
     optimizer = build_optimizer(model, config)
     state: Record = {
@@ -152,7 +158,7 @@ def _fit(
 
 def count_parameters(model: torch.nn.Module) -> int:
     """Number of trainable numbers."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _costs(model: Unrolled, state: Record, device: torch.device) -> Record:

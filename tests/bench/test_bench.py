@@ -47,6 +47,11 @@ def test_gradient_error_grows_with_a_coarser_precision() -> None:
     assert gradient_error(config(), CPU) < 1e-4 < gradient_error(config(precision="bf16"), CPU) < 0.2
 
 
+@pytest.mark.parametrize("task", ["mri-4", "motion(length=5,angle=30,padding=reflect)", "superres-2"])
+def test_gradients_are_exact_whatever_is_measured(task: str) -> None:
+    assert gradient_error(config(task=task), CPU) < 1e-4
+
+
 def test_peers_are_timed_side_by_side() -> None:
     pytest.importorskip("normflows", reason="normflows comes with the extra `bench`")
     rows = bench_peers(config(), batch=2, device=CPU, rounds=1)

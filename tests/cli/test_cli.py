@@ -67,6 +67,8 @@ def test_train_prints_epochs_and_goes_on(tmp_path) -> None:
         ("data.sise=16", "did you mean size?"),
         ("data.source=nosuch", "there is no data set 'nosuch'"),
         ("folds", "expected NAME=VALUE"),
+        ("task=denose-0.1", "did you mean denoise?"),
+        ("task=no_such_lab:Radon", "there is no module no_such_lab"),
     ],
 )
 def test_train_refuses_with_one_clear_line(setting: str, rule: str, tmp_path) -> None:

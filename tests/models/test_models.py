@@ -40,7 +40,7 @@ def images(count: int = 4) -> Tensor:
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
-@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2"])
+@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2", "superres-2", "mri-3"])
 def test_every_parameter_gets_a_gradient(prox: str, task: str, tied: bool) -> None:
     model = stir(unrolled(prox, task, tied=tied))
     x = images()
@@ -72,7 +72,7 @@ class Halve(ProximalMap):
         return x_BCHW / 2
 
 
-@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2"])
+@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2", "superres-2", "compress-0.3", "mri-3"])
 def test_folds_are_proximal_gradient_steps(task: str) -> None:
     operator = Task.named(task, SIZE).operator
     model = Unrolled(operator, [Halve()], folds=2)
@@ -83,7 +83,7 @@ def test_folds_are_proximal_gradient_steps(task: str) -> None:
     torch.testing.assert_close(torch.stack(model.iterates(y)), torch.stack([x1, x2]))
 
 
-@pytest.mark.parametrize("task", ["inpaint-5", "deblur-2"])
+@pytest.mark.parametrize("task", ["inpaint-5", "deblur-2", "superres-4", "compress-0.3", "mri-3"])
 def test_data_step_descends_the_residual(task: str) -> None:
     operator = Task.named(task, SIZE).operator
     y, x = operator(images()), images().flip(0)

@@ -93,6 +93,12 @@ WRONG = {
     "levels 7 at size 32": ("space.levels=[2, 7]", "size 32 allows at most 5 levels, not 7"),
     "folds 0": ("fixed={folds: 0}", "folds"),
     "task": ("fixed.task=denose-0.1", "did you mean denoise?"),
+    "task's parameter": ("fixed.task={deblur: {sigmo: 3}}", "task deblur has no parameter sigmo; did you mean sigma?"),
+    "task too large": ("fixed.task={deblur: {sigma: 9}}", "at most a quarter of the image, 8 pixels, not 9"),
+    "task as a choice": ("space.task=[denoise-0.1, {deblr: {sigma: 3}}]", "did you mean deblur?"),
+    "task too large as a choice": ("space.task=[denoise-0.1, {deblur: {sigma: 9}}]", "8 pixels, not 9"),
+    "task twice": ("space.task=[deblur-3, {deblur: {sigma: 3.0}}]", "space.task lists deblur-3 twice"),
+    "task without a list": ("space.task={deblur: {sigma: 3}}", "a single task belongs in fixed"),
     "fixed and searched": ("fixed.folds=3", "folds is in both fixed and space"),
     "range upside down": ("space.folds={int: [4, 1]}", "runs from low to high"),
     "log from 0": ("space.lr={float: [0, 1], log: true}", "above 0 on a log scale"),
@@ -120,6 +126,37 @@ def test_overrides_are_yaml_scalars(study_of):
     study = study_of("data.source=celeba", "search.trials=3", "scheduler=none", "data.ood=null", "budget.hours=0.5")
     assert (study.data["source"], study.data["ood"]) == ("celeba", None)
     assert (study.search.trials, study.scheduler, study.budget.hours) == (3, None, 0.5)
+
+
+@pytest.mark.parametrize(
+    "task", ["deblur(sigma=3,padding=reflect)", "{deblur: {padding: reflect, sigma: 3.0}}"], ids=["text", "mapping"]
+)
+def test_a_fixed_task_is_its_text_in_whatever_form(study_of, task):
+    study = study_of(f"fixed.task={task}")
+    assert study.fixed["task"] == "deblur(sigma=3,padding=reflect)"
+    assert study.config({"prox": "resnet"}).task == "deblur(sigma=3,padding=reflect)"
+
+
+def test_searched_tasks_are_texts_and_conditions_know_them(study_of, tmp_path):
+    study = study_of(
+        "space.task=[denoise-0.1, {inpaint: {random: 0.5}}, {mylab.ops:Radon: {angles: 30, noise: 0.01}}]",
+        "space.folds={int: [1, 2], when: {task: [{inpaint: {random: 0.50}}]}}",
+    )
+    space = study.parsed_space()
+    texts = ("denoise-0.1", "inpaint(random=0.5)", "mylab.ops:Radon(angles=30,noise=0.01)")
+    assert space.parameters["task"].choices == texts
+    for text in texts:
+        point = space.fill(lambda one, text=text: text if one.name == "task" else one.corners[0])
+        assert ("folds" in point) == (text == "inpaint(random=0.5)")
+        assert study.config(point).task == text
+    (tmp_path / "resolved.yaml").write_text(dump(study.to_dict()))
+    assert load(tmp_path / "resolved.yaml") == study
+
+
+def test_a_task_refused_is_named_with_its_line(tmp_path):
+    text = TEXT.replace("fixed: {epochs: 4}", "fixed:\n  epochs: 4\n  task:\n    deblur:\n      sigmo: 3")
+    message = refused(tmp_path, text)
+    assert "line 6: task deblur has no parameter sigmo" in message
 
 
 def test_a_duplicate_name_is_refused(tmp_path):

@@ -14,6 +14,7 @@ CONFIGS = [
     TrialConfig(),
     TrialConfig(prox="resnet", folds=1, task="inpaint-19", patience=3),
     TrialConfig(prox="unet", data=DataConfig(size=32, ood=None), weights="tied", lr=1e-5, decay="constant"),
+    TrialConfig(prox="unet", task={"deblur": {"sigma": 3, "padding": "reflect"}}),
     TrialConfig(prior=PriorConfig(noise=0.1, epochs=3), end="data", start="adjoint", pretrain=False),
 ]
 
@@ -45,7 +46,8 @@ def test_fields_of_other_maps_are_none(prox: str) -> None:
         ({"pretrain": 1}, "pretrain is true or false"),
         ({"prox": "unet", "start": "mode"}, "start is one of adjoint"),
         ({"prox": "unet", "data": DataConfig(size=24)}, "multiple of 16, not 24"),
-        ({"task": "inpaint-64"}, "from 1 to 63"),
+        ({"task": "inpaint-64"}, "between 1 and 63, not 64"),
+        ({"task": {"deblur": {"sigma": 20}}}, "a quarter of the image, 16 pixels, not 20"),
         ({"weights": "shared"}, "weights is one of tied, untied"),
         ({"patience": 0}, "patience is at least 1"),
     ],

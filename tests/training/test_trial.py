@@ -1,5 +1,6 @@
 """A trial repeats exactly, goes on exactly after an interruption, and improves on what was measured."""
 
+import io
 import json
 from itertools import islice
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from flowsearch.data import DataConfig
 from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, run_trial
@@ -74,6 +76,43 @@ def test_training_beats_the_measurement(kind: str) -> None:
     assert {row["split"] for row in final["images"]} == {"test", "ood"}
     assert len(final["images"]) == 20
     assert all(panel["png"].startswith(b"\x89PNG") for panel in final["panels"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("glow", "mri(acceleration=3,noise=0.02)"),
+        ("glow", "superres-2"),
+        ("resnet", "mri-3"),
+        ("resnet", "compress-0.5"),
+        ("unet", {"motion": {"length": 5, "padding": "reflect"}}),
+    ],
+)
+def test_measurements_may_be_complex_or_of_any_shape(kind: str, task: Any) -> None:
+    final = list(run_trial(config(kind, task=task, epochs=2)))[-1]
+    assert final["test_psnr"] > 10
+    assert {panel["kind"] for panel in final["panels"]} == {"measurement", "reconstruction", "truth"}
+    sizes = {Image.open(io.BytesIO(panel["png"])).size for panel in final["panels"]}
+    assert sizes == {(16, 16)}
+    assert 8 < final["measurement_psnr"] < 40
+
+
+def test_what_is_no_image_is_shown_by_its_adjoint() -> None:
+    """Of super-resolution: each mean on its block, as bright as the truth, and so its own best guess at first."""
+    final = list(run_trial(config("resnet", task="superres-2", folds=1, epochs=1, lr=1e-9, scalar_lr=1e-9)))[-1]
+    assert final["test_psnr"] == pytest.approx(final["measurement_psnr"], abs=0.01)
+
+
+def test_an_operator_that_is_none_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trial_ops.py").write_text(
+        "class Twice:\n    def A(self, x): return 2 * x\n    def A_adjoint(self, y): return y\n"
+        "def twice(channels, size): return Twice()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="Twice, for images of shape \\(3, 16, 16\\), has an adjoint with"):
+        next(iter(run_trial(config("glow pre-trained", task="trial_ops:twice"))))
 
 
 def test_early_stopping_counts_epochs_without_a_better_loss() -> None:

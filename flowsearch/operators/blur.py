@@ -1,0 +1,136 @@
+"""Blurs: a convolution under one of three boundaries, and the kernels of a Gaussian and of a straight motion.
+
+Shapes: kernels are _RR (odd, centre in the middle) or, laid around the period of a canvas, _HW (centre at [0, 0]).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from flowsearch.operators.linear import LinearOperator
+
+
+class Blur(LinearOperator):
+    """A x = k * x, the convolution with a kernel: deblurring (paper section VI-E, which leaves the boundary open).
+
+    `circular` continues the image periodically, `zero` with zeros, `reflect` mirrors it at its outermost pixels (which
+    are not repeated). Computed by FFT on the image with a margin as wide as the kernel's arm, A = C F^-1 diag(F k) F P
+    with the padding P and the crop C, so that A^T = P^T F^-1 diag(conj F k) F C^T.
+    """
+
+    transfer_HWP: Tensor
+
+    def __init__(self, kernel_HW: Tensor, margin: int = 0, padding: str = "circular") -> None:
+        """`kernel_HW` has the size of the image and its margins, its centre at [0, 0] (see `periodic`)."""
+        super().__init__()
+        assert kernel_HW.shape[0] == kernel_HW.shape[1]
+        self.canvas = len(kernel_HW)
+        self.size, self.margin, self.padding = self.canvas - 2 * margin, margin, padding
+        self.image_shape = (1, self.size, self.size)
+        # Kept as pairs of real numbers, which survive a module's change of precision.
+        transfer = torch.view_as_real(torch.fft.rfft2(kernel_HW.double()))
+        self.register_buffer("transfer_HWP", transfer.contiguous(), persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        self._check(x_BCHW)
+        return self._crop(self._filter(self._pad(x_BCHW)))
+
+    def adjoint(self, y_BCHW: Tensor) -> Tensor:
+        self._check(y_BCHW)
+        return self._fold(self._filter(pad(y_BCHW, [self.margin] * 4), transposed=True))
+
+    @property
+    def norm(self) -> float:
+        peak = float(torch.view_as_complex(self.transfer_HWP.double()).abs().max())
+        if self.padding == "circular":
+            return peak
+        return super().norm if self.padding == "reflect" else min(peak, super().norm)
+
+    def _filter(self, x_BCHW: Tensor, transposed: bool = False) -> Tensor:
+        transfer_HW = torch.view_as_complex(self.transfer_HWP.to(x_BCHW.dtype))
+        transfer_HW = transfer_HW.conj() if transposed else transfer_HW
+        return torch.fft.irfft2(torch.fft.rfft2(x_BCHW) * transfer_HW, s=(self.canvas, self.canvas))
+
+    def _crop(self, x_BCHW: Tensor) -> Tensor:
+        inside = slice(self.margin, self.margin + self.size)
+        return x_BCHW[..., inside, inside]
+
+    def _pad(self, x_BCHW: Tensor) -> Tensor:
+        if self.padding == "reflect" and self.margin:
+            return pad(x_BCHW, [self.margin] * 4, mode="reflect")
+        return pad(x_BCHW, [self.margin] * 4)
+
+    def _fold(self, x_BCHW: Tensor) -> Tensor:
+        """The adjoint of `_pad`: what lies in the margin goes back to the pixels that it was made of."""
+        if self.padding == "reflect" and self.margin:
+            return _fold_rows(_fold_rows(x_BCHW, self.margin).mT, self.margin).mT
+        return self._crop(x_BCHW)
+
+    def _check(self, x_BCHW: Tensor) -> None:
+        if tuple(x_BCHW.shape[-2:]) != (self.size, self.size):
+            raise ValueError(f"this blur is for images of {(self.size,) * 2}, not {tuple(x_BCHW.shape[-2:])}")
+
+
+def _fold_rows(x_BCHW: Tensor, margin: int) -> Tensor:
+    low, inside, high = x_BCHW.split([margin, x_BCHW.shape[-2] - 2 * margin, margin], dim=-2)
+    rest = inside.shape[-2] - margin - 1
+    return inside + pad(low.flip(-2), [0, 0, 1, rest]) + pad(high.flip(-2), [0, 0, rest, 1])
+
+
+def gaussian_blur(size: int, sigma: float, padding: str) -> Blur:
+    """The blur by a Gaussian of standard deviation `sigma` pixels; under `zero` and `reflect` it is cut at 4 sigma."""
+    if padding == "circular":
+        return Blur(gaussian_kernel(size, sigma))
+    arm = min(int(4 * sigma + 0.5), size - 1)
+    offsets = torch.arange(-arm, arm + 1, dtype=torch.float64)
+    profile_R = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    profile_R = profile_R / profile_R.sum()
+    return blur(profile_R[:, None] * profile_R[None, :], size, padding)
+
+
+def blur(kernel_RR: Tensor, size: int, padding: str) -> Blur:
+    """The convolution with a kernel of odd width on images of `size` x `size`."""
+    margin = 0 if padding == "circular" else len(kernel_RR) // 2
+    return Blur(periodic(kernel_RR, size + 2 * margin), margin, padding)
+
+
+def periodic(kernel_RR: Tensor, size: int) -> Tensor:
+    """The kernel laid around a period of `size` pixels, its centre at [0, 0]; what overlaps is added."""
+    places_R = (torch.arange(len(kernel_RR)) - len(kernel_RR) // 2) % size
+    out_HW = torch.zeros(size, size, dtype=torch.float64)
+    return out_HW.index_put_((places_R[:, None], places_R[None, :]), kernel_RR.double(), accumulate=True)
+
+
+def gaussian_kernel(size: int, sigma: float, shift: float = 0.0) -> Tensor:
+    """A `size` x `size` periodic Gaussian of standard deviation `sigma` pixels, centred at [shift, shift], with sum 1.
+
+    The Gaussian is wrapped around the period until its tails vanish.
+    """
+    offsets = torch.arange(size, dtype=torch.float64) - shift
+    wraps = torch.arange(-4, 5, dtype=torch.float64) * size
+    profile = torch.exp(-0.5 * ((offsets[:, None] + wraps) / sigma) ** 2).sum(dim=1)
+    profile = profile / profile.sum()
+    return profile[:, None] * profile[None, :]
+
+
+def motion_kernel(length: int, angle: float) -> Tensor:
+    """A straight motion over `length` pixels, `angle` degrees counter-clockwise from the rows; its sum is 1.
+
+    `length` points in steps of a pixel, each shared among the four pixels around it (bilinearly).
+    """
+    steps = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    turn = math.radians(angle)
+    # Rounded, so that a whole pixel is one in spite of cos(90 degrees) = 6e-17.
+    rows, columns = (-steps * math.sin(turn)).round(decimals=9), (steps * math.cos(turn)).round(decimals=9)
+    arm = length // 2
+    kernel_RR = torch.zeros(2 * arm + 1, 2 * arm + 1, dtype=torch.float64)
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        top, left = math.floor(row), math.floor(column)
+        for below in (0, 1):
+            for right in (0, 1):
+                share = (1 - abs(row - top - below)) * (1 - abs(column - left - right)) / length
+                if share > 0:
+                    kernel_RR[arm + top + below, arm + left + right] += share
+    return kernel_RR

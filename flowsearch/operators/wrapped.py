@@ -1,0 +1,113 @@
+"""Operators from elsewhere: any object with `A` and `A_adjoint`, and the check that every foreign operator passes."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from flowsearch.operators.linear import LinearOperator
+
+
+@runtime_checkable
+class Physics(Protocol):
+    """What `wrap` takes: a linear map and its adjoint, under the names that deepinv gives them."""
+
+    A: Callable[[Tensor], Tensor]
+    A_adjoint: Callable[[Tensor], Tensor]
+
+
+class Wrapped(LinearOperator):
+    """A x = physics.A(x), A^T y = physics.A_adjoint(y). A module moves to a device with it and is not trained."""
+
+    def __init__(self, physics: Physics, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.physics = physics.requires_grad_(False) if isinstance(physics, nn.Module) else physics
+        self.image_shape = image_shape
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y: Tensor = self.physics.A(x_BCHW)
+        return y
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        x_BCHW: Tensor = self.physics.A_adjoint(y)
+        return x_BCHW
+
+
+def wrap(physics: Any, channels: int, size: int, tolerance: float = 1e-4) -> LinearOperator:
+    """An operator of an object with `A` and `A_adjoint` (a linear physics of deepinv, say), for images of that shape.
+
+    Raises ValueError where it has not both, or they are not a linear map and its adjoint (see `check_operator`).
+    """
+    if not (callable(getattr(physics, "A", None)) and callable(getattr(physics, "A_adjoint", None))):
+        raise ValueError(f"an operator has the methods A and A_adjoint; {type(physics).__name__} has not both")
+    operator = Wrapped(physics, (channels, size, size))
+    check_operator(operator, type(physics).__name__, channels, size, tolerance)
+    return operator
+
+
+@torch.no_grad()
+def check_operator(operator: LinearOperator, name: str, channels: int, size: int, tolerance: float = 1e-4) -> None:
+    """Refuse an operator that is not linear, or whose adjoint is not its own, on random float32 images.
+
+    Checked are shapes, A(x + 2x') = A x + 2A x', and Re<A x, y> = <x, A^T y> for y random and for y = A x, each to
+    `tolerance` times the product of the norms; a batch has to be measured image by image.
+    """
+    generator = torch.Generator().manual_seed(0)
+    device = next((held.device for held in (*operator.buffers(), *operator.parameters())), torch.device("cpu"))
+    x = torch.randn(2, channels, size, size, generator=generator).to(device)
+    where = f"{name}, for images of shape {tuple(x.shape[1:])},"
+    y = _call(operator, x, f"{where} A x")
+    if not (y.is_floating_point() or y.is_complex()) or y.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f"{where} gives a measurement for each image of a batch; A x of two images has shape {tuple(y.shape)} and "
+            f"type {y.dtype}"
+        )
+    alone = _call(operator, x[:1], f"{where} A x")
+    both = _call(operator, x[:1] + 2 * x[1:], f"{where} A x")
+    if not (torch.isfinite(y).all() and torch.isfinite(both).all()):
+        raise ValueError(f"{where} gives measurements that are not finite")
+    if not y.abs().max() > 0:
+        raise ValueError(f"{where} measures nothing: A x = 0 for a random image")
+    if alone.shape != y[:1].shape or _far(alone, y[:1], tolerance):
+        raise ValueError(f"{where} measures each image of a batch by itself; alone the first one's measurement differs")
+    if _far(both, y[:1] + 2 * y[1:], tolerance):
+        raise ValueError(f"{where} is no linear map: A(x + 2x') differs from A x + 2A x'; noise belongs in the task")
+    noise = torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device)
+    for dual, what in ((noise, "for a random y"), (y, "for y = A x")):
+        back = _call(operator.adjoint, dual, f"{where} A^T y")
+        if back.shape != x.shape or not back.is_floating_point():
+            raise ValueError(
+                f"{where} has an adjoint that gives real images of that shape; A^T y has shape {tuple(back.shape[1:])} "
+                f"and type {back.dtype}"
+            )
+        left, right = _inner(y, dual), _inner(x, back)
+        off = abs(left - right) / (_norm(y) * _norm(dual))
+        if not off <= tolerance:
+            raise ValueError(
+                f"{where} has an adjoint with Re<A x, y> = <x, A^T y>; {what} these are {left:.6g} and {right:.6g}, "
+                f"{off:.1e} of |A x| |y| apart (allowed: {tolerance:g})"
+            )
+
+
+def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:
+    try:
+        made = apply(given)
+    except Exception as error:
+        raise ValueError(f"{what} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Tensor):
+        raise ValueError(f"{what} is a tensor, not {type(made).__name__}")
+    return made
+
+
+def _far(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return not _norm(a - b) <= tolerance * _norm(b)
+
+
+def _inner(a: Tensor, b: Tensor) -> float:
+    a, b = (torch.view_as_real(one) if one.is_complex() else one for one in (a.resolve_conj(), b.resolve_conj()))
+    return float((a.double() * b.double()).sum())
+
+
+def _norm(a: Tensor) -> float:
+    return _inner(a, a) ** 0.5

@@ -1,0 +1,187 @@
+"""Operators from elsewhere: wrapped, named in a task, and refused where they are none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from all_tasks import dense, images, inner
+from torch import Tensor, nn
+
+from flowsearch.operators import LinearOperator, Task, check_operator, wrap
+
+
+class FakePhysics(nn.Module):
+    """The interface of deepinv's linear physics: A, A_adjoint, and a call that adds noise."""
+
+    def __init__(self, *, own_adjoint: bool = True, offset: float = 0.0) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.linspace(0.5, 2, 16))
+        self.own_adjoint, self.offset = own_adjoint, offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.A(x) + torch.randn(1)
+
+    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+        return (x * self.weights).roll(1, dims=-1)[..., ::2] + self.offset
+
+    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+        wide = torch.zeros(*y.shape[:-1], 16, dtype=y.dtype)
+        wide[..., ::2] = y
+        return wide.roll(-1, dims=-1) * self.weights if self.own_adjoint else wide * self.weights
+
+
+class Broken:
+    """An object whose two maps are given."""
+
+    def __init__(self, ahead: object, back: object) -> None:
+        self.A, self.A_adjoint = ahead, back
+
+
+def test_a_physics_becomes_an_operator() -> None:
+    physics = FakePhysics()
+    operator = wrap(physics, 3, 16)
+    assert isinstance(operator, LinearOperator)
+    x = images(16, 0, dtype=torch.float32)
+    y = operator(x)
+    assert torch.equal(y, physics.A(x))
+    assert inner(y, y) == pytest.approx(inner(x, operator.adjoint(y)), rel=1e-5)
+    assert not any(parameter.requires_grad for parameter in operator.parameters())
+    assert 2 <= operator.norm <= 2.05
+
+
+def test_its_norm_is_computed_once() -> None:
+    calls = []
+
+    def ahead(x: Tensor) -> Tensor:
+        calls.append(1)
+        return 3 * x
+
+    operator = wrap(Broken(ahead, lambda y: 3 * y), 1, 16)
+    assert operator.norm == pytest.approx(3, rel=0.0215)
+    before = len(calls)
+    assert operator.norm >= 3
+    assert len(calls) == before
+
+
+def test_norm_bounds_a_spectrum_without_a_gap() -> None:
+    matrix = torch.randn(256, 256, generator=torch.Generator().manual_seed(1)) / 16
+
+    def ahead(x: Tensor) -> Tensor:
+        return x.flatten(1) @ matrix.T
+
+    operator = wrap(Broken(ahead, lambda y: (y @ matrix).reshape(-1, 1, 16, 16)), 1, 16)
+    largest = float(torch.linalg.svdvals(matrix)[0])
+    assert largest <= operator.norm <= 1.0215 * largest
+
+
+@pytest.mark.parametrize(
+    ("physics", "rule"),
+    [
+        (FakePhysics(own_adjoint=False), r"Re<A x, y> = <x, A\^T y>"),
+        (FakePhysics(offset=1.0), "no linear map"),
+        (object(), "has the methods A and A_adjoint; object has not both"),
+        (Broken(lambda x: x, lambda y: 1.01 * y), "apart"),
+        (Broken(lambda x: x + 1e-2 * torch.randn_like(x), lambda y: y), "differs"),
+        (Broken(lambda x: x - x.mean(dim=0), lambda y: y), "by itself"),
+        (Broken(lambda x: x.sum(), lambda y: y), "for each image of a batch"),
+        (Broken(lambda x: x, lambda y: y[..., 0]), "gives real images"),
+        (Broken(lambda x: torch.fft.fft2(x), lambda y: torch.fft.ifft2(y)), "gives real images"),
+        (Broken(lambda x: x / 0, lambda y: y), "not finite"),
+        (Broken(lambda x: 0 * x, lambda y: y), "measures nothing"),
+        (Broken(lambda x: x @ torch.eye(3), lambda y: y), "A x failed: RuntimeError"),
+        (Broken(lambda x: (x,), lambda y: y), "is a tensor, not tuple"),
+    ],
+)
+def test_what_is_no_operator_is_refused(physics: object, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        wrap(physics, 3, 16)
+
+
+@pytest.mark.parametrize("task", ["denoise-0.1", "mri-4", "superres-2", "deblur(sigma=3,padding=reflect)"])
+def test_our_own_operators_pass(task: str) -> None:
+    check_operator(Task.named(task, 16).operator, task, 3, 16)
+
+
+MODULE = """
+import torch
+from flowsearch.operators import LinearOperator
+
+class Rows(LinearOperator):
+    def __init__(self, channels, size, keep=2, flip=False):
+        super().__init__()
+        self.size, self.keep = size, keep
+        assert channels == 3
+    def forward(self, x):
+        return x[..., :: self.keep, :]
+    def adjoint(self, y):
+        x = y.new_zeros(*y.shape[:-2], self.size, y.shape[-1])
+        x[..., :: self.keep, :] = y
+        return x
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+    def A(self, x):
+        return self.factor * x
+    def A_adjoint(self, y):
+        return self.factor * y
+
+def scaled(channels, size, factor=2.0):
+    return Scaled(factor)
+
+def drawn(channels, size):
+    return Scaled(torch.rand(()))
+
+def wrong(channels, size):
+    operator = Rows(channels, size)
+    operator.adjoint = lambda y: 2 * Rows.adjoint(operator, y)
+    return operator
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mylab_ops.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "mylab_ops", raising=False)
+
+
+@pytest.mark.usefixtures("mylab")
+class TestOwnTasks:
+    def test_an_operator_is_called_with_shape_and_parameters(self) -> None:
+        task = Task.named({"mylab_ops:Rows": {"keep": 4, "noise": 0.1}}, 16)
+        assert task.name == "mylab_ops:Rows(keep=4,noise=0.1)"
+        assert task.sigma == 0.1
+        assert task.operator(images(16, 0)).shape == (2, 3, 4, 16)
+        largest = float(torch.linalg.svdvals(dense(task.operator, 16))[0])
+        assert largest <= task.operator.norm <= 1.0215 * largest
+
+    def test_a_function_may_give_a_physics(self) -> None:
+        operator = Task.named("mylab_ops:scaled(factor=0.5)", 16).operator
+        x = images(16, 0)
+        assert torch.equal(operator(x), 0.5 * x)
+
+    def test_what_it_draws_is_the_same_each_time(self) -> None:
+        x = images(16, 0)
+        torch.manual_seed(5)
+        first = Task.named("mylab_ops:drawn", 16).operator(x)
+        after = torch.rand(())
+        assert torch.equal(first, Task.named("mylab_ops:drawn", 16).operator(x))
+        torch.manual_seed(5)
+        assert torch.equal(after, torch.rand(()))
+
+    @pytest.mark.parametrize(
+        ("task", "rule"),
+        [
+            ("mylab_ops:wrong", "apart"),
+            ("mylab_ops:Row", "holds no Row; did you mean Rows"),
+            ("mylab_ops:constant", "is a function or a class, not int"),
+            ("mylab_ops:Rows(kep=3)", "called with channels 3, size 16.*unexpected keyword argument 'kep'"),
+            ("mylab_none:Rows", "there is no module mylab_none"),
+        ],
+    )
+    def test_what_cannot_be_used_is_refused(self, task: str, rule: str) -> None:
+        with pytest.raises(ValueError, match=rule):
+            Task.named(task, 16)

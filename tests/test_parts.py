@@ -1,0 +1,59 @@
+"""Parts of one's own are found by name, or the reason why not is said."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from flowsearch.parts import is_part, load_part
+
+
+def test_a_part_is_what_its_module_holds() -> None:
+    assert load_part("collections:OrderedDict") is OrderedDict
+    assert load_part("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [
+        ("a:b", True),
+        ("a.b.c:D.e", True),
+        ("a", False),
+        ("a:", False),
+        (":b", False),
+        ("a-b:c", False),
+        ("a:b c", False),
+    ],
+)
+def test_names_of_parts(text: str, yes: bool) -> None:
+    assert is_part(text) == yes
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("collections", "is named module:name"),
+        ("no_such_module:x", "there is no module no_such_module; install it"),
+        ("collections.no_such:x", "there is no module collections.no_such"),
+        ("collections:OrderedDct", "holds no OrderedDct; did you mean OrderedDict"),
+        ("collections:__name__", "a function or a class, not str"),
+    ],
+)
+def test_what_is_not_there_is_said(path: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        load_part(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [
+        ("import no_such_dependency", "importing part_failing failed: No module named 'no_such_dependency'"),
+        ("1 / 0", "importing part_failing failed: ZeroDivisionError"),
+        ("x = (", "importing part_failing failed: SyntaxError"),
+    ],
+)
+def test_a_module_that_fails_says_why(code: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "part_failing.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=rule):
+        load_part("part_failing:x")
