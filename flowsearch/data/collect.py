@@ -141,7 +141,7 @@ def _attempt(batch: list[tuple[int, Read]], job: Job) -> list[tuple[int, _Outcom
     for place, read in batch:
         try:
             image = job(read())
-            outcomes.append((place, (image, hashlib.sha256(image).digest())))
+            outcomes.append((place, (image, hashlib.sha256(image.data).digest())))
         except OutOfRangeError as error:
             outcomes.append((place, error))
         except ValueError as error:

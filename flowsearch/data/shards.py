@@ -94,11 +94,10 @@ def _contents(
             continue
         try:
             for batch in file.iter_batches(_BATCH, row_groups=[group], columns=[column]):
-                values = batch.column(0)
-                values = values.field("bytes") if pa.types.is_struct(values.type) else values
-                for value in values:
+                for value in batch.column(0):
                     if place in asked:
-                        yield place, value.as_py()
+                        content = value.as_py()
+                        yield place, content["bytes"] if isinstance(content, dict) else content
                     place += 1
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{shard} is damaged ({_line(error)}); fetch or make it again") from None

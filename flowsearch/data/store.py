@@ -29,6 +29,7 @@ except ImportError:  # Windows: without the lock two processes may do the same w
 
 BUILT_IN = ("faces", "anime")
 IMAGES, MANIFEST, NAMES = "images.npy", "manifest.json", "names.json"
+OWN = ".own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,15 @@ def open_images(folder: Path, manifest: Manifest) -> NDArray[np.uint8]:
 
 def list_datasets() -> list[Manifest]:
     """The manifests of all prepared sets, by name and size. The built-in sources are not among them."""
-    home = data_home()
+    return _manifests(data_home())
+
+
+def list_own() -> list[Manifest]:
+    """The manifests of what sources of researchers' own (`module:name`) gave, by name and size."""
+    return _manifests(data_home() / OWN)
+
+
+def _manifests(home: Path) -> list[Manifest]:
     if not home.is_dir():
         return []
     found = [read_manifest(path.parent) for path in home.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
