@@ -51,7 +51,7 @@ class Collection:
         self._job = job
         self._name_of = name_of
         self._path = aside
-        self._file = (aside / _ASIDE).open("w+b", buffering=1 << 20)
+        self._file = (aside / _ASIDE).open("wb", buffering=1 << 20)
         self._shape: tuple[int, ...] = ()
         self._slots = 0
         self._outcomes: dict[int, _Stored | str] = {}
@@ -103,18 +103,18 @@ class Collection:
         shape = (len(order), *self._shape)
         length = int(np.prod(self._shape))
         digest = hashlib.sha256()
-        self._file.flush()
-        with (self._path / IMAGES).open("wb", buffering=1 << 20) as file:
+        self.close()
+        # Unbuffered: a buffer would read far more than one image at each place.
+        with (self._path / _ASIDE).open("rb", buffering=0) as stored, (self._path / IMAGES).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for place in order:
-                self._file.seek(self._slot_of[place] * length)
-                pixels = self._file.read(length)
+                stored.seek(self._slot_of[place] * length)
+                pixels = stored.read(length)
                 assert len(pixels) == length
                 digest.update(pixels)
                 file.write(pixels)
             file.flush()
             os.fsync(file.fileno())
-        self.close()
         (self._path / _ASIDE).unlink()
         digest.update(repr(shape).encode())
         return digest.hexdigest()
