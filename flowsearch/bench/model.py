@@ -121,13 +121,15 @@ def _training(config: TrialConfig, batch: int, device: torch.device) -> tuple[Ca
     model = build_model(config, CHANNELS).to(device)
     optimizer = build_optimizer(model, config)
     task = _task(config, model)
+    assert config.clip
+    clip = config.clip
     generator = torch.Generator().manual_seed(1)
     model.initialize(task.measure(images_BCHW, generator))
     model.train()
 
     def step_once() -> float:
         loss = mse_loss(model(task.measure(images_BCHW, generator)), images_BCHW)
-        return step(loss, model, optimizer, config.clip, "the benchmark")
+        return step(loss, model, optimizer, clip, "the benchmark")
 
     return step_once, model
 
