@@ -29,8 +29,6 @@ from flowsearch.training.tuning import tune
 
 TUNING_IMAGES = 16
 """Validation images that a number is tuned on, at most: the first ones."""
-CHOSEN = "chosen.safetensors"
-"""The file that keeps what was tuned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +161,7 @@ def _chosen(
     apply: Callable[[Record], None],
 ) -> Method:
     """Choose what is open on the first validation images, once; then validate and tell it as one epoch."""
-    path = setting.folder / CHOSEN
+    path = setting.folder / checkpoint.CHOSEN
     if path.exists():
         kept = checkpoint.about(path)
         apply(kept["used"])
