@@ -56,7 +56,9 @@ class Space:
             raise SpaceError(
                 f"{listed} wait for each other; take one of the conditions (when) away", *circle, below=("when",)
             ) from None
-        return sorted(parameters, key=lambda name: _depth(name, before))
+        # Where methods are searched, the kind is settled first, so that a balanced draw can balance within each kind.
+        first = _above("method", before) | _above("prox", before) if "method" in parameters else set()
+        return sorted(parameters, key=lambda name: (name not in first, _depth(name, before)))
 
     def _check_conditions(self) -> None:
         for name, parameter in self.parameters.items():
@@ -183,6 +185,13 @@ class Space:
                     f"space.{name} is never searched: its condition (when), method and proximal map exclude it",
                     name,
                 )
+
+
+def _above(name: str, before: Mapping[str, list[str]]) -> set[str]:
+    """The name, if it is there, and all that it waits for."""
+    if name not in before:
+        return set()
+    return {name}.union(*(_above(other, before) for other in before[name]))
 
 
 def _depth(name: str, before: Mapping[str, list[str]]) -> int:

@@ -120,7 +120,7 @@ def total_variation(setting: Setting) -> Method:
             rough.weight = weight
             return _mean_psnr(rough, few)
 
-        return {"used_tv_weight": setting.config.tv_weight or tune(score, 1e-3, 1e-1)[0]}
+        return {"used_tv_weight": setting.config.tv_weight or tune(score, 1e-3, 1e-1, most=4)[0]}
 
     def apply(used: Record) -> None:
         model.weight = used["used_tv_weight"]
