@@ -10,7 +10,7 @@ from flowsearch.results.standings import in_order, measured, standings
 
 CAPTION = (
     "For each method its best trial on each task by the study's objective, which the test sets have no part in. PSNR "
-    "in dB and SSIM are means over the test images, OOD over those out of distribution; time is that of one test image. "
+    "in dB and SSIM are means over the test images, OOD over those out of distribution; time is of one image. "
     "The first row is what was measured, as an image."
 )
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {

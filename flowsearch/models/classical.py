@@ -117,7 +117,7 @@ class TotalVariation(nn.Module):
         solved_BCHW, gap_B = x_BCHW.clone(), x_BCHW.new_full((len(y),), torch.inf)
         left = torch.arange(len(y), device=y.device)  # the images that have not converged
         norm = (self.operator.norm**2 + 8) ** 0.5
-        ratio, relaxation = min(max(30 * self.weight, 3e-3), 3.0), 1.8
+        ratio, relaxation = min(30 * self.weight, 3.0), 1.8
         tau, sigma = 1 / (ratio * norm), ratio / norm
         for iteration in range(1, self.most_iterations + 1):
             back_BCHW = self.operator.adjoint(p) + gradient_adjoint(q_2BCHW)
