@@ -25,7 +25,7 @@ def tune(
             scores[value] = found if found == found else float("-inf")
 
     for place in range(points):
-        attempt(low * factor**place)
+        attempt(high if place == points - 1 else low * factor**place)
     for _ in range(most):
         if best() == min(scores):
             attempt(min(scores) / factor)
