@@ -8,7 +8,7 @@ import pandas as pd
 
 from flowsearch.results import schema
 
-_SHOWN = ("depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
+_SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
 
 
 def missing(value: Any) -> bool:

@@ -77,6 +77,7 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("size", _INT, "image size", "pixels"),
     Column("task", _TEXT, "task"),
     Column("prox", _TEXT, "proximal map"),
+    Column("prox_parameters", _TEXT, "parameters of a proximal map of one's own"),
     Column("folds", _INT, "folds K"),
     Column("weights", _TEXT, "weights"),
     Column("start", _TEXT, "start"),

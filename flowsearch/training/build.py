@@ -5,9 +5,11 @@ from torch import optim
 
 from flowsearch.flows import Glow
 from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models.own_prox import own_prox
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.prox_names import PROXES, read_parameters
 
 
 def build_flow(config: TrialConfig, channels: int) -> Glow:
@@ -34,9 +36,7 @@ def build_model(
     """
     if operator is None:
         operator = Task.named(config.task, config.data.size, channels).operator
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        prox = _prox(config, channels, prior)
+    prox = build_prox(config, channels, prior)
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
     assert config.start is not None
     return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
@@ -54,7 +54,17 @@ def build_optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:
     return optim.Adam(groups, lr=config.lr, fused=True)
 
 
+def build_prox(config: TrialConfig, channels: int, prior: Glow | None = None) -> ProximalMap:
+    """The trial's proximal map for images of `channels`; its weights depend on the seed (or the prior) only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _prox(config, channels, prior)
+
+
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:
+    if config.prox not in PROXES:
+        parameters = read_parameters(config.prox, config.prox_parameters)
+        return own_prox(config.prox, parameters, channels, config.data.size)
     if config.prox == "glow":
         return GlowProx(prior if prior is not None else build_flow(config, channels))
     if config.prox == "resnet":

@@ -6,8 +6,8 @@ from typing import Any, get_type_hints
 from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
+from flowsearch.training.prox_names import PROXES, parse_prox, read_parameters
 
-PROXES = ("glow", "resnet", "unet")
 MEMORIES = ("invertible", "checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
@@ -20,6 +20,9 @@ OWN_FIELDS: dict[str, dict[str, Any]] = {
 
 DEFAULT_LR = {"glow": 1e-5, "resnet": 1e-3, "unet": 1e-3}
 """The paper's rate for its flow, which larger ones upset; rates at which the two baselines train well."""
+
+OWN_LR = 1e-3
+"""Of a proximal map of one's own, where no lr is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,10 @@ class TrialConfig:
     any other of `operators.names.TASKS`, as a name or as a mapping such as {deblur: {sigma: 3, padding: reflect}}.
     Becomes its canonical text."""
     prox: str = "glow"
-    """The proximal map: `glow`, `resnet` or `unet`."""
+    """The proximal map: `glow`, `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such
+    as {mylab.nets:DnCNN: {layers: 5}} or as text. Becomes its name; the parameters move to `prox_parameters`."""
+    prox_parameters: str | None = None
+    """Parameters of a map of one's own, as text: `layers=5,width=32`. In a study file they stand with `prox`."""
     folds: int = 5
     """K, the number of unrolled iterations."""
     weights: str = "untied"
@@ -122,7 +128,7 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("prox", self.prox, PROXES)
+        self._settle_prox()
         object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
         check_choice("weights", self.weights, ("tied", "untied"))
         check_choice("end", self.end, ("prox", "data"))
@@ -130,7 +136,7 @@ class TrialConfig:
         check_choice("decay", self.decay, ("cosine", "constant"))
         self._settle("start", "mode" if self.prox == "glow" else "adjoint")
         check_choice("start", self.start, ("mode", "adjoint") if self.prox == "glow" else ("adjoint",))
-        self._settle("lr", DEFAULT_LR[self.prox])
+        self._settle("lr", DEFAULT_LR.get(self.prox, OWN_LR))
         for prox, own in OWN_FIELDS.items():
             for name, default in own.items():
                 if prox == self.prox:
@@ -147,7 +153,16 @@ class TrialConfig:
             check_float(name, getattr(self, name), 0, 1, positive=True)
         check_float("clip", self.clip, 0, positive=True)
         check_bool("flip", self.flip)
-        getattr(self, f"_check_{self.prox}")()
+        if self.prox in PROXES:
+            getattr(self, f"_check_{self.prox}")()
+
+    def _settle_prox(self) -> None:
+        """Part the name of a map of one's own from its parameters."""
+        name = parse_prox(self.prox)
+        if self.prox_parameters is not None:
+            name = name.given(read_parameters(name.kind, self.prox_parameters))
+        object.__setattr__(self, "prox", name.kind)
+        object.__setattr__(self, "prox_parameters", name.listed)
 
     def _settle(self, name: str, default: Any) -> None:
         if getattr(self, name) is None:
@@ -181,7 +196,7 @@ class TrialConfig:
     def applicable(prox: str) -> set[str]:
         """Names of the flat fields that mean something to `prox`."""
         others = {name for other, own in OWN_FIELDS.items() if other != prox for name in own}
-        return set(TrialConfig.field_types()) - others
+        return set(TrialConfig.field_types()) - others - ({"prox_parameters"} if prox in PROXES else set())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, `data` and `prior` nested; `from_dict` takes them back."""
