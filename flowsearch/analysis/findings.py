@@ -23,7 +23,7 @@ FEW = 5
 
 
 def findings(results: Results) -> list[str]:
-    """Sentences on the best configuration, its gain, the proximal maps, pre-training and tied weights."""
+    """Sentences on the best configuration, its gain, the other methods, pre-training and tied weights."""
     if results.trials.empty:
         return ["No trial has been recorded yet."]
     if results.completed.empty:
@@ -98,14 +98,14 @@ def _best(results: Results, task: str) -> str:
 
 
 def _against(results: Results, task: str) -> list[str]:
-    """The best Glow (or, without one, the best of all) against the best trial of every other proximal map."""
-    best = best_of_each(results, "prox", task)
+    """The best unrolled Glow (or, without one, the best of all) against the best trial of every other method."""
+    best = best_of_each(results, "label", task)
     if len(best) < 2:
         return []
-    glow = best[best["prox"] == "glow"]
+    glow = best[best["label"].isin(("glow", "unrolled glow"))]
     first = glow.iloc[0] if len(glow) else best.iloc[0]
     said, compared = [], 0
-    for _, other in best[best["prox"] != first["prox"]].iterrows():
+    for _, other in best[best["label"] != first["label"]].iterrows():
         parts = []
         for split, where in (("test", "test images"), ("ood", "images out of distribution")):
             difference = paired_difference(results.images, first["trial_id"], other["trial_id"], split)
@@ -118,14 +118,14 @@ def _against(results: Results, task: str) -> list[str]:
             parts = [f"{signed(first['test_psnr'] - other['test_psnr'])} dB in mean test PSNR"]
         if parts:
             compared += 1
-            one, two = (f"best {trial['prox']} (trial {trial['trial_id']})" for trial in (first, other))
+            one, two = (f"best {trial['label']} (trial {trial['trial_id']})" for trial in (first, other))
             said.append(f"{one.capitalize()} against {two}: {listed(parts)}.")
     if compared:
-        tried = results.completed[results.completed["task"] == task]["prox"].value_counts()
-        counts = listed([f"{tried[name]} {name}" for name in best["prox"]])
+        tried = results.completed[results.completed["task"] == task]["label"].value_counts()
+        counts = listed([f"{tried[name]} {name}" for name in best["label"]])
         said.append(
             f"These intervals are over test images only, for one trial each, chosen from {counts} completed trials; "
-            "they say nothing of other seeds, nor of how well each map could do with a longer search."
+            "they say nothing of other seeds, nor of how well each could do with a longer search."
         )
     return said
 
@@ -133,10 +133,10 @@ def _against(results: Results, task: str) -> list[str]:
 def _two_sides(
     results: Results, task: str, column: str, values: tuple[object, object], names: tuple[str, str]
 ) -> str | None:
-    """Completed trials on both sides of a choice, within each proximal map: other settings differ between them."""
+    """Completed unrolled networks on both sides of a choice, within each proximal map: other settings differ too."""
     metric, _ = results.objective
     trials = results.ranked()
-    trials = trials[trials["task"] == task].dropna(subset=[column])
+    trials = trials[(trials["task"] == task) & trials["folds"].notna()].dropna(subset=[column])
     parts, enough = [], False
     for prox, own in trials.groupby("prox", sort=True):
         if column == "weights":

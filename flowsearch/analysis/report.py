@@ -17,6 +17,7 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures import PROGRESS, SECTIONS, Section, reconstructions
 from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.analysis.selection import tasks
+from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
 from flowsearch.results import Results, load, schema
@@ -53,6 +54,7 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
 def render(results: Results) -> str:
     """The page of a study."""
     parts: list[tuple[str, str, str]] = [("found", "What was found", _found(results))]
+    parts.append(("standings", "Best of each method", standings_table(results)))
     figures: dict[str, str] = {}
     for section in (PROGRESS,):
         parts.append(_plots(results, section, figures))

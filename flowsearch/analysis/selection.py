@@ -10,7 +10,7 @@ def tasks(results: Results) -> list[str]:
     return sorted(str(task) for task in results.completed["task"].dropna().unique())
 
 
-def best_of_each(results: Results, column: str = "prox", task: str | None = None) -> pd.DataFrame:
+def best_of_each(results: Results, column: str = "label", task: str | None = None) -> pd.DataFrame:
     """The best completed trial of each value of `column`, best first; of one task, or of all together."""
     ranked = results.ranked()
     if task is not None:
@@ -19,8 +19,16 @@ def best_of_each(results: Results, column: str = "prox", task: str | None = None
 
 
 def groups(trials: pd.DataFrame) -> pd.Series:
-    """What a trial is drawn as: its proximal map, and its task too where there are several."""
-    prox = trials["prox"].fillna("unknown").astype(str)
+    """What a trial is drawn as: its label, and its task too where there are several."""
+    label = trials["label"].astype(str)
     if trials["task"].nunique() < 2:
-        return prox
-    return prox + ", " + trials["task"].fillna("unknown").astype(str)
+        return label
+    return label + ", " + trials["task"].fillna("unknown").astype(str)
+
+
+def best_of_tasks(results: Results) -> set[str]:
+    """The best trial of each label on each task."""
+    chosen: set[str] = set()
+    for task in results.completed["task"].dropna().unique():
+        chosen |= set(best_of_each(results, "label", task)["trial_id"])
+    return chosen

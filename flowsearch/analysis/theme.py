@@ -9,6 +9,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from flowsearch.results.labels import UNROLLED
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 HEIGHT = 380
 """Height of a figure in pixels; its width is its container's."""
@@ -16,16 +18,24 @@ HEIGHT = 380
 
 @dataclass(frozen=True)
 class Style:
-    """Colour and marker of a proximal map: never colour alone."""
+    """Colour and marker of a method: never colour alone."""
 
     color: str
     symbol: str
 
 
-_PROX = {
+_KNOWN = {
     "glow": Style("#d55e00", "circle"),
     "resnet": Style("#2f86c5", "square"),
     "unet": Style("#009e73", "diamond"),
+    "tv": Style("#a8850c", "hexagon"),
+    "map": Style("#b5659a", "star-triangle-up"),
+    "pnp resnet": Style("#7a7fd1", "pentagon"),
+    "pnp unet": Style("#7a7fd1", "hourglass"),
+    "feedforward unet": Style("#b0566a", "x"),
+    "feedforward resnet": Style("#b0566a", "bowtie"),
+    "adjoint": Style("#8a7b6c", "star-diamond"),
+    "measurement": Style("#7f7f7f", "star-square"),
 }
 _OTHERS = (
     Style("#b5659a", "triangle-up"),
@@ -53,9 +63,11 @@ MODES = {
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each name, the same for a known proximal map wherever it appears."""
-    unknown = [name for name in dict.fromkeys(names) if name not in _PROX]
-    return _PROX | {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(sorted(unknown))}
+    """A style for each name, the same for a known method wherever it appears; `unrolled glow` looks like `glow`."""
+    known = {name: _KNOWN.get(name.removeprefix(f"{UNROLLED} ")) for name in dict.fromkeys(names)}
+    unknown = sorted(name for name, style in known.items() if style is None)
+    others = {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(unknown)}
+    return {name: style or others[name] for name, style in known.items()}
 
 
 def template(mode: str = "light") -> go.layout.Template:

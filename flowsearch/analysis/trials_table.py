@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.analysis.findings import best_row
-from flowsearch.analysis.wording import decibels, duration, memory, missing, number, whole
+from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
 from flowsearch.results import Results, schema
 
 _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -16,8 +16,14 @@ _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "test_ssim": ("test SSIM", number),
     "ood_psnr": ("OOD PSNR (dB)", decibels),
     "bits_per_dim": ("bits per dim", number),
+    "test_residual": ("test residual", number),
+    "used_tv_weight": ("TV weight", number),
+    "used_gamma": ("gamma", number),
+    "used_strength": ("strength", number),
+    "used_iterations": ("iterations", whole),
     "epochs_run": ("epochs run", whole),
     "parameters": ("parameters", whole),
+    "seconds_per_image": ("time per image", brief),
     "seconds": ("time", duration),
     "peak_memory_bytes": ("peak memory", memory),
 }
@@ -62,15 +68,15 @@ def trials_table(results: Results) -> str:
 
 
 def maps_table(results: Results) -> str:
-    """A row per task and proximal map: what the best trial by the objective reaches; empty without completed trials."""
+    """A row per task and method: what the best trial by the objective reaches; empty without completed trials."""
     if results.completed.empty:
         return ""
     several = len(results.trials["task"].dropna().unique()) > 1
-    summary = results.by("task", "prox").reset_index()
+    summary = results.by("task", "label").reset_index()
     summary = summary.sort_values(["task", "best_val_psnr"], ascending=[True, False])
     columns: dict[str, tuple[Callable[[Any], str], bool]] = {
         **({"task": (str, False)} if several else {}),
-        "prox": (str, False),
+        "method": (str, False),
         "best trial": (number, False),
         "val PSNR (dB)": (decibels, True),
         "test PSNR (dB)": (decibels, True),
@@ -82,7 +88,7 @@ def maps_table(results: Results) -> str:
     }
     summary["ended"] = [f"{done} of {of}" for done, of in zip(summary["completed"], summary["trials"], strict=True)]
     fields = ["best_trial", "best_val_psnr", "best_test_psnr", "best_ood_psnr", "parameters", "seconds", "ended"]
-    fields = [*(["task"] if several else []), "prox", *fields, "mean_val_psnr"]
+    fields = [*(["task"] if several else []), "label", *fields, "mean_val_psnr"]
     body = "".join(
         "<tr>"
         + "".join(
@@ -98,16 +104,16 @@ def maps_table(results: Results) -> str:
 
 def failures_table(results: Results) -> str:
     """Trials that failed, diverged or were interrupted, each with its reason; empty where there is none."""
-    trials = results.trials[results.trials["status"].isin(_ENDED_BADLY)]
+    trials = results.labelled[results.labelled["status"].isin(_ENDED_BADLY)]
     if trials.empty:
         return ""
     rows = [
         f"<tr><td>{escape(str(trial['trial_id']))}</td><td>{escape(str(trial['status']))}</td>"
-        f"<td>{escape(number(trial['prox']))}</td>"
+        f"<td>{escape(str(trial['label']))}</td>"
         f"<td>{escape('no reason recorded' if missing(trial['reason']) else str(trial['reason']))}</td></tr>"
         for _, trial in trials.iterrows()
     ]
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("trial", "status", "prox", "reason"))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("trial", "status", "method", "reason"))
     return (
         '<div class="scroll failures"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -122,7 +128,7 @@ def _columns(trials: pd.DataFrame) -> list[str]:
     """What decides and what comes of it first, then the rest of the configuration, then the costs."""
     config = varying(trials)
     metrics = [name for name in _METRICS if trials[name].notna().any()]
-    first = ["trial_id", "status", *(name for name in config if name in ("task", "prox"))]
+    first = ["trial_id", "status", *(name for name in config if name in ("task", "method", "prox"))]
     first += [name for name in metrics if name.endswith("psnr")]
     return [*first, *(name for name in (*config, *metrics) if name not in first)]
 

@@ -10,6 +10,8 @@ from flowsearch.results import schema
 
 _SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
 
+_USED = {"used_tv_weight": "weight", "used_gamma": "gamma", "used_strength": "strength"}
+
 
 def missing(value: Any) -> bool:
     """Whether a table's cell is empty."""
@@ -54,6 +56,14 @@ def duration(seconds: Any) -> str:
     return f"{total // 3600} h {total % 3600 // 60:02d} min"
 
 
+def brief(seconds: Any) -> str:
+    """A short time as `0.4 ms`, `12 ms` or `1.3 s`."""
+    if missing(seconds) or not math.isfinite(float(seconds)):
+        return "–"
+    value = float(seconds)
+    return f"{value:.2g} s" if value >= 1 else f"{1000 * value:.2g} ms" if value < 0.1 else f"{1000 * value:.0f} ms"
+
+
 def memory(size: Any) -> str:
     """Bytes as MB or GB."""
     if missing(size):
@@ -84,13 +94,14 @@ def counted(counts: dict[str, int]) -> str:
 
 
 def described(trial: pd.Series) -> str:
-    """A trial's configuration in a line: `glow, 4 untied folds, depth 6, levels 3, hidden 32, pre-trained`."""
-    parts = [str(trial["prox"]) if not missing(trial.get("prox")) else "unknown proximal map"]
+    """A labelled trial's configuration in a line: `glow, 4 untied folds, depth 6, levels 3, hidden 32, pre-trained`."""
+    parts = [str(trial["label"])]
     if not missing(trial.get("folds")):
         folds, weights = int(trial["folds"]), trial.get("weights")
         shared = "" if missing(weights) or folds == 1 else f"{weights} "
         parts.append(f"{folds} {shared}{'fold' if folds == 1 else 'folds'}")
     parts += [f"{name.replace('_', ' ')} {trial[name]}" for name in _SHOWN if not missing(trial.get(name))]
+    parts += [f"{text} {number(trial[name])}" for name, text in _USED.items() if not missing(trial.get(name))]
     if not missing(trial.get("pretrain")):
         parts.append("pre-trained" if trial["pretrain"] else "not pre-trained")
     if not missing(trial.get("lr")):

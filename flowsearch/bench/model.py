@@ -122,6 +122,8 @@ def _training(config: TrialConfig, batch: int, device: torch.device) -> tuple[Ca
     model = build_model(config, CHANNELS).to(device)
     optimizer = build_optimizer(model, config)
     task = _task(config, model)
+    assert config.clip
+    clip = config.clip
     generator = torch.Generator().manual_seed(1)
     model.initialize(task.measure(images_BCHW, generator))
     model.train()
@@ -129,7 +131,7 @@ def _training(config: TrialConfig, batch: int, device: torch.device) -> tuple[Ca
     def step_once() -> float:
         y = task.measure(images_BCHW, generator)
         loss = mse_loss(model(y), images_BCHW)
-        return step(loss, model, optimizer, config.clip, "the benchmark", partial(trouble.in_network, model, y))
+        return step(loss, model, optimizer, clip, "the benchmark", partial(trouble.in_network, model, y))
 
     return step_once, model
 

@@ -10,12 +10,19 @@ from flowsearch.cli.errors import user_errors
 app = typer.Typer(help="Prepare image sets, list them and look at them.", no_args_is_help=True)
 
 _SHOWN = 10
+_SAMPLE = 4096
+_CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 @app.command()
 def prepare(
     name: Annotated[str, typer.Argument(help="What a study file will call the data set.")],
-    source: Annotated[Path, typer.Argument(help="A folder (searched recursively) or a zip file of images.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder (searched recursively), a zip or tar, Parquet (a file or a folder), .npy or .npz."
+        ),
+    ],
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
     crop: Annotated[
         str | None,
@@ -24,9 +31,22 @@ def prepare(
     grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the stored order; studies with this data seed need no copy.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Stop after this many usable images.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Of Parquet or .npz, where several columns may be the images: which.")
+    ] = None,
+    partition: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which image is for train (0), val (1) and test (2), such as CelebA's list_eval_partition.txt."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another set of this name and size.")] = False,
 ) -> None:
-    """Turn a folder or a zip of images into one memory-mapped file with a fingerprint."""
+    """Turn images into one memory-mapped file with a fingerprint.
+
+    How many of them go to train, val and test is for the study file to say (data.train, data.val, data.test); the last
+    line printed is one that fits.
+    """
     from flowsearch import data
 
     with user_errors(), _progress(f"preparing {name}") as progress:
@@ -38,6 +58,8 @@ def prepare(
             grey=grey,
             seed=seed,
             limit=limit,
+            column=column,
+            partition=partition,
             overwrite=overwrite,
             progress=progress,
         )
@@ -58,7 +80,7 @@ def list_() -> None:
     from flowsearch import data
 
     with user_errors():
-        manifests = data.list_datasets()
+        manifests = [*data.list_datasets(), *data.list_own()]
     table = Table("name", "size", "channels", "images", "skipped", "source", "fingerprint")
     for name in data.BUILT_IN:
         table.add_row(name, "any", "3", "any", "", "built in, drawn when needed", "")
@@ -78,48 +100,71 @@ def list_() -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A prepared set, or faces or anime.")],
+    name: Annotated[str, typer.Argument(help="A prepared set, faces or anime, or module:name.")],
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes. Default: NAME-SIZE.png.")] = None,
     count: Annotated[int, typer.Option(help="How many images the sheet shows.", min=1)] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of a built-in source.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of a built-in source, or of module:name.")] = 0,
 ) -> None:
     """Write a contact sheet and print counts, fingerprint, mean and spread."""
     from flowsearch import data
 
     with user_errors():
-        if name in data.BUILT_IN:
-            data.DataConfig(source=name, size=size, seed=seed)
-            images, manifest = data.drawn(name, size, seed, count)
-        else:
-            manifest, folder = data.find_dataset(name, size)
-            images = data.open_images(folder, manifest)
+        images, manifest = _images(name, size, seed, count)
         if data.fingerprint_images(images) != manifest.fingerprint:
             raise ValueError(f"the pixels of {name} at size {size} are not those of its manifest; prepare it again")
-        path = out or Path(f"{name}-{size}.png")
-        shown = images[:count]
+        path = out or Path(f"{name.replace(':', '-')}-{size}.png")
+        shown = data.spread_over(images, count)
         sheet = data.contact_sheet(shown, columns=max(1, round(len(shown) ** 0.5 * 1.25)), zoom=max(1, 128 // size))
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             sheet.save(path)
         except (OSError, ValueError) as error:
             raise ValueError(f"the sheet cannot be written to {path}: {error}") from None
-    sample = images[:4096]
+    sample = data.spread_over(images, _SAMPLE)
     typer.echo(f"{name}: {_describe(manifest)}")
     _print_skipped(manifest)
     typer.echo(f"fingerprint {manifest.fingerprint}")
-    typer.echo(f"mean {sample.mean() / 255:.3f}, standard deviation {sample.std() / 255:.3f} (of 0 to 1)")
+    of = "" if len(sample) == len(images) else f", of {len(sample)} images at even distances"
+    typer.echo(f"mean and standard deviation of pixels of 0 to 1{of}:")
+    for channel, mean, spread in zip(_CHANNELS[len(sample[0])], *data.channel_statistics(sample), strict=True):
+        typer.echo(f"  {channel:5s} mean {mean:.3f}, standard deviation {spread:.3f}")
     typer.echo(f"sheet of {len(shown)}: {path}")
 
 
+def _images(name: str, size: int, seed: int, count: int) -> Any:
+    """Images and manifest of a source by its name."""
+    from flowsearch import data
+
+    if name in data.BUILT_IN or data.is_own(name):
+        data.DataConfig(source=name, size=size, seed=seed)
+    if name in data.BUILT_IN:
+        return data.drawn(name, size, seed, count)
+    if data.is_own(name):
+        from flowsearch.data.own import own
+
+        manifest, folder = own(name, size, seed, count)
+    else:
+        manifest, folder = data.find_dataset(name, size)
+    return data.open_images(folder, manifest), manifest
+
+
 def _describe(manifest: Any) -> str:
-    return f"{manifest.count} images of {manifest.channels}x{manifest.size}x{manifest.size} from {manifest.source}"
+    text = f"{manifest.count} images of {manifest.channels}x{manifest.size}x{manifest.size} from {manifest.source}"
+    if manifest.parts is None:
+        return text
+    train, val, test = manifest.parts
+    return f"{text}; by {manifest.partition} {train} train, {val} val, {test} test"
 
 
 def _split(manifest: Any) -> str:
     """A split of all the images in the proportions of the default one, or in thirds where there are very few."""
-    part = max(1, round(manifest.count * 200 / 1392)) if manifest.count < 1392 else 200
-    counts = f"train: {max(1, manifest.count - 2 * part)}, val: {part}, test: {part}"
+    if manifest.parts is None:
+        part = max(1, round(manifest.count * 200 / 1392)) if manifest.count < 1392 else 200
+        train, val, test = max(1, manifest.count - 2 * part), part, part
+    else:
+        train, val, test = manifest.parts
+    counts = f"train: {train}, val: {val}, test: {test}"
     return f"source: {manifest.name}, size: {manifest.size}, {counts}"
 
 
@@ -161,10 +206,10 @@ class _progress:
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
             if done == total or done * 10 // total > (done - 1) * 10 // total:
-                typer.echo(f"{self.title}: {done} of {total} files", err=True)
+                typer.echo(f"{self.title}: {done} of {total} images", err=True)
         elif not self.called:
             self.bar.start()
             self.task = self.bar.add_task(self.title, total=total, completed=done)
         else:
-            self.bar.update(self.task, completed=done)
+            self.bar.update(self.task, completed=done, total=total)
         self.called = True

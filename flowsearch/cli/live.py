@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from flowsearch.study.progress import Event, Listener, Progress, TrialState
 
 _REFRESH_SECONDS = 0.2
-_BARE = ("prox", "task", "weights")
+_STANDING_WIDTH = 48
+"""Columns of the terminal that one task takes in the table of methods and tasks, at most."""
+_BARE = ("method", "prox", "task", "weights")
 """Names whose value says enough by itself."""
 
 
@@ -112,8 +114,17 @@ def draw(progress: "Progress") -> RenderableType:
 
 
 def summarize(console: Console, progress: "Progress") -> None:
-    """Print the closing table by proximal map, the best configuration, and what went wrong."""
-    console.print(prox_table(progress))
+    """Print the closing tables, the best configuration, and what went wrong.
+
+    A study of unrolled networks on one task gets a table by proximal map; methods and tasks get a table of the best.
+    """
+    completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
+    several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
+    if max(map(len, several)) > 1:
+        for table in standings_tables(progress, console.width):
+            console.print(table)
+    else:
+        console.print(prox_table(progress))
     best, metric = progress.best, progress.study.metric
     if best is not None:
         console.print(
@@ -140,7 +151,7 @@ def prox_table(progress: "Progress") -> Table:
     groups: dict[str, list[TrialState]] = {}
     for trial in progress.trials.values():
         if trial.status == "completed" and metric in trial.metrics:
-            groups.setdefault(trial.config["prox"], []).append(trial)
+            groups.setdefault(trial.config["prox"] or trial.config["method"], []).append(trial)
     sign = 1 if progress.study.direction == "maximize" else -1
     for prox, trials in sorted(groups.items()):
         best = max(trials, key=lambda one: sign * one.metrics[metric])
@@ -158,6 +169,42 @@ def prox_table(progress: "Progress") -> Table:
         "PSNR in dB; test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
     )
     return table
+
+
+def standings_tables(progress: "Progress", width: int) -> list[Table]:
+    """The best trial of each method, a row a method and a group of columns a task; as many tables as `width` needs."""
+    from flowsearch.results.labels import labels
+    from flowsearch.results.standings import in_order, measured, standings
+
+    trials = list(progress.trials.values())
+    names = labels([trial.config for trial in trials])
+    rows = [
+        trial.metrics | {"trial_id": trial.id, "status": trial.status, "task": trial.config["task"], "label": name}
+        for trial, name in zip(trials, names, strict=True)
+    ]
+    found = standings(rows, progress.study.metric, more=progress.study.direction == "maximize")
+    order, tasks = in_order(found), list(found)
+    first = max(len(name) for name in [*order, "measured"]) + 1
+    each = max(1, (width - first) // _STANDING_WIDTH)
+    tables = []
+    for chunk in (tasks[place : place + each] for place in range(0, len(tasks), each)):
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"{progress.study.name}: the best of each method")
+        table.add_column("\nmethod", no_wrap=True)
+        for task in chunk:
+            for head in (f"{task}\ntest", "\nood", "\nSSIM", "\ns/image", "\nparameters"):
+                table.add_column(head, justify="right", no_wrap=True)
+        table.add_row("measured", *(cell for task in chunk for cell in _standing({"test_psnr": measured(found[task])})))
+        for name in order:
+            if any(name in found[task] for task in chunk):
+                table.add_row(name, *(cell for task in chunk for cell in _standing(found[task].get(name, {}))))
+        table.caption = "PSNR in dB and SSIM of the best trial by the objective; ood: out of distribution"
+        tables.append(table)
+    return tables
+
+
+def _standing(trial: Mapping[str, Any]) -> list[str]:
+    shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
+    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
 
 
 def outcome(trial: "TrialState", metric: str) -> str:

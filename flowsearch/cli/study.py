@@ -73,7 +73,7 @@ def resume(
 def show(
     path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
 ) -> None:
-    """Print how a study stands: its trials by status, the table by proximal map, the best, what failed."""
+    """Print how a study stands: its trials by status, the best of each method, what failed."""
     with user_errors():
         from rich.console import Console
 

@@ -7,6 +7,8 @@ import typer
 
 from flowsearch.cli.errors import user_errors
 
+_USED = ("used_tv_weight", "used_gamma", "used_strength", "used_iterations")
+
 
 def train(
     file: Annotated[
@@ -52,14 +54,21 @@ def _refuse_other(config: Any, out: Path) -> None:
     """A folder with another trial's checkpoints is left alone."""
     from flowsearch.training import checkpoint
 
-    last = out / checkpoint.LAST
-    if last.exists() and checkpoint.about(last)["config"] != config.to_dict():
+    kept = [out / checkpoint.LAST, out / checkpoint.CHOSEN]
+    if any(path.exists() and checkpoint.about(path)["config"] != config.to_dict() for path in kept):
         raise ValueError(f"{out} holds a trial of another configuration; name another folder with --out, or remove it")
 
 
 def _line(record: dict[str, Any]) -> str:
+    if record["phase"] == "prior" and record.get("bits_per_dim") is None:
+        return f"denoiser {record['epoch']:4d}   val loss {record['val_loss']:.5f}   {record['seconds']:.1f} s"
     if record["phase"] == "prior":
         return f"prior {record['epoch']:4d}   {record['bits_per_dim']:.3f} bits/dim   {record['seconds']:.1f} s"
+    if record["phase"] == "train" and record["lr"] is None:
+        used = "".join(
+            f"{name.replace('_', ' ')} {record['so_far'][name]:.4g}   " for name in _USED if name in record["so_far"]
+        )
+        return f"ready   {used}val PSNR {record['val_psnr']:.2f} dB   {record['seconds']:.1f} s"
     if record["phase"] == "train":
         return (
             f"epoch {record['epoch']:4d}   train loss {record['train_loss']:.5f}   val loss {record['val_loss']:.5f}   "
@@ -68,6 +77,8 @@ def _line(record: dict[str, Any]) -> str:
     ood = "" if record["ood_psnr"] is None else f"out of distribution {record['ood_psnr']:.2f} dB, "
     return (
         f"test PSNR {record['test_psnr']:.2f} dB (measurement {record['measurement_psnr']:.2f} dB), "
-        f"SSIM {record['test_ssim']:.3f}, {ood}epoch {record['best_epoch']}, {record['parameters']:,} parameters, "
-        f"{record['train_seconds'] + record['prior_seconds']:.0f} s"
+        f"SSIM {record['test_ssim']:.3f}, residual {record['test_residual']:.3f}, {ood}"
+        + (f"epoch {record['best_epoch']}, " if record["best_epoch"] else "")
+        + f"{record['parameters']:,} parameters, {record['train_seconds'] + record['prior_seconds']:.0f} s, "
+        f"{record['seconds_per_image']:.2g} s an image"
     )

@@ -1,9 +1,9 @@
-"""Image sets: built-in drawn sources, preparation of folders and zips, splits with a fingerprint."""
+"""Image sets: built-in drawn sources, preparation of files and archives, own sources, splits with a fingerprint."""
 
-from flowsearch.data.config import DataConfig
+from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
-from flowsearch.data.sheet import contact_sheet
+from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over
 from flowsearch.data.splits import Datasets, load
 from flowsearch.data.store import (
     BUILT_IN,
@@ -13,6 +13,7 @@ from flowsearch.data.store import (
     fingerprint_images,
     folder_of,
     list_datasets,
+    list_own,
     open_images,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "DataConfig",
     "Datasets",
     "Manifest",
+    "channel_statistics",
     "contact_sheet",
     "data_home",
     "draw",
@@ -28,8 +30,11 @@ __all__ = [
     "find_dataset",
     "fingerprint_images",
     "folder_of",
+    "is_own",
     "list_datasets",
+    "list_own",
     "load",
     "open_images",
     "prepare",
+    "spread_over",
 ]

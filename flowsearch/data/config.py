@@ -6,12 +6,18 @@ from typing import Any
 from flowsearch.checks import check_int, check_known
 
 
+def is_own(source: str) -> bool:
+    """Whether a source is a researcher's own, `module:name`: no prepared set's name has a colon."""
+    return ":" in source
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The image sets of a study: one source split into three parts, and a second source to test on outside it."""
 
     source: str = "faces"
-    """Built-in `faces` or `anime`, or the name of a data set made by `flowsearch data prepare`."""
+    """Built-in `faces` or `anime`, the name of a data set made by `flowsearch data prepare`, or `module:name`: a
+    callable of your own that gives images (see docs/data.md)."""
     size: int = 64
     """Height and width in pixels."""
     train: int = 992

@@ -1,30 +1,25 @@
-"""From a folder or a zip of images to one memory-mapped file."""
+"""From a source of images on disk to one memory-mapped file."""
 
-import hashlib
-import json
-import os
 import re
+import tarfile
 import zipfile
-import zlib
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from flowsearch.checks import check_choice, check_int
-from flowsearch.data.decode import CROPS, decode
+from flowsearch.data.arrays import NpySource, NpzSource
+from flowsearch.data.collect import Collection
+from flowsearch.data.decode import CROPS, OutOfRangeError, decode
+from flowsearch.data.files import FolderSource, TarSource, ZipSource
+from flowsearch.data.partition import PARTS, Partition, read_partition
+from flowsearch.data.shards import ParquetSource, shards_of
+from flowsearch.data.source import Skipped, Source
 from flowsearch.data.store import (
     BUILT_IN,
-    IMAGES,
     MANIFEST,
     NAMES,
-    ImageWriter,
     Manifest,
     folder_of,
     locked,
@@ -35,15 +30,8 @@ from flowsearch.data.store import (
 )
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of a source: its name, what tells whether it changed, and how to read it."""
-
-    name: str
-    mark: str
-    read: Callable[[], bytes]
+_LEAST_STRETCH = 64
+"""Images that are read at once at least where a limit may leave out the rest."""
 
 
 def prepare(
@@ -55,29 +43,36 @@ def prepare(
     grey: bool = False,
     seed: int = 0,
     limit: int | None = None,
+    column: str | None = None,
+    partition: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Prepare a data set: `<home>/data/<name>-<size>/` with `images.npy` and `manifest.json`.
+    """Prepare a data set: `<home>/data/<name>-<size>/` with `images.npy`, `manifest.json` and `names.json`.
 
     The images are stored in the order that `seed` gives their names, so that the splits of that seed are slices of the
-    file. A set of this name and size made from the same source with the same settings is kept as it is.
+    file; with a partition, part by part in that order. A set of this name and size made from the same source with the
+    same settings is kept as it is.
 
     Args:
-        source: a folder (searched recursively) or a zip file (read in place). Hidden files are passed over.
+        source: a folder (searched recursively), a zip or tar (read in place), Parquet (a file or a folder of shards),
+            a `.npy` or a `.npz`. Hidden files are passed over.
         crop: None for the largest centred square, or `celeba` (see `decode.CELEBA_BOX`).
         limit: stop after this many usable images of that order.
+        column: of Parquet or a `.npz` with several columns of images: which.
+        partition: a file that puts each image into train, val or test, such as CelebA's `list_eval_partition.txt`:
+            `load` then takes each part's images from that part alone.
         overwrite: replace a set of this name and size that is of another source or other settings.
-        progress: called with (files done, files in all).
+        progress: called with (images done, images in all).
 
     Returns:
         The manifest; `skipped` names what could not be used, and why: what is no image, broken images, a member that a
-        later one of the same name replaces, and images with the same pixels as one before them (an image and its copy
-        could otherwise be trained on and tested on).
+        later one of the same name replaces, images that the partition does not name, and images with the same pixels
+        as one before them (an image and its copy could otherwise be trained on and tested on).
 
     Raises:
-        FileNotFoundError: no such source.
-        ValueError: a bad name or setting, no usable image, or another set there.
+        FileNotFoundError: no such source or partition.
+        ValueError: a bad name or setting, a damaged source, no usable image, or another set there.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"the name of a data set is made of letters, digits, '-', '_' and '.', not {name!r}")
@@ -89,35 +84,63 @@ def prepare(
         check_int("limit", limit, 1)
     if crop is not None:
         check_choice("crop", crop, CROPS)
+    parts = None if partition is None else read_partition(Path(partition))
     source = Path(source)
-    if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist; give a folder or a zip file of images")
     folder = folder_of(name, size)
-    archive = None if source.is_dir() else _open_zip(source)
-    try:
-        members, skipped = _folder_members(source) if archive is None else _zip_members(archive)
+    with open_source(source, column) as opened:
         wanted = Manifest(
             name=name,
             size=size,
             channels=1 if grey else 3,
             count=0,
             source=source.resolve().name,
-            source_digest=_digest(members),
+            source_digest=opened.digest(None if parts is None else parts.digest),
             crop=crop,
             seed=seed,
             limit=limit,
             fingerprint="",
+            partition=None if parts is None else parts.name,
         )
         with locked(folder):
             kept = _existing(folder, wanted, overwrite=overwrite)
             if kept is not None:
                 return kept
             with made_whole(folder) as aside:
-                members.sort(key=lambda member: order_key(seed, member.name))
-                return _write(aside, members, skipped, wanted, source, progress)
-    finally:
-        if archive is not None:
-            archive.close()
+                try:
+                    return _write(aside, opened, parts, wanted, progress)
+                except _NoImageError as error:
+                    raise ValueError(f"{source} holds no usable image: {error}") from None
+                except OutOfRangeError as error:
+                    raise ValueError(f"{source}, {error}") from None
+
+
+def open_source(path: Path, column: str | None = None) -> Source:
+    """The source that lies at a path, told by what it is rather than how it is called (save `.npy` and `.npz`).
+
+    Raises FileNotFoundError, or ValueError where it is none of the kinds or cannot be read.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a folder, a zip, a tar, Parquet, a .npy or a .npz")
+    kind = path.suffix.lower()
+    if kind == ".parquet" or (path.is_dir() and shards_of(path)):
+        return ParquetSource(path, column)
+    if kind == ".npz" and path.is_file():
+        return NpzSource(path, column)
+    if column is not None:
+        raise ValueError(f"column is for Parquet and .npz, and {path} is neither; leave it out")
+    if path.is_dir():
+        return FolderSource(path)
+    if kind == ".npy":
+        return NpySource(path)
+    if zipfile.is_zipfile(path):
+        return ZipSource(path)
+    if tarfile.is_tarfile(path):
+        return TarSource(path)
+    raise ValueError(f"{path} is neither a folder nor a readable zip, tar, Parquet, .npy or .npz file")
+
+
+class _NoImageError(Exception):
+    """Nothing that could be a data set."""
 
 
 def _existing(folder: Path, wanted: Manifest, *, overwrite: bool) -> Manifest | None:
@@ -129,7 +152,7 @@ def _existing(folder: Path, wanted: Manifest, *, overwrite: bool) -> Manifest | 
         if overwrite:
             return None
         raise
-    settings = ("source_digest", "channels", "crop", "seed", "limit")
+    settings = ("source_digest", "channels", "crop", "seed", "limit", "partition")
     differs = [key for key in settings if getattr(there, key) != getattr(wanted, key)]
     if not differs:
         return there
@@ -143,109 +166,53 @@ def _existing(folder: Path, wanted: Manifest, *, overwrite: bool) -> Manifest | 
 
 
 def _write(
-    aside: Path,
-    members: list[Member],
-    skipped: list[tuple[str, str]],
-    wanted: Manifest,
-    source: Path,
-    progress: Progress | None,
+    aside: Path, source: Source, partition: Partition | None, wanted: Manifest, progress: Progress | None
 ) -> Manifest:
+    names = [member.name for member in source.members]
+    part_of, missing = _parted(names, partition)
+    order = sorted(part_of, key=lambda place: order_key(wanted.seed, names[place]))
     job = partial(decode, size=wanted.size, crop=wanted.crop, grey=wanted.channels == 1)
-    names: list[str] = []
-    seen: dict[bytes, str] = {}
-    shape = (wanted.channels, wanted.size, wanted.size)
-    with ImageWriter(aside / IMAGES, shape) as writer, closing(_decoded(members, job)) as decoded:
-        for done, (name, image) in enumerate(decoded, start=1):
-            if isinstance(image, str):
-                skipped.append((name, image))
-            else:
-                first = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
-                if first != name:
-                    skipped.append((name, f"the same pixels as {first}"))
-                else:
-                    names.append(name)
-                    writer.append(image)
-            if progress is not None:
-                progress(done, len(members))
-            if wanted.limit is not None and writer.count == wanted.limit:
-                break
-        if not names:
-            raise ValueError(f"{source} holds no usable image: {_reasons(skipped)}")
-        fingerprint = writer.close()
-    manifest = replace(wanted, count=len(names), fingerprint=fingerprint, skipped=tuple(sorted(skipped)))
-    write_json(aside / NAMES, names)
+    limit = wanted.limit
+    with Collection(aside, job, names.__getitem__) as images:
+        start = 0
+        while start < len(order) and (limit is None or len(images.kept) < limit):
+            more = len(order) if limit is None else max(limit - len(images.kept), _LEAST_STRETCH)
+            stretch = order[start : start + more]
+            for done in images.take(source.read(sorted(stretch))):
+                if progress is not None:
+                    progress(start + done, start + len(stretch))
+            images.keep(stretch, limit)
+            start += len(stretch)
+        skipped = [*source.skipped, *missing, *images.skipped]
+        if not images.kept:
+            raise _NoImageError(_reasons(skipped))
+        kept = sorted(images.kept, key=part_of.__getitem__)  # stable: part by part, else as they are
+        fingerprint = images.write(kept)
+    counts = [sum(part_of[place] == part for place in kept) for part in range(len(PARTS))]
+    manifest = replace(
+        wanted,
+        count=len(kept),
+        fingerprint=fingerprint,
+        skipped=tuple(sorted(skipped)),
+        parts=None if partition is None else (counts[0], counts[1], counts[2]),
+    )
+    write_json(aside / NAMES, [names[place] for place in kept])
     write_json(aside / MANIFEST, manifest.to_dict())
     return manifest
 
 
-def _reasons(skipped: list[tuple[str, str]]) -> str:
+def _parted(names: list[str], partition: Partition | None) -> tuple[dict[int, int], list[Skipped]]:
+    """The part of each place in `names` (0 for all where there is no partition), and what belongs to none."""
+    if partition is None:
+        return dict.fromkeys(range(len(names)), 0), []
+    parts = [partition.part(name) for name in names]
+    part_of = {place: part for place, part in enumerate(parts) if part is not None}
+    reason = f"not in {partition.name}"
+    return part_of, [(name, reason) for name, part in zip(names, parts, strict=True) if part is None]
+
+
+def _reasons(skipped: list[Skipped]) -> str:
     if not skipped:
         return "it is empty"
     shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
     return f"{len(skipped)} skipped ({shown}{'; ...' if len(skipped) > 3 else ''})"
-
-
-def _decoded(
-    members: list[Member], job: Callable[[bytes], NDArray[np.uint8]]
-) -> Generator[tuple[str, NDArray[np.uint8] | str], None, None]:
-    """Each member with its pixels, or with the reason why there are none, in order; decoded by threads."""
-
-    def attempt(member: Member) -> NDArray[np.uint8] | str:
-        try:
-            return job(member.read())
-        except ValueError as error:
-            return str(error)
-        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            return f"cannot be read ({error})"
-
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting: deque[tuple[str, Future[NDArray[np.uint8] | str]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for member in members:
-            waiting.append((member.name, pool.submit(attempt, member)))
-            if len(waiting) > 16 * workers:
-                name, future = waiting.popleft()
-                yield name, future.result()
-        for name, future in waiting:
-            yield name, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def _folder_members(source: Path) -> tuple[list[Member], list[tuple[str, str]]]:
-    members = []
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source).as_posix()
-        if path.is_file() and not _hidden(name):
-            state = path.stat()
-            members.append(Member(name, f"{state.st_size}:{state.st_mtime_ns}", path.read_bytes))
-    return members, []
-
-
-def _open_zip(source: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise ValueError(f"{source} is neither a folder nor a readable zip file ({error})") from None
-
-
-def _zip_members(archive: zipfile.ZipFile) -> tuple[list[Member], list[tuple[str, str]]]:
-    members: dict[str, Member] = {}
-    skipped = []
-    for info in archive.infolist():
-        if info.is_dir() or _hidden(info.filename):
-            continue
-        if info.filename in members:
-            skipped.append((info.filename, "a later member has the same name"))
-        members[info.filename] = Member(info.filename, f"{info.file_size}:{info.CRC}", partial(archive.read, info))
-    return list(members.values()), skipped
-
-
-def _digest(members: list[Member]) -> str:
-    listing = json.dumps(sorted((member.name, member.mark) for member in members))
-    return hashlib.sha256(listing.encode()).hexdigest()

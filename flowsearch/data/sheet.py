@@ -1,4 +1,4 @@
-"""Many images on one picture."""
+"""Many images on one picture, and in few numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +28,18 @@ def contact_sheet(images: NDArray[np.uint8], columns: int, *, zoom: int = 1, gap
             tile = tile.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
         sheet.paste(tile.convert("RGB"), (place % columns * wide, place // columns * high))
     return sheet
+
+
+def spread_over(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """`count` images (all, where there are fewer) at even distances: some of each part, where it has parts."""
+    places = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
+    return images[places]
+
+
+def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel's pixels, of 0 to 1, over uint8 (N, C, H, W): two arrays (C,)."""
+    bins = np.arange(256) / 255.0
+    shares = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    mean = shares @ bins
+    return mean, np.sqrt(np.maximum(shares @ bins**2 - mean**2, 0.0))

@@ -1,9 +1,10 @@
 """Where image sets lie on disk, and how one gets there whole or not at all.
 
-A set is a folder with two files: `images.npy`, uint8 (N, C, H, W) in the order of its splits, and `manifest.json`.
+A set is a folder with `images.npy`, uint8 (N, C, H, W), `manifest.json`, and `names.json`: where each image came from.
 
     $FLOWSEARCH_HOME (~/.flowsearch)/data/<name>-<size>/                prepared by `flowsearch data prepare`
     $FLOWSEARCH_HOME (~/.flowsearch)/data/.drawn/<name>-...-<count>/    drawn, kept so that it is drawn once
+    $FLOWSEARCH_HOME (~/.flowsearch)/data/.own/<name>-<key>/            from a researcher's own module:name, kept too
 """
 
 import hashlib
@@ -14,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ except ImportError:  # Windows: without the lock two processes may do the same w
 
 BUILT_IN = ("faces", "anime")
 IMAGES, MANIFEST, NAMES = "images.npy", "manifest.json", "names.json"
+OWN = ".own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,10 @@ class Manifest:
     """sha256 over shape and pixels."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(member, reason) for what the source held that could not be used."""
+    partition: str | None = None
+    """The name of the file that said which image belongs to which part."""
+    parts: tuple[int, int, int] | None = None
+    """With a partition: the number of train, val and test images, which are stored in this order."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` takes them back."""
@@ -62,6 +67,8 @@ class Manifest:
         """The manifest that `to_dict` wrote."""
         known = {key: values[key] for key in (field.name for field in fields(cls)) if key in values}
         known["skipped"] = tuple((str(name), str(reason)) for name, reason in known.get("skipped", ()))
+        if known.get("parts") is not None:
+            known["parts"] = tuple(int(count) for count in known["parts"])
         return cls(**known)
 
 
@@ -102,7 +109,15 @@ def open_images(folder: Path, manifest: Manifest) -> NDArray[np.uint8]:
 
 def list_datasets() -> list[Manifest]:
     """The manifests of all prepared sets, by name and size. The built-in sources are not among them."""
-    home = data_home()
+    return _manifests(data_home())
+
+
+def list_own() -> list[Manifest]:
+    """The manifests of what sources of researchers' own (`module:name`) gave, by name and size."""
+    return _manifests(data_home() / OWN)
+
+
+def _manifests(home: Path) -> list[Manifest]:
     if not home.is_dir():
         return []
     found = [read_manifest(path.parent) for path in home.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
@@ -131,56 +146,8 @@ def find_dataset(name: str, size: int) -> tuple[Manifest, Path]:
     known = [*BUILT_IN, *sorted({manifest.name for manifest in prepared})]
     raise ValueError(
         f"there is no data set {name!r}{nearest(name, known)} (known: {', '.join(known)}); "
-        f"run: flowsearch data prepare {name} FOLDER_OR_ZIP --size {size}"
+        f"run: flowsearch data prepare {name} SOURCE --size {size}"
     )
-
-
-class ImageWriter:
-    """Writes `images.npy` image by image, the number of images not being known before the end.
-
-    Room for the header is left at the start; `close` fills it in and gives the fingerprint.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
-        self.count = 0
-        self._file: IO[bytes] = path.open("wb")
-        self._hash = hashlib.sha256()
-        self._header = self._write_header(0)
-
-    def _write_header(self, count: int) -> int:
-        # numpy pads the header so that the first axis can grow to any length in place.
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        return self._file.tell()
-
-    def append(self, image: NDArray[np.uint8]) -> None:
-        """Add one image, uint8 (C, H, W)."""
-        assert image.shape == self.shape
-        assert image.dtype == np.uint8
-        pixels = image.tobytes()
-        self._hash.update(pixels)
-        self._file.write(pixels)
-        self.count += 1
-
-    def close(self) -> str:
-        """Finish the file; the fingerprint of what was written."""
-        self._file.seek(0)
-        end = self._write_header(self.count)
-        assert end == self._header
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._hash.update(repr((self.count, *self.shape)).encode())
-        return self._hash.hexdigest()
-
-    def __enter__(self) -> "ImageWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
 
 def fingerprint_images(images: NDArray[np.uint8]) -> str:

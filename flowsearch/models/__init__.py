@@ -1,6 +1,23 @@
-"""Proximal maps and the unrolled proximal-gradient network that they sit in."""
+"""Proximal maps, the unrolled proximal-gradient network that they sit in, and solvers to compare it with."""
 
+from flowsearch.models.classical import Adjoint, Measurement, TotalVariation
+from flowsearch.models.feedforward import Feedforward
+from flowsearch.models.latent_map import LatentMap
+from flowsearch.models.plug_and_play import Denoiser, PlugAndPlay
 from flowsearch.models.prox import GlowProx, ProximalMap, ResNetProx, UNetProx
 from flowsearch.models.unrolled import Unrolled
 
-__all__ = ["GlowProx", "ProximalMap", "ResNetProx", "UNetProx", "Unrolled"]
+__all__ = [
+    "Adjoint",
+    "Denoiser",
+    "Feedforward",
+    "GlowProx",
+    "LatentMap",
+    "Measurement",
+    "PlugAndPlay",
+    "ProximalMap",
+    "ResNetProx",
+    "TotalVariation",
+    "UNetProx",
+    "Unrolled",
+]

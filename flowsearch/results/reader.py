@@ -11,6 +11,7 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
+from flowsearch.results.labels import labels
 from flowsearch.results.tables import read_table
 
 _SCORES = ("val_psnr", "test_psnr", "ood_psnr")
@@ -125,10 +126,17 @@ class Results:
         found = self.trials["status"].value_counts()
         return {status: int(found[status]) for status in schema.STATUSES if status in found}
 
+    @cached_property
+    def labelled(self) -> pd.DataFrame:
+        """`trials` with a column more, `label`: the method and its proximal map in a word or two."""
+        return self.trials.assign(
+            label=pd.Series(labels(self.trials.to_dict("records")), self.trials.index, dtype=object)
+        )
+
     @property
     def completed(self) -> pd.DataFrame:
-        """The rows of `trials` that were completed."""
-        return self.trials[self.trials["status"] == schema.COMPLETED]
+        """The rows of `labelled` that were completed."""
+        return self.labelled[self.labelled["status"] == schema.COMPLETED]
 
     def ranked(self, metric: str | None = None) -> pd.DataFrame:
         """The completed trials that have `metric` (default: the study's objective), best first."""
@@ -154,18 +162,18 @@ class Results:
         return ranked.iloc[0]
 
     def by(self, *columns: str) -> pd.DataFrame:
-        """A row per value of `columns` (default: prox): trials, completed ones, best and mean PSNR, cost of the best.
+        """A row per value of `columns` (default: label): trials, completed ones, best and mean PSNR, cost of the best.
 
         `best_*`, `parameters` and `seconds` are those of the trial that is best by the objective, so that the test sets
         choose nothing; `mean_*` are over the completed trials.
         """
-        chosen = list(columns or ("prox",))
+        chosen = list(columns or ("label",))
         for column in chosen:
-            if column not in self.trials:
+            if column not in self.labelled:
                 raise ValueError(f"by takes columns of trials, not {column!r}{nearest(column, self._names())}")
         ranked = self.ranked()
         rows = []
-        for values, trials in self.trials.groupby(chosen, sort=True):
+        for values, trials in self.labelled.groupby(chosen, sort=True):
             own = ranked[ranked["trial_id"].isin(trials["trial_id"])]
             best = own.iloc[0] if len(own) else None
             row: dict[str, Any] = dict(zip(chosen, values, strict=True))
@@ -179,7 +187,7 @@ class Results:
         return pd.DataFrame(rows).set_index(chosen) if rows else pd.DataFrame()
 
     def _names(self) -> list[str]:
-        return [str(name) for name in self.trials.columns]
+        return [str(name) for name in self.labelled.columns]
 
     def _table(self, name: str) -> pd.DataFrame:
         frame, notes = read_table(self.path, name)

@@ -76,6 +76,7 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("source", _TEXT, "data set"),
     Column("size", _INT, "image size", "pixels"),
     Column("task", _TEXT, "task"),
+    Column("method", _TEXT, "method"),
     Column("prox", _TEXT, "proximal map"),
     Column("prox_parameters", _TEXT, "parameters of a proximal map of one's own"),
     Column("folds", _INT, "folds K"),
@@ -91,6 +92,12 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("features", _INT, "ResNet features"),
     Column("blocks", _INT, "ResNet blocks"),
     Column("channels", _INT, "U-Net base channels"),
+    Column("tv_weight", _REAL, "weight of the total variation"),
+    Column("gamma", _REAL, "weight of |z|^2"),
+    Column("iterations", _INT, "iterations allowed"),
+    Column("denoiser_noise", _REAL, "largest noise that the denoiser is trained on"),
+    Column("strength", _REAL, "noise that the denoiser is told to remove"),
+    Column("step", _REAL, "gradient step times |A|^2"),
     Column("epochs", _INT, "epochs allowed"),
     Column("batch_size", _INT, "batch size", "images"),
     Column("lr", _REAL, "learning rate"),
@@ -121,7 +128,16 @@ METRIC_COLUMNS: Final[tuple[Column, ...]] = (
     Column("ood_psnr", _REAL, "out-of-distribution PSNR", "dB"),
     Column("ood_ssim", _REAL, "out-of-distribution SSIM"),
     Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
+    Column("test_residual", _REAL, "residual |A x - y| / |y| on the test images"),
+    Column("ood_residual", _REAL, "residual |A x - y| / |y| out of distribution"),
+    Column("seconds_per_image", _REAL, "time to reconstruct a test image", "s"),
     Column("bits_per_dim", _REAL, "prior's bits per dimension", "bits"),
+    Column("test_bits_per_dim", _REAL, "prior's bits per dimension of the test images", "bits"),
+    Column("ood_bits_per_dim", _REAL, "prior's bits per dimension out of distribution", "bits"),
+    Column("used_tv_weight", _REAL, "weight of the total variation, given or tuned"),
+    Column("used_gamma", _REAL, "weight of |z|^2, given or tuned"),
+    Column("used_strength", _REAL, "noise that the denoiser was told to remove, given or tuned"),
+    Column("used_iterations", _INT, "iterations taken, tuned"),
 )
 
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
@@ -171,6 +187,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("psnr", _REAL, "PSNR", "dB"),
         Column("ssim", _REAL, "SSIM"),
         Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
+        Column("residual", _REAL, "residual |A x - y| / |y|"),
+        Column("bits_per_dim", _REAL, "prior's bits per dimension of the true image", "bits"),
     ),
     PANELS: (
         _STUDY,
@@ -186,7 +204,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
 
 MINIMIZED: Final = frozenset(
     {"val_loss", "bits_per_dim", "seconds", "prior_seconds", "train_seconds", "parameters"}
-) | {"peak_memory_bytes"}
+) | {"peak_memory_bytes", "test_residual", "ood_residual", "seconds_per_image", "test_bits_per_dim", "ood_bits_per_dim"}
 """Metrics of which less is better; of all others, more."""
 
 

@@ -106,7 +106,7 @@ class Driver:
 
     def _review(self, trial: TrialState) -> None:
         """Note again what Optuna's journal may lack of a trial that has ended: the objective epoch by epoch."""
-        for record in read_records(self.root / schema.CHECKPOINTS / trial.id):
+        for record in read_records(self.root / schema.CHECKPOINTS / trial.id) if trial.by_epochs else ():
             if record["phase"] == "train" and isinstance(record.get(self.study.metric), int | float):
                 self._judge.stops(trial.number, record["epoch"], float(record[self.study.metric]))
 
@@ -116,8 +116,10 @@ class Driver:
     # What comes back --------------------------------------------------------------------------------------------
 
     def judge(self, number: int, report: Report) -> bool:
-        """Whether the trial should stop after the epochs in `report`."""
+        """Whether the trial should stop after the epochs in `report`; never, where they are not epochs of training."""
         trial = self.progress.trials[number]
+        if not trial.by_epochs:
+            return False
         stops = False
         for record in report.records:
             value = record.get(self.study.metric)
@@ -198,14 +200,10 @@ class Driver:
         trial.phase, trial.epoch, trial.current = record["phase"], record["epoch"], record
         if record["phase"] == "train":
             known = trial.metrics.get("val_loss", math.inf)
-            trial.metrics["epochs_run"] = record["epoch"]
             if record.get("val_loss", math.inf) < known:
-                better = {
-                    "val_loss": record["val_loss"],
-                    "val_psnr": record.get("val_psnr"),
-                    "best_epoch": record["epoch"],
-                }
-                trial.metrics |= better
+                trial.metrics |= {"val_loss": record["val_loss"], "val_psnr": record.get("val_psnr")}
+                trial.metrics |= {"best_epoch": record["epoch"]} if trial.by_epochs else {}
+            trial.metrics |= {"epochs_run": record["epoch"]} if trial.by_epochs else {}
         self._guard(self._writer.epoch, trial.id, trial.attempt, record)
         self._tell("epoch", trial)
 

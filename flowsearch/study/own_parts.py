@@ -95,7 +95,7 @@ def check(study: Study) -> None:
             raise study.error(_place(study, "task", spec.kind), str(error)) from None
     for config in proxes:
         try:
-            build_prox(config, channels)
+            build_prox(config, channels + (config.method == "pnp"))  # whose denoiser is told the noise as an image
         except ValueError as error:
             raise study.error(_place(study, "prox", str(config.prox)), str(error)) from None
 
@@ -158,11 +158,11 @@ def _own_proxes(study: Study) -> list[TrialConfig]:
     """A configuration for each distinct proximal map of one's own at the corners of the space."""
     if not any(parse_prox(prox).own for prox in _values(study, "prox")):
         return []
-    found: dict[tuple[str, str | None], TrialConfig] = {}
+    found: dict[tuple[str, str, str | None], TrialConfig] = {}
     for _, point in study.parsed_space().corners():
         config = study.config(point)
         if config.prox is not None and parse_prox(config.prox).own:
-            found.setdefault((config.prox, config.prox_parameters), config)
+            found.setdefault((config.method, config.prox, config.prox_parameters), config)
     return list(found.values())
 
 

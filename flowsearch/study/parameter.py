@@ -178,7 +178,8 @@ def _settled(name: str, read: Callable[[object], object], value: Any, below: tup
     try:
         return str(read(value))
     except ValueError as error:
-        raise SpaceError(f"space.{name}: {error}", name, below=below) from None
+        at, when, other = name.partition(".when.")
+        raise SpaceError(f"space.{name}: {error}", at, below=("when", other) if when else below) from None
 
 
 def _when(name: str, conditions: Any) -> dict[str, tuple[Any, ...]]:

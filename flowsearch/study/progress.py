@@ -12,6 +12,7 @@ from flowsearch.study import ledger as events
 from flowsearch.study.file import Study
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
+from flowsearch.training.config import TRAINED
 
 FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERGED})
 """Statuses of trials that a resume leaves alone."""
@@ -60,10 +61,18 @@ class TrialState:
 
     @property
     def share(self) -> float:
-        """Share of the trial's epochs that are done, pre-training counted like training."""
+        """Share of the trial's epochs that are done, those of a flow or a denoiser counted like training."""
         before = self.config["prior"]["epochs"] if self.config.get("pretrain") else 0
+        after = self.config["epochs"] if self.by_epochs else 1
+        if self.config["method"] == "pnp":
+            before = self.config["epochs"]
         done = self.epoch + (before if self.phase == "train" else 0)
-        return min(1.0, done / max(1, before + self.config["epochs"]))
+        return min(1.0, done / max(1, before + after))
+
+    @property
+    def by_epochs(self) -> bool:
+        """Whether the trial's reconstructions are trained epoch by epoch, so that it can be judged by its epochs."""
+        return self.config["method"] in TRAINED
 
 
 @dataclass

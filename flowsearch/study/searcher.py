@@ -210,33 +210,42 @@ class Proposer:
 def startup_design(space: Space, seed: int, count: int) -> list[Values]:
     """A balanced draw of `count` points, to start a search with.
 
-    Within each proximal map every choice comes up equally often (shuffled rounds), and so do the maps themselves; each
-    range is cut into `count` equal parts, and each part is used at most once (a Latin hypercube).
+    Within each kind (a method with a proximal map) every choice comes up equally often (shuffled rounds), and so do
+    the kinds themselves; each range is cut into `count` equal parts, and each part is used at most once (a Latin
+    hypercube).
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57A27]))
     parts = {name: rng.permutation(count) for name, one in space.parameters.items() if not one.choices}
     rounds: dict[tuple[str, Any], list[Any]] = {}
+    kinds = space.kinds()
 
     def draw(parameter: Parameter, number: int, group: Any) -> Any:
         if not parameter.choices:
             return parameter.at((parts[parameter.name][number] + rng.random()) / count)
         left = rounds.setdefault((parameter.name, group), [])
         if not left:
-            left.extend(rng.permutation(len(parameter.choices)))
+            left.extend(rng.permutation(_round(parameter, kinds)))
         return parameter.choices[left.pop()]
 
     design = []
     for number in range(count):
-        group: list[Any] = [None]
+        group: list[Any] = []
 
         def choose(parameter: Parameter, number: int = number, group: list[Any] = group) -> Any:
-            value = draw(parameter, number, group[0])
-            if parameter.name == "prox":
-                group[0] = value
+            value = draw(parameter, number, tuple(group))
+            if parameter.name in ("method", "prox"):
+                group.append(value)
             return value
 
         design.append(space.fill(choose))
     return design
+
+
+def _round(parameter: Parameter, kinds: list[Values]) -> list[int]:
+    """The places of a parameter's choices in one round: each once, a method once for each of its proximal maps."""
+    if parameter.name != "method":
+        return list(range(len(parameter.choices)))
+    return [place for kind in kinds for place, choice in enumerate(parameter.choices) if kind["method"] == choice]
 
 
 class TuneSearcher(Searcher):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
 from flowsearch.study.parameter import Parameter, SpaceError, Values, meets, parse, same, show
-from flowsearch.training.config import PROXES, PriorConfig, TrialConfig
+from flowsearch.training.config import METHODS, PROXES, PriorConfig, TrialConfig
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def config_of(data: Values, prior: Values, fixed: Values, proposed: Mapping[str,
 class Space:
     """The names to search, in an order in which every condition is settled before what depends on it.
 
-    A name that means nothing to a proximal map (`depth` to a U-Net) is not searched for it, with or without a `when`;
-    nor is `prox.NAME`, a parameter of a map of one's own, for the maps that are built in.
+    A name that means nothing to a method (`folds` to total variation) or to a proximal map (`depth` to a U-Net) is not
+    searched for it, with or without a `when`; nor is `prox.NAME`, a parameter of a map of one's own, for another map.
     """
 
     def __init__(self, entries: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
@@ -45,12 +45,15 @@ class Space:
         self._check_conditions()
 
     def _order(self, parameters: dict[str, Parameter]) -> list[str]:
-        own = set.intersection(*(TrialConfig.applicable(prox) for prox in PROXES))
+        of_every_map = set.intersection(*(TrialConfig.applicable(prox) for prox in PROXES))
+        of_every_method = set.intersection(*(TrialConfig.applicable(None, method) for method in METHODS))
         before: dict[str, list[str]] = {}
         for name, parameter in parameters.items():
             before[name] = [other for other in parameter.when if other in parameters]
-            if "prox" in parameters and name not in own:
+            if "prox" in parameters and name not in of_every_map:
                 before[name].append("prox")
+            if "method" in parameters and name not in of_every_method:
+                before[name].append("method")
         try:
             TopologicalSorter(before).prepare()
         except CycleError as error:
@@ -59,7 +62,9 @@ class Space:
             raise SpaceError(
                 f"{listed} wait for each other; take one of the conditions (when) away", *circle, below=("when",)
             ) from None
-        return sorted(parameters, key=lambda name: _depth(name, before))
+        # Where methods are searched, the kind is settled first, so that a balanced draw can balance within each kind.
+        first = _above("method", before) | _above("prox", before) if "method" in parameters else set()
+        return sorted(parameters, key=lambda name: (name not in first, _depth(name, before)))
 
     def _check_conditions(self) -> None:
         for name, parameter in self.parameters.items():
@@ -89,12 +94,14 @@ class Space:
     def active(self, parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
         """Whether `parameter` is searched, given the values chosen before it."""
         values = self.fixed | dict(chosen)
-        prox = values.get("prox", "glow")
+        method = values.get("method", "unrolled")
         if parameter.name.startswith(SEARCHED):
-            if prox in PROXES:
+            if TrialConfig.prox_of(method, values.get("prox")) in (None, *PROXES):
                 return False
-        elif parameter.name not in TrialConfig.applicable(prox):
+        elif parameter.name not in TrialConfig.applicable(values.get("prox"), method):
             return False
+        if "prox" in self.parameters or "prox" in self.fixed:
+            values["prox"] = TrialConfig.prox_of(method, values.get("prox"))
         return all(
             other in values and any(meets(other, values[other], value) for value in allowed)
             for other, allowed in parameter.when.items()
@@ -119,18 +126,33 @@ class Space:
         return len(names) > 1
 
     def corners(self) -> Iterator[tuple[str, Values]]:
-        """Points with one name at a corner, for each proximal map, and that name; other names stand at their first."""
-        proxes = self.parameters["prox"].choices if "prox" in self.parameters else (None,)
-        for prox in proxes:
-            at_prox = {} if prox is None else {"prox": prox}
+        """Points with one name at a corner, for each kind, and that name; other names stand at their first."""
+        for kind in self.kinds():
             for pick in (0, -1):
-                yield "prox", self._point(at_prox, pick)
+                yield "prox", self._point(kind, pick)
             for name, parameter in self.parameters.items():
-                needed = self._conditions(name) | at_prox
+                needed = self._conditions(name) | kind
                 for corner in parameter.corners:
                     point = self._point(needed | {name: corner})
                     if name in point and same(point[name], corner):
                         yield name, point
+
+    def kinds(self) -> list[Values]:
+        """Each method with each proximal map that is searched for it, as far as the space has these names."""
+        methods = self.parameters["method"].choices if "method" in self.parameters else (None,)
+        kinds: list[Values] = []
+        for method in methods:
+            kind = {} if method is None else {"method": method}
+            searched = self._proxes_for((self.fixed | kind).get("method", "unrolled"))
+            kinds += [kind | {"prox": prox} for prox in searched] or [kind]
+        return kinds
+
+    def _proxes_for(self, method: str) -> tuple[Any, ...]:
+        """The proximal maps that are searched for a method; none where there is nothing to choose."""
+        prox = self.parameters.get("prox")
+        if prox is None or "prox" not in TrialConfig.applicable(None, method):
+            return ()
+        return prox.choices if method in prox.when.get("method", (method,)) else ()
 
     def _point(self, forced: Values, pick: int = 0) -> Values:
         """The point with the `forced` values, and for the other names their corner number `pick`."""
@@ -162,13 +184,23 @@ class Space:
             except ValueError as error:
                 message = str(error)
                 names = _mentioned(message, self.fixed | point, name)
-                at = ", ".join(f"{key}: {show(point[key])}" for key in dict.fromkeys((name, "prox")) if key in point)
+                at = ", ".join(
+                    f"{key}: {show(point[key])}" for key in dict.fromkeys((name, "method", "prox")) if key in point
+                )
                 raise SpaceError(message + (f" (at {at})" if at else ""), *names) from None
         for name in self.parameters:
             if name not in reached:
                 raise SpaceError(
-                    f"space.{name} is never searched: its condition (when) and the proximal maps exclude it", name
+                    f"space.{name} is never searched: its condition (when), method and proximal map exclude it",
+                    name,
                 )
+
+
+def _above(name: str, before: Mapping[str, list[str]]) -> set[str]:
+    """The name, if it is there, and all that it waits for."""
+    if name not in before:
+        return set()
+    return {name}.union(*(_above(other, before) for other in before[name]))
 
 
 def _depth(name: str, before: Mapping[str, list[str]]) -> int:

@@ -1,10 +1,12 @@
 """From a trial's configuration to its network."""
 
+from typing import Any
+
 import torch
-from torch import optim
+from torch import nn, optim
 
 from flowsearch.flows import Glow
-from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models import Feedforward, GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
 from flowsearch.models.own_prox import own_prox
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import LinearOperator, Task
@@ -34,23 +36,32 @@ def build_model(
 
     `operator` is the one of the trial's task; it is made where it is not given.
     """
+    assert config.start and config.folds and config.end and config.precision
     if operator is None:
         operator = Task.named(config.task, config.data.size, channels).operator
     prox = build_prox(config, channels, prior)
     proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
-    assert config.start is not None
     return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
 
 
-def build_optimizer(model: Unrolled, config: TrialConfig) -> optim.Optimizer:
+def build_feedforward(config: TrialConfig, channels: int, operator: LinearOperator) -> Feedforward:
+    """The plain network of a trial."""
+    assert config.precision
+    return Feedforward(operator, build_prox(config, channels), config.precision)
+
+
+def build_optimizer(model: nn.Module, config: TrialConfig) -> optim.Optimizer:
     """Adam with two rates: `lr` for the networks, `scalar_lr` for mu and lambda (paper section VI-A).
 
     Each group's `peak` is its full rate (see `loop.set_rate`).
     """
-    scalars = model.scalars()
-    networks = list(model.proxes.parameters())
     assert config.lr is not None
-    groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
+    groups: list[dict[str, Any]]
+    if not isinstance(model, Unrolled):
+        groups = [{"params": list(model.parameters()), "peak": config.lr}]
+    else:
+        networks, scalars = list(model.proxes.parameters()), model.scalars()
+        groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
     return optim.Adam(groups, lr=config.lr, fused=True)
 
 
@@ -62,9 +73,12 @@ def build_prox(config: TrialConfig, channels: int, prior: Glow | None = None) ->
 
 
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:
-    if config.prox not in PROXES:
+    if config.prox is not None and config.prox not in PROXES:
         parameters = read_parameters(config.prox, config.prox_parameters)
-        return own_prox(config.prox, parameters, channels, config.data.size)
+        prox = own_prox(config.prox, parameters, channels, config.data.size)
+        if prox.shrinks and config.method != "unrolled":
+            raise ValueError(f"prox {config.prox} shrinks by lambda, which method {config.method} does not have")
+        return prox
     if config.prox == "glow":
         return GlowProx(prior if prior is not None else build_flow(config, channels))
     if config.prox == "resnet":

@@ -11,6 +11,8 @@ from safetensors.torch import save
 from torch import Tensor, nn, optim
 
 LAST, BEST, PRIOR = "last.safetensors", "best.safetensors", "prior.safetensors"
+CHOSEN = "chosen.safetensors"
+"""What a trial tuned on its validation images: a file without tensors, all of it in its header."""
 
 
 def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> None:

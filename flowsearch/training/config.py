@@ -1,5 +1,6 @@
 """The configuration of one trial: flat names, the same in a study file, on the command line and in the results."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -8,6 +9,7 @@ from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
 from flowsearch.training.prox_names import PROXES, parse_prox, read_parameters
 
+METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measurement")
 MEMORIES = ("invertible", "checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
@@ -17,6 +19,29 @@ OWN_FIELDS: dict[str, dict[str, Any]] = {
     "unet": {"channels": 64},
 }
 """Fields that belong to one proximal map only, with the paper's values (section VI)."""
+
+_IMAGES: dict[str, Any] = {"flip": True, "precision": "fp32"}
+_TRAINING = _IMAGES | {"epochs": 50, "batch_size": 8, "lr": None, "clip": 0.1, "warmup": 50, "decay": "cosine"}
+_TRAINING |= {"patience": None}
+METHOD_FIELDS: dict[str, dict[str, Any]] = {
+    "unrolled": {"prox": "glow", "folds": 5, "weights": "untied", "start": None, "end": "prox"}
+    | _TRAINING
+    | {"scalar_lr": 1e-2},
+    "feedforward": {"prox": "unet"} | _TRAINING,
+    "pnp": {"prox": "resnet"} | _TRAINING | {"iterations": 100, "denoiser_noise": 0.2, "strength": None, "step": 1.0},
+    "map": {"prox": "glow"} | _IMAGES | {"iterations": 100, "gamma": None},
+    "tv": {"tv_weight": None},
+    "adjoint": {},
+    "measurement": {},
+}
+"""Fields that belong to some methods only, with their defaults; None is settled by the proximal map, or a choice that
+the trial makes on its validation images (`tv_weight`, `gamma`, `strength`)."""
+
+METHOD_PROXES = {"unrolled": PROXES, "feedforward": ("resnet", "unet"), "pnp": ("resnet", "unet"), "map": ("glow",)}
+"""Proximal maps that a method can be built of. A latent MAP has no choice: its prior is the flow."""
+
+TRAINED = ("unrolled", "feedforward")
+"""Methods whose reconstructions are trained and validated epoch by epoch, and so can be stopped early."""
 
 DEFAULT_LR = {"glow": 1e-5, "resnet": 1e-3, "unet": 1e-3}
 """The paper's rate for its flow, which larger ones upset; rates at which the two baselines train well."""
@@ -63,7 +88,10 @@ class PriorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that decides a trial's numbers. Fields that mean nothing to the chosen proximal map become None."""
+    """Everything that decides a trial's numbers.
+
+    Fields that mean nothing to the chosen method, or to its proximal map, become None.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
@@ -72,19 +100,26 @@ class TrialConfig:
     """What is measured, and how noisily: `denoise-SIGMA`, `inpaint-W`, `deblur-SIGMA` (paper sections VI-C to VI-E), or
     any other of `operators.names.TASKS`, as a name or as a mapping such as {deblur: {sigma: 3, padding: reflect}}.
     Becomes its canonical text."""
-    prox: str = "glow"
+    method: str = "unrolled"
+    """`unrolled`: the network of the paper's section IV. To compare it with: `feedforward` (one network on A^T y),
+    `pnp` (plug-and-play proximal gradient with a trained denoiser), `map` (eq. (7) by L-BFGS in the flow's latent
+    space), `tv` (total variation), `adjoint` and `measurement` (nothing is reconstructed)."""
+    prox: str | None = None
     """The proximal map: `glow`, `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such
-    as {mylab.nets:DnCNN: {layers: 5}} or as text. Becomes its name; the parameters move to `prox_parameters`."""
+    as {mylab.nets:DnCNN: {layers: 5}} or as text, which move to `prox_parameters`; of `feedforward` and `pnp` the
+    network (any but `glow`). Default: glow for `unrolled`, unet for `feedforward`, resnet for `pnp`."""
     prox_parameters: str | None = None
     """Parameters of a map of one's own, as text: `layers=5,width=32`. In a study file they stand with `prox`."""
-    folds: int = 5
-    """K, the number of unrolled iterations."""
-    weights: str = "untied"
-    """`untied`: each fold has its own proximal map; `tied`: all share one."""
+    folds: int | None = None
+    """unrolled: K, the number of iterations. Default: 5."""
+    weights: str | None = None
+    """unrolled: `untied` (the default): each fold has its own proximal map; `tied`: all share one."""
     start: str | None = None
-    """x0: `mode` is g(0) of the first fold's flow, `adjoint` is A^T y. Default: mode for glow, adjoint otherwise."""
-    end: str = "prox"
-    """`prox`: the last fold shrinks too; `data`: eq. (12) read literally, the last fold is a data step only."""
+    """unrolled: x0. `mode` is g(0) of the first fold's flow, `adjoint` is A^T y. Default: mode for
+    glow, adjoint otherwise."""
+    end: str | None = None
+    """unrolled: `prox` (the default): the last fold shrinks too; `data`: eq. (12) read literally, the last fold is a
+    data step only."""
 
     depth: int | None = None
     """glow: steps of flow in each level but the last."""
@@ -95,7 +130,7 @@ class TrialConfig:
     last_depth: int | None = None
     """glow: steps of flow in the last level."""
     pretrain: bool | None = None
-    """glow: start from a prior trained by maximum likelihood."""
+    """glow: start from a prior trained by maximum likelihood. `map` always does."""
     memory: str | None = None
     """glow: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's inverse;
     `checkpoint`: what enters each level; `autograd`: every activation. The gradients are the same."""
@@ -106,63 +141,98 @@ class TrialConfig:
     channels: int | None = None
     """unet: channels of the first level; each level below has twice as many."""
 
-    epochs: int = 50
-    batch_size: int = 8
+    tv_weight: float | None = None
+    """tv: weight w of the total variation. Null: the best on the validation images."""
+    gamma: float | None = None
+    """map: weight of |z|^2. Null: the best on the validation images."""
+    iterations: int | None = None
+    """map: iterations of L-BFGS; pnp: the most iterations, of which the best number on the validation images is taken.
+    Default: 100."""
+    denoiser_noise: float | None = None
+    """pnp: the denoiser is trained on noise of standard deviations from 0 to this, and told each. Default: 0.2."""
+    strength: float | None = None
+    """pnp: the standard deviation of noise that the denoiser is told to remove in each iteration. Null: the best on the
+    validation images."""
+    step: float | None = None
+    """pnp: the gradient step, as a share of 1 / |A|^2. Default: 1."""
+
+    epochs: int | None = None
+    """Passes over the training images. Default: 50."""
+    batch_size: int | None = None
+    """Images of an optimizer step. Default: 8."""
     lr: float | None = None
     """Adam's learning rate for the networks."""
-    scalar_lr: float = 1e-2
-    """Adam's learning rate for mu and lambda."""
-    clip: float = 0.1
-    """Bound on the norm of the gradient of the mean squared error."""
-    warmup: int = 50
-    """Optimizer steps over which both rates rise from 0 (at most a fifth of all steps)."""
-    decay: str = "cosine"
-    """How both rates go on: `cosine` falls to a hundredth, `constant` stays (the paper's)."""
+    scalar_lr: float | None = None
+    """unrolled: Adam's learning rate for mu and lambda. Default: 1e-2."""
+    clip: float | None = None
+    """Bound on the norm of the gradient of the mean squared error. Default: 0.1."""
+    warmup: int | None = None
+    """Optimizer steps over which both rates rise from 0 (at most a fifth of all steps). Default: 50."""
+    decay: str | None = None
+    """How both rates go on: `cosine` (the default) falls to a hundredth, `constant` stays (the paper's)."""
     patience: int | None = None
     """Stop after so many epochs without a better validation loss; null trains to the end."""
-    precision: str = "fp32"
+    precision: str | None = None
     """`bf16`: the convolutions of the proximal map (and of a prior that is pre-trained) in bfloat16; data steps, and
-    all that is invertible in a flow, stay in float32. `fp32`: all in float32."""
-    flip: bool = True
-    """Mirror training images left to right at random."""
+    all that is invertible in a flow, stay in float32. `fp32` (the default): all in float32."""
+    flip: bool | None = None
+    """Mirror training images left to right at random. Default: true."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._settle_prox()
+        check_choice("method", self.method, METHODS)
         object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
-        check_choice("weights", self.weights, ("tied", "untied"))
-        check_choice("end", self.end, ("prox", "data"))
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("decay", self.decay, ("cosine", "constant"))
-        self._settle("start", "mode" if self.prox == "glow" else "adjoint")
-        check_choice("start", self.start, ("mode", "adjoint") if self.prox == "glow" else ("adjoint",))
-        self._settle("lr", DEFAULT_LR.get(self.prox, OWN_LR))
-        for prox, own in OWN_FIELDS.items():
-            for name, default in own.items():
-                if prox == self.prox:
-                    self._settle(name, default)
-                else:
-                    object.__setattr__(self, name, None)
-        for name in ("folds", "epochs", "batch_size"):
-            check_int(name, getattr(self, name), 1)
-        for name in ("warmup", "seed"):
-            check_int(name, getattr(self, name), 0)
-        if self.patience is not None:
-            check_int("patience", self.patience, 1)
-        for name in ("lr", "scalar_lr"):
-            check_float(name, getattr(self, name), 0, 1, positive=True)
-        check_float("clip", self.clip, 0, positive=True)
-        check_bool("flip", self.flip)
+        check_int("seed", self.seed, 0)
+        self._settle_fields()
         if self.prox in PROXES:
             getattr(self, f"_check_{self.prox}")()
+        for name in ("folds", "epochs", "batch_size", "iterations", "patience"):
+            self._check(name, check_int, 1)
+        self._check("warmup", check_int, 0)
+        for name in ("lr", "scalar_lr", "denoiser_noise", "strength"):
+            self._check(name, check_float, 0, 1, positive=True)
+        self._check("gamma", check_float, 0)
+        self._check("step", check_float, 0, 2, positive=True)
+        for name in ("clip", "tv_weight"):
+            self._check(name, check_float, 0, positive=True)
+        self._check("flip", check_bool)
+        self._check("start", check_choice, ("mode", "adjoint") if self.prox == "glow" else ("adjoint",))
+        self._check("weights", check_choice, ("tied", "untied"))
+        self._check("end", check_choice, ("prox", "data"))
+        self._check("precision", check_choice, PRECISIONS)
+        self._check("decay", check_choice, ("cosine", "constant"))
+
+    def _settle_fields(self) -> None:
+        """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
+        own = METHOD_FIELDS[self.method]
+        object.__setattr__(self, "prox", self.prox_of(self.method, self.prox))
+        self._settle_prox()
+        defaults = own | OWN_FIELDS.get(self.prox or "", {})
+        if "lr" in own:
+            defaults["lr"] = DEFAULT_LR.get(self.prox or "", OWN_LR)
+        if "start" in own:
+            defaults["start"] = "mode" if self.prox == "glow" else "adjoint"
+        for name in {name for group in (*METHOD_FIELDS.values(), *OWN_FIELDS.values()) for name in group}:
+            if name in defaults:
+                self._settle(name, defaults[name])
+            else:
+                object.__setattr__(self, name, None)
+        if self.method == "map":
+            object.__setattr__(self, "pretrain", True)
 
     def _settle_prox(self) -> None:
-        """Part the name of a map of one's own from its parameters."""
-        name = parse_prox(self.prox)
-        if self.prox_parameters is not None:
+        """Part the name of a map of one's own from its parameters; a built-in one has none."""
+        name = None if self.prox is None else parse_prox(self.prox)
+        if name is not None and name.own and self.prox_parameters is not None:
             name = name.given(read_parameters(name.kind, self.prox_parameters))
-        object.__setattr__(self, "prox", name.kind)
-        object.__setattr__(self, "prox_parameters", name.listed)
+        if name is not None and not name.own:
+            check_choice(f"prox of method {self.method}", name.kind, METHOD_PROXES[self.method])
+        object.__setattr__(self, "prox", None if name is None else name.kind)
+        object.__setattr__(self, "prox_parameters", None if name is None else name.listed)
+
+    def _check(self, name: str, check: Callable[..., None], *rule: Any, **rules: Any) -> None:
+        if getattr(self, name) is not None:
+            check(name, getattr(self, name), *rule, **rules)
 
     def _settle(self, name: str, default: Any) -> None:
         if getattr(self, name) is None:
@@ -193,10 +263,19 @@ class TrialConfig:
         return {name: kind for name, kind in get_type_hints(TrialConfig).items() if name not in ("data", "prior")}
 
     @staticmethod
-    def applicable(prox: str) -> set[str]:
-        """Names of the flat fields that mean something to `prox`."""
-        others = {name for other, own in OWN_FIELDS.items() if other != prox for name in own}
-        return set(TrialConfig.field_types()) - others - ({"prox_parameters"} if prox in PROXES else set())
+    def prox_of(method: str, prox: str | None) -> str | None:
+        """The proximal map that a trial of `method` has where `prox` is asked for, or left open."""
+        default = METHOD_FIELDS.get(method, {}).get("prox")
+        return prox if prox is not None and method != "map" and default is not None else default
+
+    @staticmethod
+    def applicable(prox: str | None, method: str = "unrolled") -> set[str]:
+        """Names of the flat fields that a trial of `method` with the proximal map `prox` can choose."""
+        of_methods = {name for group in METHOD_FIELDS.values() for name in group}
+        of_proxes = {name for group in OWN_FIELDS.values() for name in group}
+        shared = set(TrialConfig.field_types()) - of_methods - of_proxes - {"prox_parameters"}
+        own = set(METHOD_FIELDS.get(method, {})) | set(OWN_FIELDS.get(TrialConfig.prox_of(method, prox) or "", {}))
+        return shared | (own - {"prox", "pretrain"} if method == "map" else own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, `data` and `prior` nested; `from_dict` takes them back."""

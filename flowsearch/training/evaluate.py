@@ -1,7 +1,8 @@
-"""How good a network's reconstructions are: PSNR and SSIM per image, per fold, and pictures to look at."""
+"""How good reconstructions are, whatever made them: numbers of each image, the time, and pictures to look at."""
 
 import io
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from flowsearch.models import Unrolled
-from flowsearch.operators import Task
+from flowsearch.models import Measurement, Unrolled
+from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.loop import to_images
-from flowsearch.training.metrics import clip, psnr, ssim
+from flowsearch.training.metrics import clip, psnr, residual, ssim
 
 SPLITS = ("val", "test", "ood")
 BATCH = 50
@@ -47,40 +48,60 @@ class Measured:
 
 
 @torch.no_grad()
-def validate(model: Unrolled, measured: Measured) -> tuple[float, list[float]]:
-    """Mean squared error of the reconstructions, and mean PSNR in dB after each fold."""
+def validate(model: nn.Module, measured: Measured) -> tuple[float, list[float]]:
+    """Mean squared error of the reconstructions, and mean PSNR in dB after each fold (of a single one elsewhere)."""
     model.eval()
     squares, psnrs = 0.0, []
     for truth_BCHW, y in measured.batches():
-        images = model.iterates(y)
+        images = model.iterates(y) if isinstance(model, Unrolled) else [model(y)]
         squares += float((images[-1] - truth_BCHW).double().square().mean()) * len(y)
         psnrs.append(torch.stack([psnr(x_BCHW, truth_BCHW) for x_BCHW in images]))
     return squares / len(measured.y), torch.cat(psnrs, dim=1).mean(dim=1).tolist()
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """`rows`, one an image (`psnr`, `ssim`, `residual`, `measurement_psnr`), the first images as `panels`, and the
+    `seconds` that reconstructing them all took, in batches of `BATCH`."""
+
+    rows: list[dict[str, Any]]
+    panels: list[dict[str, Any]]
+    seconds: float
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a column over the images that have a finite value; None for none."""
+        values = [row[name] for row in self.rows if row.get(name) is not None and math.isfinite(row[name])]
+        return float(np.mean(values)) if values else None
+
+
 @torch.no_grad()
-def evaluate(model: Unrolled, measured: Measured, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row for each image (`psnr`, `ssim`, `measurement_psnr`), and the first ones as pictures.
+def evaluate(model: nn.Module, operator: LinearOperator, measured: Measured, split: str) -> Evaluation:
+    """Reconstruct and judge the images of a split.
 
     What is shown and counted as the measurement is y where it is an image like the truth, A^T y / norm^2 otherwise: a
     full gradient step from zero, which for super-resolution, say, is as bright as the truth.
     """
     model.eval()
+    seen = Measurement(operator)
     rows: list[dict[str, Any]] = []
     panels: list[dict[str, Any]] = []
+    seconds = 0.0
     for truth_BCHW, y in measured.batches():
+        began = _now(y.device)
         estimate_BCHW = model(y)
-        like_truth = y.shape == truth_BCHW.shape and not y.is_complex()
-        seen_BCHW = y if like_truth else model.operator.adjoint(y) / model.operator.norm**2
+        seconds += _now(y.device) - began
+        seen_BCHW = seen(y)
         quality = zip(
             psnr(estimate_BCHW, truth_BCHW).tolist(),
             ssim(estimate_BCHW, truth_BCHW).tolist(),
+            residual(operator(estimate_BCHW), y).tolist(),
             psnr(seen_BCHW, truth_BCHW).tolist(),
             strict=True,
         )
-        for offset, (db, similarity, seen_db) in enumerate(quality):
+        for offset, (db, similarity, misfit, seen_db) in enumerate(quality):
             place = len(rows)
-            rows.append({"split": split, "image": place, "psnr": db, "ssim": similarity, "measurement_psnr": seen_db})
+            row = {"split": split, "image": place, "psnr": db, "ssim": similarity, "residual": misfit}
+            rows.append(row | {"measurement_psnr": seen_db})
             if place < PANELS:
                 shown = {
                     "measurement": (seen_BCHW[offset], seen_db),
@@ -91,13 +112,14 @@ def evaluate(model: Unrolled, measured: Measured, split: str) -> tuple[list[dict
                     {"split": split, "image": place, "kind": kind, "psnr": value, "png": to_png(x_CHW)}
                     for kind, (x_CHW, value) in shown.items()
                 ]
-    return rows, panels
+    return Evaluation(rows, panels, seconds)
 
 
-def mean(rows: list[dict[str, Any]], name: str) -> float | None:
-    """Mean of a column over the rows that have a finite value; None for no rows."""
-    values = [row[name] for row in rows if math.isfinite(row[name])]
-    return float(np.mean(values)) if values else None
+def _now(device: torch.device) -> float:
+    """The clock, once the device has done what it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def to_png(x_CHW: Tensor) -> bytes:

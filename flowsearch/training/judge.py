@@ -40,7 +40,7 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
             f"{saved.channels}; prepare the images {'with' if saved.channels == 1 else 'without'} --grey"
         )
     measured = Measured.of(images_NCHW, saved.task, split, data.seed, saved.device)
-    rows, _ = evaluate(saved.model, measured, split)
+    rows = evaluate(saved.model, saved.task.operator, measured, split).rows
     return {
         "model": str(saved.path),
         "prox": saved.config.prox,

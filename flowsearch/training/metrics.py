@@ -17,6 +17,14 @@ def psnr(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
     return -10 * error.clamp_min(1e-12).log10()
 
 
+def residual(predicted: Tensor, y: Tensor) -> Tensor:
+    """|A x - y| / |y| of each measurement, shape (B,), from A x of the image as it is, not clipped.
+
+    Of noisy measurements the true image's own residual is not 0 but |noise| / |y|: less than that fits the noise.
+    """
+    return (predicted - y).abs().flatten(1).norm(dim=1) / y.abs().flatten(1).norm(dim=1).clamp_min(1e-12)
+
+
 def ssim(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
     """Structural similarity of each clipped image, shape (B,), as Wang et al. (2004) define it.
 

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,21 +43,22 @@ def prior_key(config: TrialConfig, fingerprint: str) -> str:
 
 
 @torch.no_grad()
-def mean_bits_per_dim(flow: Glow, images_NCHW: np.ndarray, device: torch.device) -> float:
-    """Mean of the flow's bits per dimension over 8-bit images, with the same dequantization noise at every call."""
+def bits_per_dim(flow: Glow, images_NCHW: np.ndarray, device: torch.device) -> list[float]:
+    """The flow's bits per dimension of each of the 8-bit images, with the same dequantization noise at every call."""
     training = flow.training
     flow.eval()
     generator = epoch_generator(0, 0)
     parts = np.array_split(images_NCHW, math.ceil(len(images_NCHW) / 64))
     bits = [flow.bits_per_dim(to_images(part, device), generator) for part in parts]
     flow.train(training)
-    return float(torch.cat(bits).double().mean())
+    return torch.cat(bits).double().tolist()
 
 
 def pretrain(
     config: TrialConfig, datasets: Datasets, store: Path, device: torch.device
 ) -> Generator[Record, None, tuple[Glow, Record]]:
-    """Yield a record after each epoch; return the flow and what is known of it (`bits_per_dim`, `seconds`).
+    """Yield a record after each epoch; return the flow and what is known of it: `bits_per_dim`, `seconds`, and `bits`,
+    those of each image of the test sets by split.
 
     A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch.
     `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
@@ -66,12 +68,13 @@ def pretrain(
     channels = images_NCHW.shape[1]
     key = prior_key(config, datasets.fingerprint)
     finished, unfinished = store / f"{key}.safetensors", store / f"{key}.unfinished.safetensors"
-    flow = build_flow(config, channels).to(device)
+    flow = build_flow(replace(config, seed=config.prior.seed), channels).to(device)
     if finished.exists():
         tensors, about = checkpoint.read(finished)
         checkpoint.restore(tensors, flow)
         return flow, about
     prior = config.prior
+    assert config.flip is not None and config.precision
     optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr, fused=True)
     done, seconds = 0, 0.0
     if unfinished.exists():
@@ -101,13 +104,18 @@ def pretrain(
             "phase": "prior",
             "epoch": epoch,
             "train_loss": float(np.mean(losses)),
-            "bits_per_dim": mean_bits_per_dim(flow, datasets.val, device),
+            "bits_per_dim": float(np.mean(bits_per_dim(flow, datasets.val, device))),
             "lr": optimizer.param_groups[0]["lr"],
             "grad_norm": float(np.mean(norms)),
             "seconds": took,
         }
         about = {"epoch": epoch, "seconds": seconds, "bits_per_dim": record["bits_per_dim"], "config": config.to_dict()}
         last = epoch == prior.epochs
+        if last:
+            sets = {"test": datasets.test, "ood": datasets.ood}
+            about["bits"] = {
+                split: bits_per_dim(flow, images, device) for split, images in sets.items() if images is not None
+            }
         state = checkpoint.state_tensors(flow, None if last else optimizer)
         checkpoint.write(finished if last else unfinished, state, about)
         yield record

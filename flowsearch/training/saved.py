@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from flowsearch.models import Unrolled
+from flowsearch.models import Feedforward, Unrolled
 from flowsearch.operators import Task
 from flowsearch.training import checkpoint
-from flowsearch.training.build import build_model
-from flowsearch.training.config import TrialConfig
+from flowsearch.training.build import build_feedforward, build_model
+from flowsearch.training.config import TRAINED, TrialConfig
 from flowsearch.training.device import resolve
 
 
@@ -23,7 +23,7 @@ class Saved:
     channels: int
     """Of its images: 1 for grey, 3 for colour."""
     task: Task
-    model: Unrolled
+    model: Unrolled | Feedforward
     device: torch.device
 
     @property
@@ -39,7 +39,8 @@ class Saved:
         shares of 1 / |A|^2, the longest step that cannot overshoot. The network of `self` is changed.
         """
         other = Task.named(task, self.size, self.channels)
-        self.model.mu_K.mul_((self.task.operator.norm / other.operator.norm) ** 2)
+        if isinstance(self.model, Unrolled):
+            self.model.mu_K.mul_((self.task.operator.norm / other.operator.norm) ** 2)
         self.model.operator = other.operator.to(self.device)
         return replace(self, task=other)
 
@@ -55,9 +56,18 @@ def load_saved(path: Path, device: str = "auto") -> Saved:
         config = TrialConfig.from_dict(about["config"])
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no trained network; name a trial's {checkpoint.BEST}") from error
+    if config.method not in TRAINED:
+        raise ValueError(
+            f"{path} is of method {config.method}, which trains no network from measurements to images; name a trial "
+            f"of method {' or '.join(TRAINED)}"
+        )
     channels = about.get("channels", 3)
     task = Task.named(config.task, config.data.size, channels)
-    model = build_model(config, channels, operator=task.operator)
+    model: Unrolled | Feedforward
+    if config.method == "feedforward":
+        model = build_feedforward(config, channels, task.operator)
+    else:
+        model = build_model(config, channels, operator=task.operator)
     try:
         checkpoint.restore(tensors, model)
     except RuntimeError as error:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from made_up import make_study
 
@@ -14,8 +13,8 @@ from flowsearch.analysis.figures import (
     best_so_far,
     curves,
     fold_by_fold,
+    methods,
     parameters,
-    proximal_maps,
     reconstructions,
 )
 from flowsearch.results import Results, load
@@ -63,7 +62,7 @@ def test_best_so_far_never_falls_and_ends_at_the_best(results: Results) -> None:
 def test_curves_hold_every_epoch_and_one_best_of_each_map(results: Results) -> None:
     frame = curves.data(results)
     assert len(frame) == (results.epochs["phase"] == "train").sum()
-    best = frame[frame["role"] == "best"].groupby("prox")["trial_id"].unique()
+    best = frame[frame["role"] == "best"].groupby("label")["trial_id"].unique()
     assert {prox: list(trials) for prox, trials in best.items()} == {
         prox: [row["best_trial"]] for prox, row in results.by("prox").iterrows()
     }
@@ -86,8 +85,8 @@ def test_curves_are_cut_off_below_not_above(results: Results) -> None:
 
 
 @pytest.mark.parametrize("split", ["test", "ood"])
-def test_proximal_maps_show_each_completed_trial_and_ring_the_best(results: Results, split: str) -> None:
-    frame = proximal_maps.data(results, split)
+def test_methods_show_each_completed_trial_and_ring_the_best(results: Results, split: str) -> None:
+    frame = methods.data(results, split)
     assert sorted(frame["trial_id"]) == sorted(results.completed["trial_id"])
     assert set(frame.loc[frame["best"], "trial_id"]) == set(results.by("prox")["best_trial"])
 
@@ -103,7 +102,7 @@ def test_parameters_are_those_of_the_trials(results: Results) -> None:
 def test_folds_are_those_of_the_best_epoch(results: Results, quantity: str, maps: int) -> None:
     frame = fold_by_fold.data(results, quantity)
     trials = results.trials.set_index("trial_id")
-    assert frame["prox"].nunique() == maps
+    assert frame["label"].nunique() == maps
     for trial_id, rows in frame.groupby("trial_id"):
         assert rows["fold"].tolist() == list(range(1, trials.loc[trial_id, "folds"] + 1))
         assert set(rows["epoch"]) == {trials.loc[trial_id, "best_epoch"]}
@@ -142,7 +141,7 @@ def test_maps_differ_in_their_marker_too() -> None:
 
 
 def test_names_are_no_markup(results: Results) -> None:
-    frame = best_so_far.data(results).assign(group="<a href='x'>glow</a>", prox=pd.NA)
+    frame = best_so_far.data(results).assign(group="<a href='x'>glow</a>", label="new")
     assert "<a href" not in best_so_far.draw(frame).to_json()
 
 

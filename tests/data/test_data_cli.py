@@ -40,6 +40,7 @@ def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:
         ["prepare", "mine", "nowhere.zip"],
         ["prepare", "faces", "."],
         ["show", "missing"],
+        ["show", "no.such.module:load"],
         ["show", "faces", "--size", "4"],
     ],
     ids=" ".join,
@@ -50,6 +51,12 @@ def test_what_is_wrong_takes_one_line_and_code_2(arguments: list[str]) -> None:
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert result.stdout == ""
+
+
+def test_an_empty_source_takes_one_line_and_code_2(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["prepare", "mine", str(write_zip(tmp_path / "empty.zip", []))])
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {tmp_path / 'empty.zip'} holds no usable image: it is empty\n"
 
 
 def test_list_names_built_in_and_prepared_sets(make_zip: Maker) -> None:
@@ -68,4 +75,22 @@ def test_show_writes_a_sheet(name: str, make_zip: Maker, tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     with Image.open(out) as sheet:
         assert sheet.width > 16
-    assert "mean 0." in result.stdout
+    for channel in ("red", "green", "blue"):
+        assert f"{channel:5s} mean 0." in result.stdout
+
+
+def test_statistics_are_of_each_channel(make_zip: Maker) -> None:
+    manifest = data.prepare("mine", make_zip(5), size=16)
+    images = data.open_images(data.folder_of("mine", 16), manifest)
+    mean, spread = data.channel_statistics(images)
+    assert mean == pytest.approx((images / 255).mean(axis=(0, 2, 3)))
+    assert spread == pytest.approx((images / 255).std(axis=(0, 2, 3)))
+
+
+def test_prepare_with_a_partition_proposes_its_parts(make_zip: Maker, tmp_path: Path) -> None:
+    path = tmp_path / "list_eval_partition.txt"
+    path.write_text("".join(f"{index:04d}.jpg {index % 3}\n" for index in range(20)))
+    result = RUNNER.invoke(app, ["prepare", "mine", str(make_zip(20)), "--size", "16", "--partition", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "by list_eval_partition.txt 7 train, 7 val, 6 test" in result.stdout
+    assert "train: 7, val: 7, test: 6}" in result.stdout

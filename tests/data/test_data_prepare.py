@@ -151,13 +151,17 @@ def test_an_interrupted_preparation_leaves_nothing(make_zip: Maker, home: Path) 
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-def test_a_killed_preparation_is_no_data_set_and_the_next_one_clears_it(make_zip: Maker, home: Path) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["new", "overwriting"])
+def test_a_killed_preparation_is_no_data_set_and_the_next_one_clears_it(
+    there: bool, make_zip: Maker, home: Path
+) -> None:
+    before = [data.prepare("mine", make_zip(4, "other.zip"), size=16)] if there else []
     source = make_zip(40)
     script = (
         "import sys, time, pathlib; from flowsearch import data\n"
         "def slow(done, total):\n"
         "    print(done, flush=True); time.sleep(5 if done > 3 else 0)\n"
-        "data.prepare('mine', pathlib.Path(sys.argv[1]), size=16, progress=slow)"
+        "data.prepare('mine', pathlib.Path(sys.argv[1]), size=16, overwrite=True, progress=slow)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(source)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -165,9 +169,9 @@ def test_a_killed_preparation_is_no_data_set_and_the_next_one_clears_it(make_zip
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert data.list_datasets() == []
-    assert not data.folder_of("mine", 16).exists()
-    assert data.prepare("mine", source, size=16).count == 40
+    assert data.list_datasets() == before
+    assert data.folder_of("mine", 16).exists() == there
+    assert data.prepare("mine", source, size=16, overwrite=True).count == 40
     assert not any(".partial" in name for name in files_under(home))
 
 

@@ -88,3 +88,16 @@ def test_what_cannot_be_written_never_ends_a_study(study_of, tmp_path, monkeypat
     driver.close()
     assert driver.progress.complete
     assert driver.exhausted
+
+
+def test_what_is_tuned_is_not_judged_by_epochs(study_of, tmp_path):
+    driver = driver_of(study_of("search.trials=1", "space={method: [tv]}"), tmp_path)
+    driver.plan()
+    hand_in(driver, 0, Report("started", host="here"))
+    tuned = {"phase": "train", "epoch": 1, "so_far": {"used_tv_weight": 0.1}, "val_loss": 9.0, "val_psnr": 1.0}
+    assert not hand_in(driver, 0, Report("record", [tuned]))
+    trial = driver.progress.trials[0]
+    assert (trial.metrics["val_psnr"], trial.metrics["used_tv_weight"], trial.share) == (1.0, 0.1, 1.0)
+    assert "best_epoch" not in trial.metrics
+    assert not driver.proposer.frozen(0).intermediate_values
+    driver.close()

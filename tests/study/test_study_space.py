@@ -98,3 +98,48 @@ def test_startup_ranges_are_evenly_covered(study_of):
 def test_whole_numbers_of_a_range(entry, values):
     parameter = Space({"folds": entry}, {}).parameters["folds"]
     assert {parameter.at(k / 1000) for k in range(1000)} == values
+
+
+METHODS = {
+    "task": ["denoise-0.1", "inpaint-9"],
+    "method": ["unrolled", "tv", "map", "feedforward"],
+    "prox": {"choice": ["glow", "resnet"], "when": {"method": "unrolled"}},
+    "folds": [1, 2],
+    "depth": {"int": [2, 4], "when": {"prox": "glow"}},
+    "tv_weight": {"float": [0.01, 0.1], "log": True},
+}
+
+
+def test_a_method_decides_what_is_searched():
+    space = Space(METHODS, {})
+    points = {}
+    for kind in space.kinds():
+        point = space.fill(lambda one, kind=kind: kind.get(one.name, one.corners[0]))
+        points[kind["method"], kind.get("prox")] = set(point) - {"task", "method"}
+    assert points == {
+        ("unrolled", "glow"): {"prox", "folds", "depth"},
+        ("unrolled", "resnet"): {"prox", "folds"},
+        ("tv", None): {"tv_weight"},
+        ("map", None): {"depth"},  # its prior is a glow
+        ("feedforward", None): set(),
+    }
+
+
+def test_every_kind_starts_on_every_task():
+    space = Space({name: METHODS[name] for name in ("task", "method", "prox")}, {})
+    for seed in range(10):
+        design = startup_design(space, seed, 10)
+        kinds = Counter((point["method"], point.get("prox"), point["task"]) for point in design)
+        assert len(kinds) == 10
+
+
+def test_a_study_of_methods_is_checked_corner_by_corner(study_of):
+    fixed = "fixed={epochs: 4, depth: 2, levels: 5}"
+    study = study_of("space={method: [unrolled, tv], lr: {float: [1e-4, 1e-3]}}", fixed)
+    assert study.config({"method": "tv"}).lr is None
+    with pytest.raises(ValueError, match=r"levels.* not 6 \(at .*method: map"):
+        study_of("space={method: [tv, map]}", "fixed={depth: 2, levels: 6}")
+    with pytest.raises(ValueError, match="prox of method pnp is one of resnet, unet"):
+        study_of("space={method: [unrolled, pnp], prox: [glow, unet]}", fixed)
+    with pytest.raises(ValueError, match="folds is never searched"):
+        study_of("space={folds: [1, 2], method: [tv, map]}", fixed)

@@ -9,6 +9,7 @@ import pytest
 
 from flowsearch.data import DataConfig
 from flowsearch.training import PriorConfig, TrialConfig
+from flowsearch.training.config import METHODS
 
 CONFIGS = [
     TrialConfig(),
@@ -16,10 +17,11 @@ CONFIGS = [
     TrialConfig(prox="unet", data=DataConfig(size=32, ood=None), weights="tied", lr=1e-5, decay="constant"),
     TrialConfig(prox="unet", task={"deblur": {"sigma": 3, "padding": "reflect"}}),
     TrialConfig(prior=PriorConfig(noise=0.1, epochs=3), end="data", start="adjoint", pretrain=False),
+    *(TrialConfig(method=method, data=DataConfig(size=32), levels=3, tv_weight=0.1, gamma=0.0) for method in METHODS),
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.prox)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.method}-{config.prox}")
 def test_round_trip_through_json(config: TrialConfig) -> None:
     assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -31,10 +33,62 @@ def test_fields_of_other_maps_are_none(prox: str) -> None:
         assert (getattr(config, name) is not None) == (name in TrialConfig.applicable(prox)) or name == "patience"
 
 
+OPEN = {"patience", "tv_weight", "gamma", "strength"}
+"""Fields whose None means something."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fields_of_other_methods_are_none(method: str) -> None:
+    given = {"folds": 3, "weights": "tied", "epochs": 4, "lr": 1e-3, "tv_weight": 0.1, "gamma": 0.1, "iterations": 7}
+    given |= {"depth": 2, "features": 8, "channels": 8, "pretrain": False, "flip": False, "denoiser_noise": 0.1}
+    config = TrialConfig(method=method, data=DataConfig(size=32), **given)
+    meaningful = TrialConfig.applicable(None, method) | ({"prox", "pretrain"} if method == "map" else set())
+    for name in TrialConfig.field_types():
+        value = getattr(config, name)
+        assert (value is not None) == (name in meaningful) or name in OPEN, name
+        if name in given and name in meaningful and name != "pretrain":
+            assert value == given[name], name
+    assert (config.tv_weight is None) == (method != "tv")
+    assert (config.gamma is None) == (method != "map")
+
+
+def test_a_map_has_a_pretrained_flow_whatever_is_asked_for() -> None:
+    config = TrialConfig(method="map", prox="unet", pretrain=False)
+    assert (config.prox, config.pretrain, config.depth) == ("glow", True, 18)
+
+
+def test_without_a_method_it_is_the_papers_network() -> None:
+    old = {"task", "prox", "folds", "weights", "start", "end", "depth", "levels", "hidden", "last_depth", "pretrain"}
+    config = TrialConfig()
+    assert config.method == "unrolled"
+    assert {name: getattr(config, name) for name in old} == {
+        "task": "denoise-0.1",
+        "prox": "glow",
+        "folds": 5,
+        "weights": "untied",
+        "start": "mode",
+        "end": "prox",
+        "depth": 18,
+        "levels": 4,
+        "hidden": 512,
+        "last_depth": 1,
+        "pretrain": True,
+    }
+    assert (config.epochs, config.batch_size, config.lr, config.scalar_lr, config.clip) == (50, 8, 1e-5, 1e-2, 0.1)
+    assert (config.warmup, config.decay, config.precision, config.flip, config.seed) == (50, "cosine", "fp32", True, 0)
+
+
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
         ({"prox": "glwo"}, "did you mean glow"),
+        ({"method": "tvv"}, "method is one of .* did you mean tv"),
+        ({"method": "pnp", "prox": "glow"}, "prox of method pnp is one of resnet, unet, not 'glow'"),
+        ({"method": "tv", "tv_weight": 0.0}, "tv_weight is above 0"),
+        ({"method": "map", "gamma": -1.0}, "gamma is at least 0"),
+        ({"method": "pnp", "step": 2.5}, "step is between 0 and 2"),
+        ({"method": "map", "iterations": 0}, "iterations is at least 1"),
+        ({"method": "feedforward", "data": DataConfig(size=24)}, "multiple of 16"),
         ({"levels": 7}, "size 64 allows at most 6 levels, not 7"),
         ({"levels": 6, "data": DataConfig(size=32)}, "size 32 allows at most 5 levels"),
         ({"folds": 0}, "folds is at least 1, not 0"),

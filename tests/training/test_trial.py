@@ -32,6 +32,7 @@ def config(kind: str, **more: Any) -> TrialConfig:
 def numbers(records: list[dict[str, Any]]) -> str:
     """The records without what a clock or the process decides."""
     volatile = {"seconds", "train_seconds", "prior_seconds", "peak_memory_bytes", "panels", "so_far"}
+    volatile |= {"seconds_per_image"}
     flat = [record | record.get("so_far", {}) for record in records]
     return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in flat])
 
@@ -131,7 +132,7 @@ def test_a_non_finite_loss_is_named_and_leaves_the_last_good_state(
     run = run_trial(trial, checkpoint_dir=tmp_path)
     next(run)
     before, _ = checkpoints.read(tmp_path / checkpoints.LAST)
-    monkeypatch.setattr("flowsearch.training.trial.mse_loss", lambda a, b: (a - b).mean() * float("nan"))
+    monkeypatch.setattr("flowsearch.training.fit.mse_loss", lambda a, b: (a - b).mean() * float("nan"))
     with pytest.raises(NonFiniteError, match="non-finite loss at epoch 2"):
         next(run)
     after, about = checkpoints.read(tmp_path / checkpoints.LAST)

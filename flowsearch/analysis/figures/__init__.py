@@ -10,7 +10,7 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 
-from flowsearch.analysis.figures import best_so_far, curves, fold_by_fold, parameters, proximal_maps
+from flowsearch.analysis.figures import best_so_far, curves, fold_by_fold, methods, parameters
 from flowsearch.results import Results
 
 
@@ -37,10 +37,10 @@ PROGRESS = Section("Best so far", best_so_far.CAPTION, (Plot("best-so-far", best
 SECTIONS: tuple[Section, ...] = (
     Section("Curves", curves.CAPTION, (Plot("curves", curves.data, curves.draw),)),
     Section(
-        "Proximal maps",
-        proximal_maps.CAPTION,
+        "Methods",
+        methods.CAPTION,
         tuple(
-            Plot(f"prox-{split}", partial(proximal_maps.data, split=split), partial(proximal_maps.draw, split=split))
+            Plot(f"methods-{split}", partial(methods.data, split=split), partial(methods.draw, split=split))
             for split in ("test", "ood")
         ),
     ),

@@ -19,14 +19,14 @@ def data(results: Results) -> pd.DataFrame:
     if metric not in trials:
         trials[metric] = pd.Series(dtype=float)
     value = trials[metric].astype(float)
-    frame = trials[["trial_id", "prox", "task"]].assign(group=groups(trials), metric=metric, value=value)
+    frame = trials[["trial_id", "label", "task"]].assign(group=groups(trials), metric=metric, value=value)
     frame["number"] = range(1, len(frame) + 1)
     frame["best"] = value.cummax() if more else value.cummin()
     return frame
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
-    """Points by proximal map under the line of the best so far."""
+    """Points by method under the line of the best so far."""
     metric = str(frame["metric"].iloc[0]) if len(frame) else "val_psnr"
     figure = theme.figure("completed trials", label(metric), xaxis_rangemode="tozero")
     figure.update_xaxes(dtick=1 if len(frame) <= 12 else None)

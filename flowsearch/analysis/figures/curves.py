@@ -1,4 +1,4 @@
-"""Validation PSNR over the epochs of every trial: the best of each proximal map in full, the others faint."""
+"""Validation PSNR over the epochs of every trained network: the best of each method in full, the others faint."""
 
 import math
 
@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import by_group
-from flowsearch.analysis.selection import best_of_each, groups
+from flowsearch.analysis.selection import best_of_tasks, groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results, schema
 
 CAPTION = (
-    "Strong lines are the best completed trial of each proximal map, thin ones all other trials, dotted ones those "
+    "Strong lines are the best completed trial of each method, thin ones all other trials, dotted ones those "
     "that were stopped early."
 )
 BEST, OTHER, STOPPED = "best", "other", "stopped"
@@ -21,18 +21,18 @@ _SPAN_DB = 8.0
 
 
 def data(results: Results) -> pd.DataFrame:
-    """A row per trial and epoch: `epoch`, `val_psnr`, `group` and `role` (best, other or stopped)."""
+    """A row per epoch of a trial that was trained by epochs: `epoch`, `val_psnr`, `group` and `role`."""
     epochs = results.epochs
-    train = epochs[(epochs["phase"] == schema.TRAIN_PHASE) & epochs["val_psnr"].notna()]
-    trials = results.trials[["trial_id", "prox", "task", "status"]].assign(group=groups(results.trials))
+    # What is tuned and not trained has one record, without a learning rate.
+    train = epochs[(epochs["phase"] == schema.TRAIN_PHASE) & epochs["val_psnr"].notna() & epochs["lr"].notna()]
+    known = results.labelled
+    trials = known[["trial_id", "label", "task", "status"]].assign(group=groups(known))
     frame = train[["trial_id", "epoch", "val_psnr"]].merge(trials, on="trial_id", how="left")
     frame["group"] = frame["group"].fillna("unknown")
-    chosen: set[str] = set()
-    for task in results.completed["task"].dropna().unique():
-        chosen |= set(best_of_each(results, "prox", task)["trial_id"])
+    frame["label"] = frame["label"].fillna("unknown")
     going = frame["status"].isin((schema.COMPLETED, schema.RUNNING)) | frame["status"].isna()
     frame["role"] = going.map({True: OTHER, False: STOPPED}).astype(object)
-    frame.loc[frame["trial_id"].isin(chosen), "role"] = BEST
+    frame.loc[frame["trial_id"].isin(best_of_tasks(results)), "role"] = BEST
     return frame
 
 

@@ -11,17 +11,17 @@ from flowsearch.results import Results, schema
 
 CAPTION = (
     "Step size mu, shrinkage lambda (Glow only) and validation PSNR after each fold, at the best epoch of the best "
-    "trial of each proximal map."
+    "trial of each unrolled network."
 )
 
 
 def data(results: Results, quantity: str = "psnr") -> pd.DataFrame:
-    """A row per fold of each proximal map's best trial at its best epoch: `fold` from 1 and `quantity`."""
+    """A row per fold of each unrolled network's best trial at its best epoch: `fold` from 1 and `quantity`."""
     best = pd.concat(
-        [best_of_each(results, "prox", task) for task in results.completed["task"].dropna().unique()]
+        [best_of_each(results, "label", task) for task in results.completed["task"].dropna().unique()]
         or [results.completed]
     )
-    best = best.assign(group=groups(best))[["trial_id", "prox", "task", "group", "best_epoch"]]
+    best = best.assign(group=groups(best))[["trial_id", "label", "task", "group", "best_epoch"]]
     rows = results.folds[["trial_id", "epoch", "fold", quantity]].merge(best, on="trial_id")
     last = rows.groupby("trial_id")["epoch"].transform("max")
     rows = rows[rows["epoch"] == rows["best_epoch"].fillna(last)]
@@ -29,7 +29,7 @@ def data(results: Results, quantity: str = "psnr") -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, quantity: str = "psnr") -> go.Figure:
-    """A line over the folds for each proximal map."""
+    """A line over the folds for each unrolled network."""
     figure = theme.figure("fold", label(quantity, schema.FOLDS), height=320)
     figure.update_xaxes(dtick=1 if len(frame) and frame["fold"].max() <= 12 else None)
     for name, style, rows in by_group(frame):

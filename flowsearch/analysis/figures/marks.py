@@ -12,9 +12,9 @@ from flowsearch.analysis.theme import Style
 
 def by_group(frame: pd.DataFrame) -> Iterator[tuple[str, Style, pd.DataFrame]]:
     """Name (escaped: Plotly reads markup), style and rows of each of the frame's `group`s, in order of their names."""
-    known = theme.styles(frame["prox"].fillna("unknown").astype(str))
+    known = theme.styles(frame["label"])
     for name, rows in frame.groupby("group", sort=True):
-        yield escape(str(name)), known[str(rows["prox"].fillna("unknown").iloc[0])], rows
+        yield escape(str(name)), known[str(rows["label"].iloc[0])], rows
 
 
 def points(frame: pd.DataFrame, *, x: str, y: str, hover: str) -> Iterator[go.Scatter]:

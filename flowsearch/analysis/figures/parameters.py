@@ -16,13 +16,13 @@ def data(results: Results) -> pd.DataFrame:
     """Completed trials with `parameters` and `test_psnr`."""
     trials = results.completed.dropna(subset=["parameters", "test_psnr"])
     trials = trials[trials["parameters"] > 0]
-    frame = trials[["trial_id", "prox", "task", "test_psnr"]].assign(group=groups(trials))
+    frame = trials[["trial_id", "label", "task", "test_psnr"]].assign(group=groups(trials))
     frame["parameters"] = trials["parameters"].astype(float)
     return frame.reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
-    """Points by proximal map over a logarithmic axis."""
+    """Points by method over a logarithmic axis."""
     figure = theme.figure("parameters (log scale)", label("test_psnr"), xaxis_type="log")
     figure.update_xaxes(dtick=1 if len(frame) and frame["parameters"].max() / frame["parameters"].min() > 30 else None)
     hover = "trial %{customdata}<br>%{x:,.0f} parameters<br>%{y:.2f} dB"

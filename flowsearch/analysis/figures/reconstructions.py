@@ -1,4 +1,4 @@
-"""Measurement, each proximal map's best reconstruction and the truth, as the paper's figure 2 shows them."""
+"""Measurement, each method's best reconstruction and the truth, as the paper's figure 2 shows them."""
 
 import base64
 from html import escape
@@ -10,7 +10,7 @@ from flowsearch.analysis.wording import decibels, missing
 from flowsearch.results import Results
 
 CAPTION = (
-    "From left to right: what was measured, what the best trial of each proximal map makes of it, and the true image. "
+    "From left to right: what was measured, what the best trial of each method makes of it, and the true image. "
     "Under each its PSNR in dB; the images are the first of each test set, not chosen."
 )
 BYTES = 2_500_000
@@ -24,19 +24,20 @@ def data(results: Results, task: str, split: str = "test", images: int = 4, limi
 
     As many images as fit `limit` bytes, at most `images`, always one.
     """
-    best = best_of_each(results, "prox", task)
+    best = best_of_each(results, "label", task)
+    best = best[best["label"] != MEASUREMENT]  # it is shown first, whether the study has it as a method or not
     panels = results.panels[results.panels["split"] == split]
     panels = panels[panels["trial_id"].isin(best["trial_id"])]
     if panels.empty:
         return panels.assign(column=pd.Series(dtype=str))
     order = {trial_id: place for place, trial_id in enumerate(best["trial_id"])}
-    prox = dict(zip(best["trial_id"], best["prox"], strict=True))
+    names = dict(zip(best["trial_id"], best["label"], strict=True))
     frame = panels.assign(place=panels["trial_id"].map(order))
     # The measurement and the truth are every trial's alike; the best trial's are shown.
     shared = frame[frame["kind"] != RECONSTRUCTION].sort_values("place").drop_duplicates(["image", "kind"])
     shared = shared.assign(column=shared["kind"], place=shared["kind"].map({MEASUREMENT: -1, TRUTH: len(order)}))
     made = frame[frame["kind"] == RECONSTRUCTION]
-    made = made.assign(column=made["trial_id"].map(prox))
+    made = made.assign(column=made["trial_id"].map(names))
     frame = pd.concat([shared, made]).sort_values(["image", "place"], ignore_index=True)
     sizes = frame.groupby("image")["png"].agg(lambda pngs: sum(map(len, pngs))).cumsum()
     kept = sizes.index[: max(1, min(images, int((sizes <= limit).sum())))]

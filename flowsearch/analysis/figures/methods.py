@@ -1,4 +1,4 @@
-"""PSNR of every completed trial by proximal map, on the test images and out of distribution."""
+"""PSNR of every completed trial by method, on the test images and out of distribution."""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +6,12 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import by_group
-from flowsearch.analysis.selection import best_of_each, groups
+from flowsearch.analysis.selection import best_of_tasks, groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 
 CAPTION = (
-    "Each point is a completed trial; the ring marks the best of its map by the study's objective. First the test "
+    "Each point is a completed trial; the ring marks the best of its kind by the study's objective. First the test "
     "images of the training distribution, then those out of distribution."
 )
 _SPREAD = 0.28
@@ -20,17 +20,14 @@ _SPREAD = 0.28
 def data(results: Results, split: str = "test") -> pd.DataFrame:
     """Completed trials with their PSNR on `split` (test or ood), and which is the `best` of its group."""
     trials = results.completed.dropna(subset=[f"{split}_psnr"])
-    frame = trials[["trial_id", "prox", "task"]].assign(group=groups(trials), psnr=trials[f"{split}_psnr"])
-    chosen: set[str] = set()
-    for task in trials["task"].dropna().unique():
-        chosen |= set(best_of_each(results, "prox", task)["trial_id"])
-    frame["best"] = frame["trial_id"].isin(chosen)
+    frame = trials[["trial_id", "label", "task"]].assign(group=groups(trials), psnr=trials[f"{split}_psnr"])
+    frame["best"] = frame["trial_id"].isin(best_of_tasks(results))
     return frame.reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame, split: str = "test") -> go.Figure:
     """A strip of points per group, spread sideways so that none hides another."""
-    figure = theme.figure("proximal map", label(f"{split}_psnr"), showlegend=False)
+    figure = theme.figure("method", label(f"{split}_psnr"), showlegend=False)
     names = []
     for place, (name, style, rows) in enumerate(by_group(frame)):
         names.append(name)

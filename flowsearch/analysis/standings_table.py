@@ -1,0 +1,59 @@
+"""The report's table of methods and tasks: the best trial of each method on each task."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from flowsearch.analysis.wording import brief, decibels, number, whole
+from flowsearch.results import Results
+from flowsearch.results.standings import in_order, measured, standings
+
+CAPTION = (
+    "For each method its best trial on each task by the study's objective, which the test sets have no part in. PSNR "
+    "in dB and SSIM are means over the test images, OOD over those out of distribution; time is of one image. "
+    "The first row is what was measured, as an image."
+)
+_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "test_psnr": ("test PSNR", decibels),
+    "ood_psnr": ("OOD PSNR", decibels),
+    "test_ssim": ("SSIM", number),
+    "seconds_per_image": ("time", brief),
+    "parameters": ("parameters", whole),
+}
+_N = ' class="n"'
+
+
+def standings_table(results: Results) -> str:
+    """Methods as rows, tasks as columns; empty without completed trials."""
+    metric, more = results.objective
+    found = standings(results.labelled.to_dict("records"), metric, more=more)
+    if not found:
+        return ""
+    groups = "".join(f'<th scope="colgroup" colspan="{len(_COLUMNS)}">{escape(task)}</th>' for task in found)
+    heads = "".join(f'<th scope="col"{_N}>{head}</th>' for head, _ in _COLUMNS.values()) * len(found)
+    rows = [_row("measured", [{"test_psnr": measured(best)} for best in found.values()], list(found.values()))]
+    rows += [
+        _row(name, [best.get(name, {}) for best in found.values()], list(found.values())) for name in in_order(found)
+    ]
+    return (
+        f'<p class="caption">{CAPTION}</p><div class="scroll standings" tabindex="0" role="region" '
+        f'aria-label="Table of methods and tasks"><table><thead><tr><th></th>{groups}</tr>'
+        f'<tr><th scope="col">method</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def _row(name: str, trials: list[Any], bests: list[Any]) -> str:
+    cells = []
+    for trial, best in zip(trials, bests, strict=True):
+        for column, (_, show) in _COLUMNS.items():
+            text = escape(show(trial[column])) if column in trial else ""
+            top = column in trial and _is_top(trial, best, column)
+            cells.append(f"<td{_N}>{f'<b>{text}</b>' if top else text}</td>")
+    return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'
+
+
+def _is_top(trial: Any, best: Any, column: str) -> bool:
+    """Whether no method's best trial reaches more; told of PSNR and SSIM only."""
+    values = [other[column] for other in best.values() if isinstance(other.get(column), float)]
+    known = column.endswith(("psnr", "ssim")) and len(values) > 1
+    return known and isinstance(trial[column], float) and trial[column] >= max(values)

@@ -1,0 +1,59 @@
+"""A published partition: which image belongs to which part, such as CelebA's `list_eval_partition.txt`."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+PARTS = ("train", "val", "test")
+"""In the order of their numbers: 0, 1, 2."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Parts (places in `PARTS`) by the name of an image's file, without folder and extension."""
+
+    name: str
+    part_of: dict[str, int]
+    digest: str
+
+    def part(self, member: str) -> int | None:
+        """The part of a source's member, or None where the partition does not name it."""
+        return self.part_of.get(_key(member))
+
+
+def read_partition(path: Path) -> Partition:
+    """Read a file of lines `NAME PART`, PART being 0 (train), 1 (val) or 2 (test); a comma may stand between them.
+
+    An image is found by the name of its file alone, without folder and extension (CelebA is published as .jpg and as
+    .png, with one list). A first line of headings is passed over.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line of another form, or an image that is put in two parts; names file and line.
+    """
+    content = path.read_bytes()
+    part_of: dict[str, int] = {}
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text; a partition is lines of NAME PART, such as 000001.jpg 0") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        found = re.fullmatch(r"\s*(\S.*?)(?:\s*,\s*|\s+)([012])\s*", line)
+        if found is None:
+            if number == 1:
+                continue
+            rule = "a line is NAME PART, with PART 0 (train), 1 (val) or 2 (test)"
+            raise ValueError(f"{path}:{number}: {rule}, not {line!r}")
+        key, part = _key(found[1]), int(found[2])
+        if part_of.setdefault(key, part) != part:
+            raise ValueError(f"{path}:{number}: {key} is in two parts, {PARTS[part_of[key]]} and {PARTS[part]}")
+    if not part_of:
+        raise ValueError(f"{path} names no image; a partition is lines of NAME PART, such as 000001.jpg 0")
+    return Partition(path.name, part_of, hashlib.sha256(content).hexdigest())
+
+
+def _key(name: str) -> str:
+    return PurePosixPath(name).stem

@@ -1,0 +1,225 @@
+"""Trains a network to its best epoch: what unrolled networks, plain ones and denoisers have in common."""
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from flowsearch.data import Datasets
+from flowsearch.models import Denoiser, Unrolled, trouble
+from flowsearch.operators import Task
+from flowsearch.training import checkpoint
+from flowsearch.training.build import build_optimizer
+from flowsearch.training.config import TrialConfig
+from flowsearch.training.errors import NonFiniteError
+from flowsearch.training.evaluate import Measured, validate
+from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images
+from flowsearch.training.memory import peak_bytes
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a trial works with: its configuration, images, task (the operator on the device), folders and device."""
+
+    config: TrialConfig
+    datasets: Datasets
+    task: Task
+    folder: Path
+    prior_dir: Path
+    device: torch.device
+
+    def measured(self, split: str) -> Measured:
+        """The images of a split (`val`, `test` or `ood`) and their measurements, the same in every trial."""
+        images_NCHW = {"val": self.datasets.val, "test": self.datasets.test, "ood": self.datasets.ood}[split]
+        assert images_NCHW is not None
+        return Measured.of(images_NCHW, self.task, split, self.config.data.seed, self.device)
+
+
+class Goal(Protocol):
+    """What a network is trained for."""
+
+    phase: str
+    """`phase` of an epoch's record: `train`, or `prior` for what a reconstruction is built on."""
+
+    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss on a batch of training images."""
+        ...
+
+    def validate(self) -> tuple[float, list[float] | None]:
+        """The validation loss; and the mean PSNR after each fold, where images are reconstructed."""
+        ...
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Called once, before the first step."""
+        ...
+
+    def look(self) -> str | None:
+        """The part of the network where the last loss stopped being finite, as far as that can be told."""
+        ...
+
+
+class Reconstruct:
+    """|R(y) - x|^2, the mean squared error of the reconstructions, of an unrolled or a plain network."""
+
+    phase = "train"
+
+    def __init__(self, model: nn.Module, setting: Setting) -> None:
+        self.model, self.setting = model, setting
+        self.val = setting.measured("val")
+
+    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Goal`."""
+        self.y = self.setting.task.measure(x_BCHW, generator)
+        return mse_loss(self.model(self.y), x_BCHW)
+
+    def validate(self) -> tuple[float, list[float] | None]:
+        """See `Goal`."""
+        return validate(self.model, self.val)
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Let what has a data-dependent start take it."""
+        if isinstance(self.model, Unrolled):
+            x_BCHW = next(batches(self.setting.datasets.train, 64, False, generator, self.setting.device))
+            self.model.initialize(self.setting.task.measure(x_BCHW, generator))
+
+    def look(self) -> str | None:
+        """See `Goal`."""
+        return trouble.in_network(self.model, self.y) if isinstance(self.model, Unrolled) else None
+
+
+class RemoveNoise:
+    """|D(x + s n, s) - x|^2 with n standard normal and s uniform from 0 to `noise`."""
+
+    phase = "prior"
+
+    def __init__(self, model: Denoiser, setting: Setting, noise: float) -> None:
+        self.model, self.noise = model, noise
+        self.val_BCHW = to_images(setting.datasets.val, setting.device)
+
+    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Goal`."""
+        return mse_loss(self.model(*self._noisy(x_BCHW, generator)), x_BCHW)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, list[float] | None]:
+        """The loss on the validation images, with the same noise at every call."""
+        self.model.eval()
+        generator = epoch_generator(0, 0)
+        noisy_BCHW, noise_B = self._noisy(self.val_BCHW, generator)
+        parts = zip(noisy_BCHW.split(64), noise_B.split(64), strict=True)
+        return float(mse_loss(torch.cat([self.model(*part) for part in parts]), self.val_BCHW)), None
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Nothing."""
+
+    def look(self) -> str | None:
+        """Nowhere in particular."""
+        return None
+
+    def _noisy(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        noise_B = (self.noise * torch.rand(len(x_BCHW), generator=generator)).to(x_BCHW)
+        normal_BCHW = torch.randn(x_BCHW.shape, generator=generator).to(x_BCHW)
+        return x_BCHW + noise_B[:, None, None, None] * normal_BCHW, noise_B
+
+
+def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = None) -> Generator[Record, None, Record]:
+    """Train, yielding a record an epoch; return what is known at the end, with the best epoch's weights in the model.
+
+    `prior` is what `pretrain` returned of the flow, where there is one. The state is in the setting's folder at every
+    yield, and a fit goes on from there.
+
+    Raises NonFiniteError if a loss or gradient is NaN or infinite.
+    """
+    config, datasets, folder = setting.config, setting.datasets, setting.folder
+    assert config.epochs and config.batch_size and config.clip and config.decay
+    assert config.warmup is not None and config.flip is not None
+    optimizer = build_optimizer(model, config)
+    state: Record = {"epoch": 0, "seconds": 0.0, "best_loss": float("inf"), "best_epoch": 0, "prior": prior or {}}
+    if (folder / checkpoint.LAST).exists():
+        tensors, about = checkpoint.read(folder / checkpoint.LAST)
+        checkpoint.restore(tensors, model, optimizer)
+        state = about["state"]
+    else:
+        goal.begin(epoch_generator(config.seed, 0))
+    per_epoch = -(-len(datasets.train) // config.batch_size)
+    while state["epoch"] < config.epochs and not _stale(state, config.patience):
+        epoch, began = state["epoch"] + 1, time.perf_counter()
+        generator = epoch_generator(config.seed, epoch)
+        losses, norms = [], []
+        model.train()
+        for number, x_BCHW in enumerate(
+            batches(datasets.train, config.batch_size, config.flip, generator, setting.device)
+        ):
+            done = (epoch - 1) * per_epoch + number
+            set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
+            loss = goal.loss(x_BCHW, generator)
+            norms.append(step(loss, model, optimizer, config.clip, f"epoch {epoch}", goal.look))
+            losses.append(loss.item())
+        val_loss, psnrs = goal.validate()
+        if not math.isfinite(val_loss):
+            raise NonFiniteError(f"non-finite validation loss at epoch {epoch}")
+        took = time.perf_counter() - began
+        state = state | {"epoch": epoch, "seconds": state["seconds"] + took}
+        about = {"config": config.to_dict(), "epoch": epoch, "val_loss": val_loss, "fingerprint": datasets.fingerprint}
+        about["channels"] = datasets.train.shape[1]
+        if val_loss < state["best_loss"]:
+            state = state | {"best_loss": val_loss, "best_epoch": epoch}
+            checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), about)
+        checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), about | {"state": state})
+        yield {
+            "phase": goal.phase,
+            "epoch": epoch,
+            "so_far": costs(model, state, setting.device),
+            "train_loss": float(np.mean(losses)),
+            "val_loss": val_loss,
+            "val_psnr": None if psnrs is None else psnrs[-1],
+            "lr": optimizer.param_groups[0]["lr"],
+            "grad_norm": float(np.mean(norms)),
+            "seconds": took,
+            "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
+        }
+    tensors, _ = checkpoint.read(folder / checkpoint.BEST)
+    checkpoint.restore(tensors, model)
+    return state
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of numbers that were trained, by this trial or for its prior; those of an operator are given."""
+    given = (
+        {id(parameter) for parameter in cast(nn.Module, model.operator).parameters()}
+        if hasattr(model, "operator")
+        else set()
+    )
+    return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in given)
+
+
+def costs(model: nn.Module, state: Record, device: torch.device) -> Record:
+    """What is known of a trial before it ends: its size, its cost, and how well its prior fits."""
+    prior = state["prior"]
+    return {
+        "parameters": count_parameters(model),
+        "bits_per_dim": prior.get("bits_per_dim"),
+        "prior_seconds": prior.get("seconds", 0.0),
+        "train_seconds": state["seconds"],
+        "peak_memory_bytes": peak_bytes(device),
+    }
+
+
+def _stale(state: Record, patience: int | None) -> bool:
+    return patience is not None and state["epoch"] - state["best_epoch"] >= patience
+
+
+def _fold_rows(model: Unrolled, psnrs: list[float] | None) -> list[Record]:
+    assert psnrs is not None
+    lambdas = [None] * model.folds if model.lambda_K is None else model.lambda_K.tolist()
+    numbers = zip(model.mu_K.tolist(), lambdas, psnrs, strict=True)
+    return [{"fold": k, "mu": mu, "lambda": lam, "psnr": db} for k, (mu, lam, db) in enumerate(numbers, start=1)]

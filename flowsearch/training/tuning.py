@@ -1,0 +1,41 @@
+"""One number chosen by trying: a search on a log scale."""
+
+from collections.abc import Callable
+
+
+def tune(
+    score: Callable[[float], float], low: float, high: float, *, points: int = 5, refinements: int = 3, most: int = 6
+) -> tuple[float, float]:
+    """The value with the highest score, and the score.
+
+    First `points` values from `low` to `high`, each the same factor above the one before. While the best stands at an
+    end, that end moves out by the factor, `most` times at most. Then the two values halfway (on the log scale) to the
+    best one's neighbours are tried, `refinements` times. The same values are tried whatever the scores' noise, so the
+    result is as reproducible as `score`. A score that is not finite counts as the lowest.
+    """
+    factor = (high / low) ** (1 / (points - 1))
+    scores: dict[float, float] = {}
+
+    def best() -> float:
+        return max(scores, key=lambda value: (scores[value], -value))
+
+    def attempt(value: float) -> None:
+        if value not in scores:
+            found = score(value)
+            scores[value] = found if found == found else float("-inf")
+
+    for place in range(points):
+        attempt(high if place == points - 1 else low * factor**place)
+    for _ in range(most):
+        if best() == min(scores):
+            attempt(min(scores) / factor)
+        elif best() == max(scores):
+            attempt(max(scores) * factor)
+        else:
+            break
+    for _ in range(refinements):
+        factor **= 0.5
+        centre = best()
+        attempt(centre / factor)
+        attempt(centre * factor)
+    return best(), scores[best()]
