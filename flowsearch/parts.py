@@ -1,9 +1,13 @@
 """Parts of a researcher's own, named `module:name`: a task's operator, say. Needs no torch; the module may."""
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
-from importlib import import_module
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from flowsearch.checks import nearest
@@ -16,6 +20,46 @@ PART = rf"{_WORD}(?:\.{_WORD})*:{_WORD}(?:\.{_WORD})*"
 def is_part(text: str) -> bool:
     """Whether `text` has the form of a part's name."""
     return re.fullmatch(PART, text) is not None
+
+
+@contextmanager
+def beside(folder: Path | None) -> Iterator[None]:
+    """Let modules that lie in `folder` be found, after installed ones and those on PYTHONPATH; None changes nothing.
+
+    At the end those imported from there are forgotten, so that the next study finds its own of the same name.
+    """
+    if folder is None:
+        yield
+        return
+    place, before = str(folder.resolve()), set(sys.modules)
+    sys.path.append(place)
+    invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+        for name in modules_in(folder):
+            if name not in before:
+                del sys.modules[name]
+
+
+def modules_in(folder: Path) -> dict[str, Path]:
+    """The imported modules whose file, or whose outermost package, lies right in `folder`, and where that is."""
+    folder = folder.resolve()
+    homes = {name: _home(module) for name, module in list(sys.modules.items()) if "." not in name}
+    inside = {name: home for name, home in homes.items() if home is not None and home.parent == folder}
+    return {
+        name: inside[top]
+        for name in list(sys.modules)
+        if (top := name.partition(".")[0]) in inside and top not in ("flowsearch", "__main__")
+    }
+
+
+def _home(module: ModuleType) -> Path | None:
+    """The file of a module, or the folder of a package."""
+    folders = list(getattr(module, "__path__", ()))
+    place = folders[0] if folders else getattr(module, "__file__", None)
+    return Path(place).resolve() if isinstance(place, str) else None
 
 
 def load_part(path: str) -> Callable[..., Any]:
@@ -40,7 +84,9 @@ def load_part(path: str) -> Callable[..., Any]:
         part = reduce(getattr, name.split("."), module)
     except AttributeError:
         public = [known for known in vars(module) if not known.startswith("_")]
-        raise ValueError(f"{path}: {where} holds no {name}{nearest(name, public)}") from None
+        raise ValueError(
+            f"{path}: {where} ({getattr(module, '__file__', 'no file')}) holds no {name}{nearest(name, public)}"
+        ) from None
     if not callable(part):
         raise ValueError(f"{path} is a function or a class, not {type(part).__name__}")
     return part

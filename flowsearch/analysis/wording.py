@@ -8,7 +8,7 @@ import pandas as pd
 
 from flowsearch.results import schema
 
-_SHOWN = ("depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
+_SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
 
 _USED = {"used_tv_weight": "weight", "used_gamma": "gamma", "used_strength": "strength"}
 

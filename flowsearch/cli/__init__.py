@@ -3,6 +3,8 @@
 import typer
 
 from flowsearch.cli import bench, data, study
+from flowsearch.cli.evaluate import evaluate
+from flowsearch.cli.reconstruct import reconstruct
 from flowsearch.cli.report import report
 from flowsearch.cli.train import train
 
@@ -16,6 +18,8 @@ app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.command()(train)
+app.command()(evaluate)
+app.command()(reconstruct)
 app.command()(report)
 
 

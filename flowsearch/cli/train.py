@@ -34,11 +34,13 @@ def train(
         text = "{}" if file is None else file.read_text(encoding="utf-8")
         config = TrialConfig.from_dict(Source(file or "command line", text, sets or []).values)
         _refuse_other(config, out)
+        from flowsearch.parts import beside
         from flowsearch.training import NonFiniteError, run_trial
 
         try:
-            for record in run_trial(config, checkpoint_dir=out, device=device):
-                typer.echo(_line(record))
+            with beside(Path.cwd() if file is None else file.parent):
+                for record in run_trial(config, checkpoint_dir=out, device=device):
+                    typer.echo(_line(record))
         except NonFiniteError as error:
             typer.echo(f"diverged: {error}; a smaller lr or a longer warmup may hold", err=True)
             raise typer.Exit(1) from None

@@ -7,11 +7,10 @@ A task is written as a short name (`deblur-3`), as a mapping (`{deblur: {sigma: 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
 from typing import Any
 
+from flowsearch import text
 from flowsearch.checks import check_choice, check_float, check_int, nearest
-from flowsearch.operators import text
 from flowsearch.parts import is_part
 
 LARGEST_MATRIX = 4 * 2**30
@@ -183,7 +182,7 @@ def measurements(ratio: float, size: int) -> int:
 
 
 def _from_text(task: str) -> tuple[str, dict[str, Any]]:
-    parts = text.split(task)
+    parts = text.split(task, "task")
     if parts is None:
         raise ValueError(_unknown(task, task.strip().partition("-")[0].partition("(")[0]))
     kind, number, values = parts
@@ -223,23 +222,10 @@ def _settled(kind: str, values: Mapping[str, Any]) -> TaskSpec:
 
 
 def _own(kind: str, values: Mapping[str, Any]) -> TaskSpec:
-    for name, value in values.items():
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"task {kind}: a parameter's name is a word such as angles, not {name!r}")
-        if not _writable(value):
-            raise ValueError(
-                f"task {kind}: {name} is text, true, false, null, a finite number or a list of such, not {value!r}"
-            )
+    text.check_parameters(f"task {kind}", values)
     check_float(f"task {kind}: noise", values.get("noise", 0.0), 0, 1e6)
     noise = float(values.get("noise", 0.0))
     return TaskSpec(kind, {name: value for name, value in values.items() if name != "noise"}, noise)
-
-
-def _writable(value: object) -> bool:
-    """Whether the text of a task can hold `value`."""
-    if isinstance(value, list):
-        return all(map(_writable, value))
-    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value))
 
 
 def _check_together(kind: str, values: Mapping[str, Any]) -> None:

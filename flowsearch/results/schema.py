@@ -78,6 +78,7 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
     Column("task", _TEXT, "task"),
     Column("method", _TEXT, "method"),
     Column("prox", _TEXT, "proximal map"),
+    Column("prox_parameters", _TEXT, "parameters of a proximal map of one's own"),
     Column("folds", _INT, "folds K"),
     Column("weights", _TEXT, "weights"),
     Column("start", _TEXT, "start"),

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
@@ -14,6 +14,7 @@ from flowsearch.operators.names import parse_task
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, config_of
 from flowsearch.training.config import PriorConfig, TrialConfig
+from flowsearch.training.prox_names import SEARCHED, parse_prox
 
 __all__ = ["Asha", "Budget", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
 
@@ -77,6 +78,13 @@ class Resources(_Section):
     when trials wait for them needs the number."""
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What a study was read from. It is no part of what the study says: two equal ones may come from two files."""
+
+    source: Source | None = field(default=None, compare=False)
+
+
 class Study(_Section):
     """A whole study file, resolved: every default filled in."""
 
@@ -91,6 +99,7 @@ class Study(_Section):
     prior: dict[str, Any] = {}
     budget: Budget = Budget()
     resources: Resources = Resources()
+    _origin: _Origin = PrivateAttr(default_factory=_Origin)
 
     @model_validator(mode="before")
     @classmethod
@@ -123,6 +132,16 @@ class Study(_Section):
         """The search space."""
         return Space(self.space, self.fixed)
 
+    @property
+    def folder(self) -> Path:
+        """Where the file lies that the study was read from: parts of one's own may lie beside it."""
+        return Path("study.yaml" if self._origin.source is None else self._origin.source.path).resolve().parent
+
+    def error(self, keys: Iterable[object], message: str) -> StudyFileError:
+        """The error `message` about the value at `keys`, naming the line that it came from."""
+        source = self._origin.source
+        return StudyFileError(message) if source is None else source.error(keys, message)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `study.yaml` holds them."""
         return self.model_dump(mode="json")
@@ -146,7 +165,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
 
 def read(source: Source) -> Study:
     """Check the values of `source` and fill in the defaults."""
-    values = _settle_task(source)
+    values = _settle_parts(source)
     _check_section(source, "data", DataConfig)
     _check_section(source, "prior", PriorConfig)
     try:
@@ -161,24 +180,29 @@ def read(source: Source) -> Study:
     except SpaceError as error:
         raise source.error(_keys_of(error, study), str(error)) from None
     resolved = {"data": study.data_config.to_dict(), "prior": PriorConfig.from_dict(study.prior).to_dict()}
-    return study.model_copy(update=resolved)
+    study = study.model_copy(update=resolved)
+    study._origin = _Origin(source)
+    return study
 
 
-def _settle_task(source: Source) -> dict[str, Any]:
-    """The source's values with a fixed task, which may be written as a mapping, as its one text."""
+def _settle_parts(source: Source) -> dict[str, Any]:
+    """The source's values with a fixed task and proximal map, which may be written as mappings, as their one text."""
     fixed = source.values.get("fixed")
-    if not isinstance(fixed, dict) or "task" not in fixed:
+    if not isinstance(fixed, dict):
         return source.values
-    try:
-        task = str(parse_task(fixed["task"]))
-    except ValueError as error:
-        raise source.error(("fixed", "task", *_nested(fixed["task"])), str(error)) from None
-    return source.values | {"fixed": fixed | {"task": task}}
+    settled = {}
+    for name, parse in (("task", parse_task), ("prox", parse_prox)):
+        if name in fixed:
+            try:
+                settled[name] = str(parse(fixed[name]))
+            except ValueError as error:
+                raise source.error(("fixed", name, *_nested(fixed[name])), str(error)) from None
+    return source.values | {"fixed": fixed | settled}
 
 
-def _nested(task: object) -> tuple[str, ...]:
-    """The name of the task, where it is a mapping of one: the line to point at."""
-    return (str(next(iter(task))),) if isinstance(task, dict) and len(task) == 1 else ()
+def _nested(part: object) -> tuple[str, ...]:
+    """The name of a task or map, where it is a mapping of one: the line to point at."""
+    return (str(next(iter(part))),) if isinstance(part, dict) and len(part) == 1 else ()
 
 
 def _check_section(source: Source, name: str, config: type[DataConfig] | type[PriorConfig]) -> None:
@@ -223,10 +247,18 @@ def _check_objective(source: Source, study: Study) -> None:
 
 
 def _check_fixed(source: Source, study: Study) -> None:
-    known = TrialConfig.field_types()
+    known = [name for name in TrialConfig.field_types() if name != "prox_parameters"]
     for section, names in (("fixed", study.fixed), ("space", study.space)):
         for name in names:
-            if name not in known:
+            if name.startswith(SEARCHED) and name.removeprefix(SEARCHED).isidentifier():
+                if section == "fixed":
+                    own = name.removeprefix(SEARCHED)
+                    raise source.error(
+                        (section, name),
+                        f"fixed.{name}: a parameter that is not searched stands with the map, such as "
+                        f"prox: {{mylab.nets:DnCNN: {{{own}: {study.fixed[name]}}}}}",
+                    )
+            elif name not in known:
                 raise source.error((section, name), _unknown(f"{section}.{name}", name, known))
     for name in study.fixed:
         if name in study.space:

@@ -1,11 +1,13 @@
 """One name of a search space: its values, its conditions, and how a study file writes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
 from flowsearch.checks import nearest
 from flowsearch.operators.names import parse_task
+from flowsearch.training.prox_names import is_map, parse_prox
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -49,7 +51,7 @@ class Parameter:
     def holds(self, value: Any) -> bool:
         """Whether the search can propose `value`."""
         if self.choices:
-            return any(same(value, choice) for choice in self.choices)
+            return any(meets(self.name, choice, value) for choice in self.choices)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= value <= self.high and (not self.whole or value == int(value))
 
@@ -80,6 +82,11 @@ class Parameter:
 def same(left: Any, right: Any) -> bool:
     """Equal as YAML values: `true` is not 1."""
     return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def meets(name: str, value: Any, asked: Any) -> bool:
+    """Whether the `value` of `name` is what a condition asks for. A map of one's own is asked for by its name alone."""
+    return same(value, asked) or (name == "prox" and is_map(value, asked))
 
 
 def show(value: Any) -> str:
@@ -152,8 +159,9 @@ def _range(name: str, kind: str, entry: Values, when: dict[str, tuple[Any, ...]]
 def _choices(name: str, values: Any, below: tuple[str, ...] = ()) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
         raise SpaceError(f"space.{name} lists at least one choice, such as [1, 2], not {values!r}", name, below=below)
-    if name.rpartition(".")[2] == "task":
-        values = [_task(name, value, below) for value in values]
+    of = name.rpartition(".when.")[2]
+    if of in _PARSED:
+        values = [_settled(name, _PARSED[of], value, below) for value in values]
     for index, value in enumerate(values):
         if isinstance(value, list | dict):
             raise SpaceError(f"space.{name} has single values as choices, not {value!r}", name, below=below)
@@ -162,12 +170,16 @@ def _choices(name: str, values: Any, below: tuple[str, ...] = ()) -> tuple[Any, 
     return tuple(values)
 
 
-def _task(name: str, value: Any, below: tuple[str, ...]) -> str:
-    """The one text of a task, which may be written as a mapping: choices are single values, and compared as such."""
+_PARSED: dict[str, Callable[[object], object]] = {"task": parse_task, "prox": parse_prox}
+
+
+def _settled(name: str, read: Callable[[object], object], value: Any, below: tuple[str, ...]) -> str:
+    """The one text of a task or map, which may be written as a mapping: choices are single values, compared as such."""
     try:
-        return str(parse_task(value))
+        return str(read(value))
     except ValueError as error:
-        raise SpaceError(f"space.{name}: {error}", name, below=below) from None
+        at, when, other = name.partition(".when.")
+        raise SpaceError(f"space.{name}: {error}", at, below=("when", other) if when else below) from None
 
 
 def _when(name: str, conditions: Any) -> dict[str, tuple[Any, ...]]:

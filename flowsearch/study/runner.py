@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study import provenance
+from flowsearch.study import own_parts, provenance
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, joined_ray
@@ -74,7 +74,23 @@ def run(
     """
     root = Path(results) / study.name
     _check_free(root, study)
+    with own_parts.importable(study, {}):
+        return _run(root, study, listener, run_trial, images, cpus, address, verbose)
+
+
+def _run(
+    root: Path,
+    study: Study,
+    listener: Listener | None,
+    run_trial: str,
+    images: CheckData,
+    cpus: int | None,
+    address: str | None,
+    verbose: bool,
+) -> Ending:
     fingerprint = images(study.data_config)
+    own_parts.check(study)
+    parts = own_parts.provenance(study, {})
     cpus = cpus or _cpus()
     if address is None:
         _slots(study, {"CPU": cpus, "GPU": float("inf")})
@@ -83,9 +99,10 @@ def run(
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _check_free(root, study)
-        _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint), indent=2) + "\n")
+        _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
-        return _drive(root, study, listener, run_trial, cpus, address, verbose)
+        carried = own_parts.carried(study, parts, address is not None)
+        return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
 
 
 def resume(
@@ -110,16 +127,20 @@ def resume(
             f"{root} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
         )
     study = load(file)
-    known = _known_fingerprint(root)
-    fingerprint = images(study.data_config)
-    if known is not None and fingerprint != known:
-        raise ValueError(
-            f"the images of {study.data_config.source} are not those that {root} was begun with "
-            f"(fingerprint {fingerprint}, then {known}); prepare the same images again, or begin a new study"
-        )
-    cpus = cpus or _cpus()
-    with _locked(root):
-        return _drive(root, study, listener, run_trial, cpus, address, verbose)
+    known = _known(root)
+    with own_parts.importable(study, known):
+        fingerprint, then = images(study.data_config), known.get("data_fingerprint")
+        if then is not None and fingerprint != then:
+            raise ValueError(
+                f"the images of {study.data_config.source} are not those that {root} was begun with "
+                f"(fingerprint {fingerprint}, then {then}); prepare the same images again, or begin a new study"
+            )
+        own_parts.check(study)
+        own_parts.provenance(study, known)  # says what has changed
+        cpus = cpus or _cpus()
+        with _locked(root):
+            carried = own_parts.carried(study, known, address is not None)
+            return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
 
 
 def _drive(
@@ -130,6 +151,7 @@ def _drive(
     cpus: int,
     address: str | None,
     verbose: bool,
+    carried: own_parts.Carried | None,
 ) -> Ending:
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
@@ -144,7 +166,7 @@ def _drive(
         driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, address, verbose, began)
+                _run_trials(driver, stop, cpus, address, verbose, began, carried)
         finally:
             why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
             driver.announce("stopping", stop.why)
@@ -160,7 +182,15 @@ _REASONS = {
 }
 
 
-def _run_trials(driver: Any, stop: "_Signal", cpus: int, address: str | None, verbose: bool, began: float) -> None:
+def _run_trials(
+    driver: Any,
+    stop: "_Signal",
+    cpus: int,
+    address: str | None,
+    verbose: bool,
+    began: float,
+    carried: own_parts.Carried | None,
+) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(cpus, address=address, verbose=verbose)
@@ -191,7 +221,7 @@ def _run_trials(driver: Any, stop: "_Signal", cpus: int, address: str | None, ve
         try:
             check()
             tune.run(
-                TrialActor,
+                TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
                 resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
                 num_samples=driver.remaining,
@@ -249,12 +279,13 @@ def _check_free(root: Path, study: Study) -> None:
     )
 
 
-def _known_fingerprint(root: Path) -> str | None:
+def _known(root: Path) -> dict[str, Any]:
+    """The study's provenance; nothing where it cannot be read."""
     try:
-        value = json.loads((root / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))["data_fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return None if value is None else str(value)
+        known = json.loads((root / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _write(path: Path, text: str) -> None:

@@ -95,6 +95,7 @@ class Source:
         if not (parsed is None or isinstance(parsed, bool | int | float | str | list | dict)):
             parsed = value
         place: dict[str, Any] = self.values
+        way = _joined(place, way)
         for part in way[:-1]:
             below = place.get(part)
             if below is None:
@@ -105,6 +106,16 @@ class Source:
         place[way[-1]] = parsed
         self._lines = {keys: line for keys, line in self._lines.items() if keys[: len(way)] != way}
         self._sets[way] = text
+
+
+def _joined(values: dict[str, Any], way: Keys) -> Keys:
+    """The way with what is one name of the file, dots and all (`space.prox.layers`), as one."""
+    for length in range(len(way), 0, -1):
+        name, rest = ".".join(way[:length]), way[length:]
+        if name in values:
+            below = values[name]
+            return (name, *(_joined(below, rest) if isinstance(below, dict) else rest))
+    return way
 
 
 def _scalar(value: Any) -> Any:

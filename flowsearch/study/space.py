@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
-from flowsearch.study.parameter import Parameter, SpaceError, Values, parse, same, show
+from flowsearch.study.parameter import Parameter, SpaceError, Values, meets, parse, same, show
 from flowsearch.training.config import METHODS, PROXES, PriorConfig, TrialConfig
+from flowsearch.training.prox_names import SEARCHED, parse_prox
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -17,17 +18,22 @@ __all__ = ["Parameter", "Space", "SpaceError", "Values", "config_of"]
 
 
 def config_of(data: Values, prior: Values, fixed: Values, proposed: Mapping[str, Any]) -> TrialConfig:
-    """The trial configuration made of a study's fixed values and the proposed ones."""
-    return TrialConfig(
-        data=DataConfig.from_dict(data), prior=PriorConfig.from_dict(prior), **{**fixed, **dict(proposed)}
-    )
+    """The trial configuration made of a study's fixed values and the proposed ones.
+
+    A proposed `prox.NAME` is the parameter NAME of the proximal map, which is one of the researcher's own.
+    """
+    values = {**fixed, **dict(proposed)}
+    searched = {name.removeprefix(SEARCHED): values.pop(name) for name in proposed if name.startswith(SEARCHED)}
+    if searched:
+        values["prox"] = str(parse_prox(values["prox"]).given(searched))
+    return TrialConfig(data=DataConfig.from_dict(data), prior=PriorConfig.from_dict(prior), **values)
 
 
 class Space:
     """The names to search, in an order in which every condition is settled before what depends on it.
 
     A name that means nothing to a method (`folds` to total variation) or to a proximal map (`depth` to a U-Net) is not
-    searched for it, with or without a `when`.
+    searched for it, with or without a `when`; nor is `prox.NAME`, a parameter of a map of one's own, for another map.
     """
 
     def __init__(self, entries: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
@@ -89,12 +95,15 @@ class Space:
         """Whether `parameter` is searched, given the values chosen before it."""
         values = self.fixed | dict(chosen)
         method = values.get("method", "unrolled")
-        if parameter.name not in TrialConfig.applicable(values.get("prox"), method):
+        if parameter.name.startswith(SEARCHED):
+            if TrialConfig.prox_of(method, values.get("prox")) in (None, *PROXES):
+                return False
+        elif parameter.name not in TrialConfig.applicable(values.get("prox"), method):
             return False
         if "prox" in self.parameters or "prox" in self.fixed:
             values["prox"] = TrialConfig.prox_of(method, values.get("prox"))
         return all(
-            other in values and any(same(values[other], value) for value in allowed)
+            other in values and any(meets(other, values[other], value) for value in allowed)
             for other, allowed in parameter.when.items()
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ray.tune import Trainable
 
 from flowsearch.study.outcome import Failure
+from flowsearch.study.own_parts import Carried
 from flowsearch.training.config import TrialConfig
 
 Record = dict[str, Any]
@@ -39,8 +40,10 @@ class TrialActor(Trainable):
     `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device` and `threads`.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Called by Ray once a process, with the first order."""
+    def setup(self, config: dict[str, Any], parts: Carried | None = None) -> None:
+        """Called by Ray once a process, with the first order, and with parts of one's own where the study has any."""
+        if parts is not None:
+            parts.put()
         self._records: Iterator[Record] | None = None
         self._announced = False
         self._take(config)

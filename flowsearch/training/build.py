@@ -7,9 +7,11 @@ from torch import nn, optim
 
 from flowsearch.flows import Glow
 from flowsearch.models import Feedforward, GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models.own_prox import own_prox
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.prox_names import PROXES, read_parameters
 
 
 def build_flow(config: TrialConfig, channels: int) -> Glow:
@@ -71,6 +73,12 @@ def build_prox(config: TrialConfig, channels: int, prior: Glow | None = None) ->
 
 
 def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap:
+    if config.prox is not None and config.prox not in PROXES:
+        parameters = read_parameters(config.prox, config.prox_parameters)
+        prox = own_prox(config.prox, parameters, channels, config.data.size)
+        if prox.shrinks and config.method != "unrolled":
+            raise ValueError(f"prox {config.prox} shrinks by lambda, which method {config.method} does not have")
+        return prox
     if config.prox == "glow":
         return GlowProx(prior if prior is not None else build_flow(config, channels))
     if config.prox == "resnet":

@@ -18,7 +18,13 @@ CHOSEN = "chosen.safetensors"
 def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> None:
     """Write tensors and what they are about (JSON-able) aside, then rename: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        one = tensor.detach().cpu().contiguous()
+        # Two layers may share one tensor; the format wants each name to have its own memory.
+        held[name] = one.clone() if one.data_ptr() in seen else one
+        seen.add(one.data_ptr())
     content = save(held, metadata={"about": json.dumps(subject)})
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
         aside.write(content)

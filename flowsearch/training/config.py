@@ -7,9 +7,9 @@ from typing import Any, get_type_hints
 from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
+from flowsearch.training.prox_names import PROXES, parse_prox, read_parameters
 
 METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measurement")
-PROXES = ("glow", "resnet", "unet")
 MEMORIES = ("invertible", "checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
@@ -45,6 +45,9 @@ TRAINED = ("unrolled", "feedforward")
 
 DEFAULT_LR = {"glow": 1e-5, "resnet": 1e-3, "unet": 1e-3}
 """The paper's rate for its flow, which larger ones upset; rates at which the two baselines train well."""
+
+OWN_LR = 1e-3
+"""Of a proximal map of one's own, where no lr is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,11 @@ class TrialConfig:
     `pnp` (plug-and-play proximal gradient with a trained denoiser), `map` (eq. (7) by L-BFGS in the flow's latent
     space), `tv` (total variation), `adjoint` and `measurement` (nothing is reconstructed)."""
     prox: str | None = None
-    """The proximal map: `glow`, `resnet` or `unet`; of `feedforward` and `pnp` the network (`resnet`, `unet`). Default:
-    glow for `unrolled`, unet for `feedforward`, resnet for `pnp`."""
+    """The proximal map: `glow`, `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such
+    as {mylab.nets:DnCNN: {layers: 5}} or as text, which move to `prox_parameters`; of `feedforward` and `pnp` the
+    network (any but `glow`). Default: glow for `unrolled`, unet for `feedforward`, resnet for `pnp`."""
+    prox_parameters: str | None = None
+    """Parameters of a map of one's own, as text: `layers=5,width=32`. In a study file they stand with `prox`."""
     folds: int | None = None
     """unrolled: K, the number of iterations. Default: 5."""
     weights: str | None = None
@@ -178,7 +184,7 @@ class TrialConfig:
         object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
         check_int("seed", self.seed, 0)
         self._settle_fields()
-        if self.prox is not None:
+        if self.prox in PROXES:
             getattr(self, f"_check_{self.prox}")()
         for name in ("folds", "epochs", "batch_size", "iterations", "patience"):
             self._check(name, check_int, 1)
@@ -200,12 +206,10 @@ class TrialConfig:
         """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
         own = METHOD_FIELDS[self.method]
         object.__setattr__(self, "prox", self.prox_of(self.method, self.prox))
-        if self.prox is not None:
-            check_choice("prox", self.prox, PROXES)
-            check_choice(f"prox of method {self.method}", self.prox, METHOD_PROXES[self.method])
+        self._settle_prox()
         defaults = own | OWN_FIELDS.get(self.prox or "", {})
         if "lr" in own:
-            defaults["lr"] = DEFAULT_LR[self.prox or ""]
+            defaults["lr"] = DEFAULT_LR.get(self.prox or "", OWN_LR)
         if "start" in own:
             defaults["start"] = "mode" if self.prox == "glow" else "adjoint"
         for name in {name for group in (*METHOD_FIELDS.values(), *OWN_FIELDS.values()) for name in group}:
@@ -215,6 +219,16 @@ class TrialConfig:
                 object.__setattr__(self, name, None)
         if self.method == "map":
             object.__setattr__(self, "pretrain", True)
+
+    def _settle_prox(self) -> None:
+        """Part the name of a map of one's own from its parameters; a built-in one has none."""
+        name = None if self.prox is None else parse_prox(self.prox)
+        if name is not None and name.own and self.prox_parameters is not None:
+            name = name.given(read_parameters(name.kind, self.prox_parameters))
+        if name is not None and not name.own:
+            check_choice(f"prox of method {self.method}", name.kind, METHOD_PROXES[self.method])
+        object.__setattr__(self, "prox", None if name is None else name.kind)
+        object.__setattr__(self, "prox_parameters", None if name is None else name.listed)
 
     def _check(self, name: str, check: Callable[..., None], *rule: Any, **rules: Any) -> None:
         if getattr(self, name) is not None:
@@ -259,7 +273,7 @@ class TrialConfig:
         """Names of the flat fields that a trial of `method` with the proximal map `prox` can choose."""
         of_methods = {name for group in METHOD_FIELDS.values() for name in group}
         of_proxes = {name for group in OWN_FIELDS.values() for name in group}
-        shared = set(TrialConfig.field_types()) - of_methods - of_proxes
+        shared = set(TrialConfig.field_types()) - of_methods - of_proxes - {"prox_parameters"}
         own = set(METHOD_FIELDS.get(method, {})) | set(OWN_FIELDS.get(TrialConfig.prox_of(method, prox) or "", {}))
         return shared | (own - {"prox", "pretrain"} if method == "map" else own)
 

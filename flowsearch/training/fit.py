@@ -170,6 +170,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         took = time.perf_counter() - began
         state = state | {"epoch": epoch, "seconds": state["seconds"] + took}
         about = {"config": config.to_dict(), "epoch": epoch, "val_loss": val_loss, "fingerprint": datasets.fingerprint}
+        about["channels"] = datasets.train.shape[1]
         if val_loss < state["best_loss"]:
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
             checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), about)

@@ -16,7 +16,17 @@ def flowsearch(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["study", "run", "--help"], ["data", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["study", "--help"],
+        ["study", "run", "--help"],
+        ["data", "--help"],
+        ["reconstruct", "--help"],
+        ["evaluate", "--help"],
+    ],
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from flowsearch.cli import app; "
@@ -33,7 +43,7 @@ def test_surface() -> None:
         group.name: {c.name or c.callback.__name__ for c in group.typer_instance.registered_commands}
         for group in app.registered_groups
     }
-    assert names == {"train", "report"}
+    assert names == {"train", "evaluate", "reconstruct", "report"}
     assert groups == {
         "study": {"run", "resume", "show", "list"},
         "data": {"prepare", "list", "show"},

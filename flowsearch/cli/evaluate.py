@@ -1,0 +1,72 @@
+"""`flowsearch evaluate`: how good a trained network is on a data set."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+_HEADS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "measurement_psnr": "PSNR of the measurement (dB)"}
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A trial's checkpoints, a best.safetensors, or a study's results: its best trial.", show_default=False
+        ),
+    ],
+    source: Annotated[
+        str | None, typer.Option(help="faces, anime or a prepared set. Default: the trial's own.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, val or ood.")] = "test",
+    task: Annotated[
+        str | None, typer.Option(help="Another task, e.g. denoise-0.2. Default: the trial's own.", show_default=False)
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Number of images. Default: as in the trial.", show_default=False, min=1)
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers, image by image, as JSON.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Evaluate a trained network on images of a data set; print PSNR and SSIM with their spread."""
+    with user_errors():
+        from flowsearch.cli.model import find_model, parts_folder
+        from flowsearch.parts import beside
+
+        file = find_model(model)
+        with beside(parts_folder(file)):
+            from flowsearch.training.judge import judge
+            from flowsearch.training.saved import load_saved
+
+            saved = load_saved(file, device)
+            judged = judge(saved if task is None else saved.with_task(task), split, source=source, count=count)
+        if json_file is not None:
+            import json
+
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            json_file.write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
+        _print(judged)
+
+
+def _print(judged: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "mean", "standard deviation", "worst", "best", box=SIMPLE_HEAD)
+    for name, head in _HEADS.items():
+        found, digits = judged[name], 3 if name == "ssim" else 2
+        if found is not None:
+            table.add_row(head, *(f"{found[key]:.{digits}f}" for key in ("mean", "std", "min", "max")))
+    console = Console()
+    console.print(
+        f"{judged['model']}: {judged['prox']} on {judged['images']} images of {judged['source']} ({judged['split']}), "
+        f"task {judged['task']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(table)

@@ -1,0 +1,45 @@
+"""Which model a command is told to use."""
+
+import json
+from pathlib import Path
+
+
+def find_model(path: Path) -> Path:
+    """The checkpoint file of MODEL: a file, a trial's folder, or a study's results, whose best trial is taken.
+
+    Raises ValueError where there is none, FileNotFoundError where the path is not there.
+    """
+    from flowsearch.results import schema
+    from flowsearch.training import checkpoint
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.is_file():
+        return path
+    if (path / checkpoint.BEST).is_file():
+        return path / checkpoint.BEST
+    if (path / schema.STUDY_FILE).is_file():
+        import flowsearch
+
+        trial = flowsearch.load(path).best()["trial_id"]
+        best = path / schema.CHECKPOINTS / str(trial) / checkpoint.BEST
+        if best.is_file():
+            return best
+        raise ValueError(f"{path}: the best trial, {trial}, has left no {checkpoint.BEST}; name another trial's folder")
+    raise ValueError(
+        f"{path} holds no model (no {checkpoint.BEST}); name a trial's folder, such as "
+        "results/quickstart/checkpoints/0003, or a study's, such as results/quickstart"
+    )
+
+
+def parts_folder(model: Path) -> Path:
+    """Where parts of the model's own are looked for: where its study file was, or the current folder."""
+    from flowsearch.results import schema
+
+    for folder in list(model.resolve().parents)[:3]:
+        try:
+            known = json.loads((folder / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))
+            return Path(known["study_folder"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return Path.cwd()

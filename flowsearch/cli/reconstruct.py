@@ -1,0 +1,82 @@
+"""`flowsearch reconstruct`: photographs through a trained network."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+
+def reconstruct(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A trial's checkpoints, a best.safetensors, or a study's results: its best trial.", show_default=False
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Pictures of any size, or folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")] = Path("reconstructions"),
+    task: Annotated[
+        str | None, typer.Option(help="Another task, e.g. denoise-0.2. Default: the trial's own.", show_default=False)
+    ] = None,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="The pictures are measurements already; nothing is simulated.")
+    ] = False,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Make pictures grey, or colour, as the network needs them.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated noise.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure pictures as the trial's task does, reconstruct them, and write both as PNG, alone and side by side."""
+    with user_errors():
+        from flowsearch.cli.model import find_model, parts_folder
+        from flowsearch.data.picture import find_pictures, read_picture
+        from flowsearch.parts import beside
+
+        file, paths = find_model(model), find_pictures(images)
+        with beside(parts_folder(file)):
+            from flowsearch.training.gallery import picture_row
+            from flowsearch.training.saved import load_saved
+
+            saved = load_saved(file, device)
+            saved = saved if task is None else saved.with_task(task)
+            names: set[str] = set()
+            for path in paths:
+                pixels = read_picture(path, saved.channels, convert=convert)
+                row = picture_row(saved, pixels, seed, measured=measured)
+                typer.echo(f"{path}: {_line(row)}")
+                _write(out, _unused(path.stem, names), row)
+        typer.echo(f"pictures: {out}")
+
+
+def _write(out: Path, name: str, row: Any) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for kind, picture in row.pictures.items():
+            if kind != "truth":
+                picture.save(out / f"{name}-{kind}.png")
+        row.side_by_side().save(out / f"{name}-side-by-side.png")
+    except OSError as error:
+        raise ValueError(f"the pictures cannot be written to {out}: {error}") from None
+
+
+def _unused(stem: str, names: set[str]) -> str:
+    """A name for a picture's files that no earlier picture has."""
+    name, number = stem, 1
+    while name in names:
+        number += 1
+        name = f"{stem}-{number}"
+    names.add(name)
+    return name
+
+
+def _line(row: Any) -> str:
+    size = f"{row.width}x{row.height}"
+    if row.psnr is None:
+        return f"{size}, reconstructed"
+    return (
+        f"{size}, PSNR {row.psnr:.2f} dB (measurement {row.measurement_psnr:.2f} dB), "
+        f"SSIM {'-' if row.ssim is None else format(row.ssim, '.3f')}"
+    )

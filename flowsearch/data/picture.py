@@ -1,0 +1,70 @@
+"""Photographs at their own size, and pictures side by side."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+from flowsearch.data.decode import _eight_bits
+
+_GREY = ("1", "L", "LA", "La", "F")
+_CAPTION = 24
+_WIDE = 240
+"""Pixels of a picture that has room for its caption."""
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """The files among `paths`, and the image files in the folders among them, in order.
+
+    Raises ValueError for a folder without any, FileNotFoundError for a path that is not there.
+    """
+    known = Image.registered_extensions()
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        inside = [one for one in sorted(path.rglob("*")) if one.suffix.lower() in known] if path.is_dir() else [path]
+        if not inside:
+            raise ValueError(f"the folder {path} holds no image files")
+        found += inside
+    return found
+
+
+def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray[np.uint8]:
+    """A picture's pixels, uint8 (C, H, W), upright; transparent ones on white, as in `decode`.
+
+    `convert` allows colour to become grey and grey three equal channels. Raises ValueError for a file that is no image,
+    or has another number of channels and may not be converted.
+    """
+    try:
+        with Image.open(path) as opened:
+            grey = opened.mode in _GREY or opened.mode.startswith("I")
+            if grey != (channels == 1) and not convert:
+                is_, wants = ("grey", "colour") if grey else ("in colour", "grey")
+                raise ValueError(f"{path} is {is_}, and the network is for {wants} images; --convert converts it")
+            image = _eight_bits(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not an image") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path} is too large an image") from None
+    except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
+        raise ValueError(f"{path} is a broken image ({error})") from None
+    pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def side_by_side(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Pictures of one size in a row, each over its caption; small ones with each pixel enlarged."""
+    width, height = pictures[0][1].size
+    zoom = max(1, -(-_WIDE // width))
+    wide, high = width * zoom, height * zoom
+    row = Image.new("RGB", (len(pictures) * (wide + 8) - 8, high + _CAPTION), "white")
+    draw = ImageDraw.Draw(row)
+    font = ImageFont.load_default(14)
+    for place, (caption, picture) in enumerate(pictures):
+        left = place * (wide + 8)
+        row.paste(picture.convert("RGB").resize((wide, high), Image.Resampling.NEAREST), (left, 0))
+        draw.text((left + 2, high + 3), caption, fill="black", font=font)
+    return row

@@ -1,0 +1,180 @@
+"""Parts of a researcher's own in a study: tried before Ray starts, found again by a resume, and taken to workers."""
+
+import atexit
+import hashlib
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from flowsearch.operators.names import parse_task
+from flowsearch.parts import beside, modules_in
+from flowsearch.study.file import Study
+from flowsearch.training.config import TrialConfig
+from flowsearch.training.prox_names import parse_prox
+
+_log = logging.getLogger(__name__)
+
+LARGEST = 64 * 2**20
+"""Bytes of modules that are sent to a cluster's workers, at most."""
+
+_FOLDER, _DIGESTS = "study_folder", "parts"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a worker needs to import the parts: the study file's folder, and the modules' files where it may have none.
+
+    `files` are by their path below that folder, and empty where the workers share the driver's disk.
+    """
+
+    folder: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def put(self) -> None:
+        """Let this process import them, after installed modules; for the rest of its life."""
+        if not self.files:
+            sys.path.append(self.folder)
+            return
+        place = tempfile.mkdtemp(prefix="fs-parts-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        for name, content in self.files.items():
+            path = Path(place) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        sys.path.append(place)
+
+
+def has_parts(study: Study) -> bool:
+    """Whether the study names a part of its own: an operator, a proximal map, or a source of images."""
+    names = [study.data_config.source, study.data_config.ood or "", *map(str, _values(study, "task"))]
+    return any(":" in name for name in [*names, *map(str, _values(study, "prox"))])
+
+
+@contextmanager
+def importable(study: Study, known: Mapping[str, Any]) -> Iterator[None]:
+    """Let the body import what lies beside the study file; `known` is the provenance of a study that goes on.
+
+    Raises ValueError for a module that was beside it then, and is not to be found now.
+    """
+    folder = Path(known.get(_FOLDER) or study.folder)
+    if not has_parts(study):
+        yield
+        return
+    with beside(folder):
+        for name in known.get(_DIGESTS) or {}:
+            _check_still_there(name, folder)
+        yield
+
+
+def check(study: Study) -> None:
+    """Try each operator and proximal map of one's own once, on images of the study's shape.
+
+    Raises StudyFileError, with the line that names the part, for what is missing or is none.
+    """
+    tasks = {task: parse_task(task) for task in _values(study, "task")}
+    tasks = {task: spec for task, spec in tasks.items() if spec.own}
+    proxes = _own_proxes(study)
+    if not tasks and not proxes:
+        return
+    from flowsearch.data import load
+    from flowsearch.operators import Task
+    from flowsearch.training.build import build_prox
+
+    channels, size = load(study.data_config).train.shape[1], study.data_config.size
+    for task, spec in tasks.items():
+        try:
+            Task.named(task, size, channels)
+        except ValueError as error:
+            raise study.error(_place(study, "task", spec.kind), str(error)) from None
+    for config in proxes:
+        try:
+            build_prox(config, channels + (config.method == "pnp"))  # whose denoiser is told the noise as an image
+        except ValueError as error:
+            raise study.error(_place(study, "prox", str(config.prox)), str(error)) from None
+
+
+def provenance(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the parts were found and sha256 of each file, once they have been imported; nothing without parts."""
+    if not has_parts(study):
+        return {}
+    folder = Path(known.get(_FOLDER) or study.folder)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in _files(folder).items()}
+    for name, digest in (known.get(_DIGESTS) or {}).items():
+        if digests.get(name, digest) != digest:
+            _log.warning("%s has changed since the study began; its trials will not be alike", folder / name)
+    return {_FOLDER: str(folder), _DIGESTS: digests}
+
+
+def carried(study: Study, known: Mapping[str, Any], far: bool) -> Carried | None:
+    """What workers need, once the parts have been imported here; with `far` they may share no disk with the driver."""
+    if not has_parts(study):
+        return None
+    folder = Path(known.get(_FOLDER) or study.folder)
+    files = _files(folder) if far else {}
+    taken = sum(map(len, files.values()))
+    if taken > LARGEST:
+        raise ValueError(
+            f"the modules beside the study file have {taken / 2**20:.0f} MiB, and at most {LARGEST / 2**20:g} MiB are "
+            "sent to a cluster's workers; keep large files elsewhere, or install the package on every machine"
+        )
+    return Carried(str(folder.resolve()), files)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """The files of the imported modules that lie in the folder: a module's own, all of a package."""
+    folder = folder.resolve()
+    found: dict[str, bytes] = {}
+    for home in set(modules_in(folder).values()):
+        inside = sorted(home.rglob("*")) if home.is_dir() else [home]
+        for path in inside:
+            below = path.relative_to(folder)
+            if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in below.parts):
+                found[below.as_posix()] = path.read_bytes()
+    return dict(sorted(found.items()))
+
+
+def _check_still_there(name: str, folder: Path) -> None:
+    if not (folder / name).is_file() and find_spec(name.partition("/")[0].removesuffix(".py")) is None:
+        raise ValueError(
+            f"{folder / name} is gone, which this study was run with: bring it back, or put its module on PYTHONPATH"
+        )
+
+
+def _values(study: Study, name: str) -> tuple[Any, ...]:
+    """The values that a study gives to `name`, fixed or searched."""
+    if name in study.space:
+        return study.parsed_space().parameters[name].choices
+    return (study.fixed[name],) if name in study.fixed else ()
+
+
+def _own_proxes(study: Study) -> list[TrialConfig]:
+    """A configuration for each distinct proximal map of one's own at the corners of the space."""
+    if not any(parse_prox(prox).own for prox in _values(study, "prox")):
+        return []
+    found: dict[tuple[str, str, str | None], TrialConfig] = {}
+    for _, point in study.parsed_space().corners():
+        config = study.config(point)
+        if config.prox is not None and parse_prox(config.prox).own:
+            found.setdefault((config.method, config.prox, config.prox_parameters), config)
+    return list(found.values())
+
+
+def _place(study: Study, name: str, kind: str) -> tuple[str, ...]:
+    """Where in the file the part `kind` is named."""
+    section = "space" if name in study.space else "fixed"
+    entry = getattr(study, section)[name]
+    below: tuple[str, ...] = ()
+    if isinstance(entry, dict) and "choice" in entry:
+        entry, below = entry["choice"], ("choice",)
+    if isinstance(entry, list):
+        for index, choice in enumerate(entry):
+            if isinstance(choice, dict) and kind in choice:
+                return (section, name, *below, str(index), kind)
+    return (section, name, *below, kind)

@@ -1,0 +1,78 @@
+"""A trained network, read back from its checkpoint."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from flowsearch.models import Feedforward, Unrolled
+from flowsearch.operators import Task
+from flowsearch.training import checkpoint
+from flowsearch.training.build import build_feedforward, build_model
+from flowsearch.training.config import TRAINED, TrialConfig
+from flowsearch.training.device import resolve
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trial's network in evaluation, on `device`, with the task that it reconstructs from."""
+
+    path: Path
+    config: TrialConfig
+    channels: int
+    """Of its images: 1 for grey, 3 for colour."""
+    task: Task
+    model: Unrolled | Feedforward
+    device: torch.device
+
+    @property
+    def size(self) -> int:
+        """Height and width of its images."""
+        return self.config.data.size
+
+    @torch.no_grad()
+    def with_task(self, task: object) -> "Saved":
+        """The network on another task, untrained for it.
+
+        It sees measurements through A and A^T only, so any task of its image size fits. Its step sizes mu are kept as
+        shares of 1 / |A|^2, the longest step that cannot overshoot. The network of `self` is changed.
+        """
+        other = Task.named(task, self.size, self.channels)
+        if isinstance(self.model, Unrolled):
+            self.model.mu_K.mul_((self.task.operator.norm / other.operator.norm) ** 2)
+        self.model.operator = other.operator.to(self.device)
+        return replace(self, task=other)
+
+
+def load_saved(path: Path, device: str = "auto") -> Saved:
+    """The network of a checkpoint file, such as `results/NAME/checkpoints/TRIAL/best.safetensors`.
+
+    Raises ValueError where the file holds no network, or it does not fit what its configuration builds.
+    """
+    place = resolve(device)
+    try:
+        tensors, about = checkpoint.read(path)
+        config = TrialConfig.from_dict(about["config"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no trained network; name a trial's {checkpoint.BEST}") from error
+    if config.method not in TRAINED:
+        raise ValueError(
+            f"{path} is of method {config.method}, which trains no network from measurements to images; name a trial "
+            f"of method {' or '.join(TRAINED)}"
+        )
+    channels = about.get("channels", 3)
+    task = Task.named(config.task, config.data.size, channels)
+    model: Unrolled | Feedforward
+    if config.method == "feedforward":
+        model = build_feedforward(config, channels, task.operator)
+    else:
+        model = build_model(config, channels, operator=task.operator)
+    try:
+        checkpoint.restore(tensors, model)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the network of its configuration, prox {config.prox}; was its code changed since? "
+            f"({str(error).splitlines()[-1].strip()})"
+        ) from error
+    return Saved(path, config, channels, task, model.to(place).eval(), place)

@@ -1,0 +1,169 @@
+"""`flowsearch evaluate` and `flowsearch reconstruct`, on a small network that is trained once."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from flowsearch.cli import app
+
+TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
+TRIAL += ["epochs=1", "task=denoise-0.2"]
+
+
+def flowsearch(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def train(folder: Path, *more: str) -> Path:
+    sets = [part for one in [*TRIAL, *more] for part in ("--set", one)]
+    code, printed, said = flowsearch("train", *sets, "--out", folder)
+    assert code == 0, said
+    (folder / "printed").write_text(printed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("model") / "trial")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    (folder / "deeper").mkdir()
+    Image.fromarray(pixels[:9, :9]).save(folder / "deeper" / "a.jpg")
+    Image.fromarray(pixels[..., 0]).save(folder.parent / "grey.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_evaluate_gives_the_trials_own_numbers(trial: Path, tmp_path: Path) -> None:
+    code, printed, said = flowsearch("evaluate", trial, "--json", tmp_path / "deep" / "x.json")
+    assert code == 0, said
+    found = json.loads((tmp_path / "deep" / "x.json").read_text())
+    assert f"test PSNR {found['psnr']['mean']:.2f} dB" in (trial / "printed").read_text()
+    assert f"SSIM {found['ssim']['mean']:.3f}" in (trial / "printed").read_text()
+    assert len(found["per_image"]) == found["images"] == 4
+    assert f"{found['psnr']['mean']:.2f}" in printed
+    code, printed, said = flowsearch("evaluate", trial, "--split", "ood")
+    assert code == 0, said
+    ood = (trial / "printed").read_text().partition("out of distribution ")[2].partition(" dB")[0]
+    assert ood in printed
+    assert "of anime (ood)" in printed
+
+
+def test_evaluate_on_another_source_and_task(trial: Path, tmp_path: Path) -> None:
+    numbers = []
+    for task in ("denoise-0.2", "denoise-0.4"):
+        json_file = tmp_path / f"{task}.json"
+        code, _, said = flowsearch(
+            "evaluate", trial, "--source", "anime", "--count", 3, "--task", task, "--json", json_file
+        )
+        assert code == 0, said
+        numbers.append(json.loads(json_file.read_text()))
+    assert [one["images"] for one in numbers] == [3, 3]
+    assert [one["source"] for one in numbers] == ["anime", "anime"]
+    assert numbers[0]["measurement_psnr"]["mean"] > numbers[1]["measurement_psnr"]["mean"] + 4
+
+
+def test_reconstruct_writes_pictures_of_folders_and_files(trial: Path, photos: Path, tmp_path: Path) -> None:
+    code, printed, said = flowsearch("reconstruct", trial, photos, "--out", tmp_path / "out")
+    assert code == 0, said
+    assert "50x40, PSNR" in printed
+    assert "9x9, PSNR" in printed
+    kinds = ("measurement", "reconstruction", "side-by-side")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{a}-{k}.png" for a in ("a", "a-2") for k in kinds}
+    truth, seen = (
+        np.asarray(Image.open(path), dtype=float) for path in (photos / "a.png", tmp_path / "out/a-measurement.png")
+    )
+    error = ((truth - seen) ** 2).mean() / 255**2
+    said_db = float(printed.partition("50x40")[2].partition("measurement ")[2].partition(" dB")[0])
+    assert -10 * np.log10(error) == pytest.approx(said_db, abs=0.02)
+    assert Image.open(tmp_path / "out/a-side-by-side.png").width > 3 * 240
+
+
+def test_a_measured_picture_has_no_truth(trial: Path, photos: Path, tmp_path: Path) -> None:
+    code, printed, said = flowsearch("reconstruct", trial, photos / "a.png", "--measured", "--out", tmp_path)
+    assert code == 0, said
+    assert "PSNR" not in printed
+    assert (np.asarray(Image.open(tmp_path / "a-measurement.png")) == np.asarray(Image.open(photos / "a.png"))).all()
+
+
+def test_a_grey_network(tmp_path: Path, photos: Path) -> None:
+    assert flowsearch("data", "prepare", "greys", _many(tmp_path), "--size", 16, "--grey")[0] == 0
+    model = train(tmp_path / "grey", "data.source=greys", "data.ood=null")
+    code, _, said = flowsearch("reconstruct", model, photos / "a.png", "--out", tmp_path / "out")
+    assert (code, "is in colour, and the network is for grey images; --convert converts it" in said) == (2, True)
+    assert not (tmp_path / "out").exists()
+    for picture, more in ((photos / "a.png", ["--convert"]), (photos.parent / "grey.png", [])):
+        assert flowsearch("reconstruct", model, picture, "--out", tmp_path / "out", *more)[0] == 0
+    assert Image.open(tmp_path / "out" / "grey-reconstruction.png").mode == "L"
+    code, _, said = flowsearch("evaluate", model, "--source", "faces", "--count", 2)
+    assert (code, "faces has 3 channels and the network is for 1" in said) == (2, True)
+
+
+def _many(folder: Path) -> Path:
+    (folder / "many").mkdir()
+    for number in range(30):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "many" / f"{number}.png")
+    return folder / "many"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["{trial}", "{photos}/nothing.png"], "nothing.png does not exist"),
+        (["{trial}", "{photos}/notes.txt"], "notes.txt is not an image"),
+        (["{trial}", "{photos}/../grey.png"], "is grey, and the network is for colour images"),
+        (["{trial}", "{empty}"], "holds no image files"),
+        (["{trial}", "{photos}", "--task", "inpaint-16"], "the hidden square's width centre is between 1 and 15"),
+        (["{trial}", "{photos}", "--task", "denose-0.1"], "did you mean denoise?"),
+        (["{trial}", "{photos}", "--task", "superres-2", "--measured"], "is no image of the same size"),
+        (["{trial}", "{photos}", "--device", "gpu"], "device is auto, cpu, cuda or cuda:N"),
+        (["{photos}", "{photos}"], "holds no model (no best.safetensors)"),
+        (["{photos}/a.png", "{photos}"], "a.png holds no trained network"),
+        (["{photos}/nothing", "{photos}"], "nothing does not exist"),
+    ],
+)
+def test_reconstruct_refuses_with_one_clear_line(
+    arguments: list[str], rule: str, trial: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    filled = [one.format(trial=trial, photos=photos, empty=tmp_path / "empty") for one in arguments]
+    code, _, said = flowsearch("reconstruct", *filled, "--out", tmp_path / "out")
+    assert code == 2
+    assert rule in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--split", "train"], "split is one of val, test, ood, not 'train'"),
+        (["--source", "nosuch"], "there is no data set 'nosuch'"),
+        (["--source", "anime", "--split", "ood"], "no ood split"),
+        (["--task", "mri-99"], "acceleration is at most 16"),
+    ],
+)
+def test_evaluate_refuses_with_one_clear_line(arguments: list[str], rule: str, trial: Path) -> None:
+    code, _, said = flowsearch("evaluate", trial, *arguments)
+    assert code == 2
+    assert rule in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_method_without_a_network_is_refused(tmp_path: Path, photos: Path) -> None:
+    model = train(tmp_path / "tv", "prox=null", "features=null", "folds=null", "method=adjoint")
+    shutil.copy(model / "chosen.safetensors", model / "best.safetensors")
+    code, _, said = flowsearch("evaluate", model)
+    assert (code, "is of method adjoint, which trains no network" in said) == (2, True)
