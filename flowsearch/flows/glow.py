@@ -110,6 +110,7 @@ class Glow(nn.Module):
             x_BCHW = self._stored(level.inverse, self.split.inverse((x_BCHW, latent)))
         return x_BCHW
 
+    @torch.compiler.disable
     def ready(self, *, keep: bool = True) -> ReadyFlow:
         """The flow with its weights made ready once, for any number of uses before they change; see `ReadyFlow`."""
         return ReadyFlow(self.levels, self.latent_shapes, keep=keep)

@@ -22,7 +22,7 @@ class ReadyFlow:
 
     Autograd sees a token in the place of the weights. The gradients of weights and maps are added up beside the graph,
     over all uses, and handed to the parameters when the last use has been walked back (`_Weights`). Under autocast the
-    networks run in autocast's type; what is invertible stays in the parameters' type.
+    networks run in autocast's type; what is invertible stays in the parameters' type. `torch.compile` leaves it alone.
 
     Args:
         levels: the flow's levels.
@@ -50,11 +50,13 @@ class ReadyFlow:
         for networks in self.networks:
             yield from networks
 
+    @torch.compiler.disable
     def __call__(self, x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
         """The latents `f(x)`, finest first, and `log |det Df(x)|`, shape (B,)."""
         *latents, logdet_B = _Up.apply(self, self.token, x_BCHW)
         return latents, logdet_B
 
+    @torch.compiler.disable
     def inverse(self, latents: Sequence[Tensor]) -> Tensor:
         """The images `g(z)`."""
         return _Down.apply(self, self.token, *latents)
@@ -64,6 +66,7 @@ class ReadyFlow:
         zeros = [self.token.new_zeros(1, *shape) for shape in self.latent_shapes]
         return self.inverse(zeros).expand(batch, -1, -1, -1)
 
+    @torch.compiler.disable
     def prox(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
         return _Prox.apply(self, self.token, x_BCHW, shrinkage)
