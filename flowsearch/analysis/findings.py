@@ -100,6 +100,7 @@ def _best(results: Results, task: str) -> str:
 def _against(results: Results, task: str) -> list[str]:
     """The best unrolled Glow (or, without one, the best of all) against the best trial of every other method."""
     best = best_of_each(results, "label", task)
+    best = best[~best["label"].isin(("measurement", "adjoint"))]  # the best's gain over the measurements is told before
     if len(best) < 2:
         return []
     glow = best[best["label"].isin(("glow", "unrolled glow"))]

@@ -39,7 +39,7 @@ class Blur(LinearOperator):
 
     def adjoint(self, y_BCHW: Tensor) -> Tensor:
         self._check(y_BCHW)
-        return self._fold(self._filter(pad(y_BCHW, [self.margin] * 4), transposed=True))
+        return self._fold(self._filter(_framed(y_BCHW, self.margin), transposed=True))
 
     @property
     def norm(self) -> float:
@@ -58,9 +58,7 @@ class Blur(LinearOperator):
         return x_BCHW[..., inside, inside]
 
     def _pad(self, x_BCHW: Tensor) -> Tensor:
-        if self.padding == "reflect" and self.margin:
-            return pad(x_BCHW, [self.margin] * 4, mode="reflect")
-        return pad(x_BCHW, [self.margin] * 4)
+        return _framed(x_BCHW, self.margin, "reflect" if self.padding == "reflect" else "constant")
 
     def _fold(self, x_BCHW: Tensor) -> Tensor:
         """The adjoint of `_pad`: what lies in the margin goes back to the pixels that it was made of."""
@@ -71,6 +69,11 @@ class Blur(LinearOperator):
     def _check(self, x_BCHW: Tensor) -> None:
         if tuple(x_BCHW.shape[-2:]) != (self.size, self.size):
             raise ValueError(f"this blur is for images of {(self.size,) * 2}, not {tuple(x_BCHW.shape[-2:])}")
+
+
+def _framed(x_BCHW: Tensor, margin: int, mode: str = "constant") -> Tensor:
+    """The images with a margin all around; themselves where there is none, so that autograd keeps no copy."""
+    return pad(x_BCHW, [margin] * 4, mode=mode) if margin else x_BCHW
 
 
 def _fold_rows(x_BCHW: Tensor, margin: int) -> Tensor:
