@@ -1,0 +1,165 @@
+"""Studies with parts of one's own: searched parameters, errors with their line, modules beside the study file."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_study import TEXT
+
+from flowsearch.parts import beside, load_part, modules_in
+from flowsearch.study import StudyFileError, load, own_parts, resume, run
+from flowsearch.training.prox_names import PROXES
+
+STUDIES = Path(__file__).parents[2] / "studies"
+TINY = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "data.ood=null", "fixed.epochs=1"]
+TINY += ["scheduler=none", "space.prox.layers.int=[2, 3]", "space.folds=[1]", "search.trials=2", "search.startup=2"]
+
+NETS = """
+from own_package.helper import conv
+
+def net(channels, size, width=2, layers=1):
+    return conv(channels)
+
+def wrong(channels, size, layers=1):
+    return conv(channels, 1 if layers < 3 else 2)
+
+class Half:
+    def A(self, x):
+        return x / 2
+    def A_adjoint(self, y):
+        return y
+"""
+HELPER = """
+from pathlib import Path
+from torch import nn
+
+def conv(channels, stride=1):
+    assert (Path(__file__).parent / "data.txt").read_text() == "kept"
+    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1)
+"""
+OWN = TEXT.replace(
+    "[glow, resnet, unet]", "[glow, {own_package.nets:net: {width: 3}}, own_package.nets:wrong]"
+).replace("  weights:", "  prox.layers: {int: [1, 4], when: {prox: own_package.nets:net}}\n  weights:")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    package = tmp_path / "beside" / "own_package"
+    package.mkdir(parents=True)
+    for name, text in (("__init__.py", ""), ("nets.py", NETS), ("helper.py", HELPER), ("data.txt", "kept")):
+        (package / name).write_text(text)
+    (package.parent / "unused.py").write_text("raise SystemExit")
+    (package.parent / "own.yaml").write_text(OWN)
+    return package.parent
+
+
+def test_a_parameter_of_a_map_is_searched_for_it_alone(folder: Path) -> None:
+    study = load(folder / "own.yaml")
+    space = study.parsed_space()
+    for prox in space.parameters["prox"].choices:
+        point = space.fill(lambda one, prox=prox: prox if one.name == "prox" else one.corners[-1])
+        assert ("prox.layers" in point) == prox.startswith("own_package.nets:net")
+        assert ("depth" in point) == (prox == "glow")
+        config = study.config(point)
+        assert config.prox == prox.partition("(")[0]
+        expected = None if prox in (*PROXES, "own_package.nets:wrong") else "layers=4,width=3"
+        assert config.prox_parameters == expected
+
+
+def test_without_a_condition_it_is_searched_for_all_own_maps(folder: Path) -> None:
+    study = load(folder / "own.yaml", ["space.prox.layers={int: [1, 4]}"])
+    names = {point["prox"].partition("(")[0] for _, point in study.parsed_space().corners() if "prox.layers" in point}
+    assert names == {"own_package.nets:net", "own_package.nets:wrong"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "rule"),
+    [
+        ("fixed: {epochs: 4}", "fixed: {epochs: 4, prox.width: 3}", 3, "prox: {mylab.nets:DnCNN: {width: 3}}"),
+        ("{width: 3}", "{layers: 3}", 5, "layers is given with the map, and as prox.layers too"),
+        ("when: {prox: own_package.nets:net}", "when: {prox: own_package.nets:nat}", 7, "never proposed"),
+        ("{own_package.nets:net: {width: 3}}", "{unet: {width: 3}}", 5, "prox unet takes no parameters of its own"),
+        ("own_package.nets:wrong]", "own_package.nets:]", 5, "or a map of your own, module:name"),
+        (OWN[OWN.index("  prox:") : OWN.index("  folds")], "  prox: [glow, unet]\n", 7, "never proposed"),
+    ],
+    ids=["fixed", "twice", "condition", "built in", "no name", "nobody's"],
+)
+def test_what_cannot_be_is_refused_with_its_line(folder: Path, old: str, new: str, line: int, rule: str) -> None:
+    (folder / "own.yaml").write_text(OWN.replace(old, new))
+    with pytest.raises(StudyFileError) as caught:
+        load(folder / "own.yaml")
+    assert rule in str(caught.value)
+    assert f"own.yaml, line {line}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sets", "line", "rule"),
+    [
+        ([], 5, "prox own_package.nets:wrong, for images of shape (3, 32, 32), in evaluation gives images of the"),
+        (["space={prox: [own_package.nets:nat], folds: [1, 2]}"], None, "holds no nat; did you mean net?"),
+        (["fixed.prox=own_package.nuts:net", "space={folds: [1, 2]}"], None, "no module own_package.nuts"),
+        (["fixed.task={own_package.nets:Half: {}}", "space={folds: [1, 2]}"], None, "fixed.task"),
+    ],
+    ids=["shape", "name", "module", "operator"],
+)
+def test_parts_are_tried_before_anything_runs(
+    folder: Path, tmp_path: Path, sets: list[str], line: int | None, rule: str
+) -> None:
+    text = OWN if sets else OWN.replace("when: {prox: own_package.nets:net}", "when: {prox: own_package.nets:wrong}")
+    (folder / "own.yaml").write_text(text)
+    study = load(folder / "own.yaml", ["data={source: faces, size: 32, train: 4, val: 2, test: 2, ood: null}", *sets])
+    with pytest.raises(StudyFileError) as caught:
+        run(study, tmp_path / "results", cpus=2)
+    assert rule in str(caught.value)
+    assert ("--set" if line is None else f"own.yaml, line {line}: ") in str(caught.value)
+    assert not (tmp_path / "results").exists()
+    assert not any(name.startswith("own_package") for name in sys.modules)
+
+
+def test_only_what_was_imported_is_carried(folder: Path) -> None:
+    study = load(folder / "own.yaml")
+    with own_parts.importable(study, {}):
+        load_part("own_package.nets:net")
+        near, far = (own_parts.carried(study, {}, far) for far in (False, True))
+        assert set(modules_in(folder)) == {"own_package", "own_package.nets", "own_package.helper"}
+    assert near is not None
+    assert far is not None
+    assert (near.folder, dict(near.files)) == (str(folder), {})
+    assert set(far.files) == {f"own_package/{name}" for name in ("__init__.py", "nets.py", "helper.py", "data.txt")}
+    assert own_parts.carried(load(folder / "own.yaml", ["space={prox: [glow, unet]}"]), {}, True) is None
+
+
+def test_the_next_study_finds_its_own_module(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "same_name.py").write_text(f"def which(): return {number}")
+        with beside(tmp_path / str(number)):
+            assert load_part("same_name:which")() == number
+    assert not any(str(tmp_path) in place for place in sys.path)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_cluster")
+class TestRuns:
+    @pytest.mark.parametrize("address", [None, "auto"], ids=["same disk", "carried"])
+    def test_the_example_runs_and_is_resumed(self, address: str | None, tmp_path: Path) -> None:
+        for name in ("own_parts.yaml", "own_parts.py"):
+            (tmp_path / "mine").mkdir(exist_ok=True)
+            shutil.copy(STUDIES / name, tmp_path / "mine" / name)
+        ending = run(load(tmp_path / "mine" / "own_parts.yaml", TINY), tmp_path, cpus=2, address=address)
+        trials = pd.read_parquet(ending.root / "trials")
+        assert list(trials["status"]) == ["completed"] * 2, list(trials["reason"])
+        own = trials[trials["prox"] == "own_parts:Residual"]
+        assert set(own["prox_parameters"]) <= {"layers=2,width=24", "layers=3,width=24"}
+        assert len(own)
+        assert set(trials["task"]) == {"own_parts:Stripes(period=3,noise=0.05)"}
+        known = json.loads((ending.root / "provenance.json").read_text())
+        assert known["study_folder"] == str(tmp_path / "mine")
+        assert list(known["parts"]) == ["own_parts.py"]
+        assert resume(ending.root, cpus=2).progress.complete
+        (tmp_path / "mine").rename(tmp_path / "elsewhere")
+        with pytest.raises(ValueError, match=r"own_parts\.py is gone, which this study was run with"):
+            resume(ending.root, cpus=2)
