@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own for image sets, and one thread."""
+"""What all tests share: a home of their own for image sets, one thread, and their place among processes."""
 
 import os
 import sys
@@ -12,6 +12,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     config.stash[_HOME] = tempfile.TemporaryDirectory(prefix="flowsearch-tests-")
     os.environ["FLOWSEARCH_HOME"] = config.stash[_HOME].name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share a process, for its fixtures; so do all that start Ray, which then starts once."""
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
