@@ -27,8 +27,8 @@ class Comparison:
 
 
 def bench_peers(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> list[Comparison]:
-    """Time our likelihood step against normflows', A B A B, in each precision that the device has. Needs the extra
-    `bench`."""
+    """Time our likelihood step, by the `memory` of `config`, against normflows', A B A B, in each precision that the
+    device has. Needs the extra `bench`."""
     precisions = [precision for precision in PRECISIONS if precision == "fp32" or has_bfloat16(device.type)]
     x_BCHW = torch.rand(batch, 3, config.data.size, config.data.size, generator=torch.Generator().manual_seed(0)) - 0.5
     x_BCHW = x_BCHW.to(device)

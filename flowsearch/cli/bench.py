@@ -20,6 +20,7 @@ _Depth = Annotated[int, typer.Option(help="Flow steps a level.")]
 _Levels = Annotated[int, typer.Option(help="Flow levels.")]
 _Hidden = Annotated[int, typer.Option(help="Hidden channels of the coupling networks.")]
 _Size = Annotated[int, typer.Option(help="Image height and width in pixels.")]
+_Memory = Annotated[str, typer.Option(help="invertible, networks, checkpoint or autograd (glow).")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Rounds = Annotated[int, typer.Option(min=1, help="Steps that are timed; the median counts.")]
 _Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's own choice.")]
@@ -36,7 +37,7 @@ def model(
     hidden: _Hidden = 512,
     size: _Size = 64,
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
-    memory: Annotated[str, typer.Option(help="invertible, checkpoint or autograd (glow).")] = "invertible",
+    memory: _Memory = "invertible",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     device: _Device = "auto",
     rounds: _Rounds = 5,
@@ -76,6 +77,7 @@ def peers(
     levels: _Levels = 4,
     hidden: _Hidden = 512,
     size: _Size = 64,
+    memory: _Memory = "networks",
     device: _Device = "auto",
     rounds: _Rounds = 5,
     threads: _Threads = None,
@@ -85,13 +87,14 @@ def peers(
     with user_errors():
         from flowsearch.bench.peers import bench_peers
 
-        config = _config(prox="glow", size=size, depth=depth, levels=levels, hidden=hidden)
+        config = _config(prox="glow", size=size, depth=depth, levels=levels, hidden=hidden, memory=memory)
         rows = bench_peers(config, batch=batch, device=_device(device, threads), rounds=rounds)
     if as_json:
         typer.echo(json.dumps([vars(row) for row in rows]))
         return
     typer.echo(
-        f"likelihood step, Glow of {levels} levels and {depth} steps, {size}x{size}, batch {batch}, {_where(device)}"
+        f"likelihood step, Glow of {levels} levels and {depth} steps, {size}x{size}, batch {batch}, {memory}, "
+        f"{_where(device)}"
     )
     typer.echo(f"  {'precision':10s} {'flowsearch':>12s} {'normflows':>12s} {'ratio':>8s}")
     for row in rows:

@@ -13,7 +13,7 @@ from flowsearch.flows.layers import Split
 from flowsearch.flows.likelihood import bits_per_dim, dequantize, normal_log_prob
 from flowsearch.flows.steps import Level
 
-MEMORIES = ("invertible", "checkpoint", "autograd")
+MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
 
 
 class Glow(nn.Module):
@@ -26,7 +26,8 @@ class Glow(nn.Module):
     that is of the flow as it was, so a computation that begins with one calls `start` first.
 
     `memory` says what the backward pass keeps; the gradients are the same. `invertible`: the latents of f, the image of
-    g (the fast way too); `checkpoint`: what enters each level, which is then computed again; `autograd`: all.
+    g; `networks`: those and what the coupling networks computed (the fastest); `checkpoint`: what enters each level,
+    which is then computed again; `autograd`: all.
 
     Args:
         channels: image channels.
@@ -71,6 +72,11 @@ class Glow(nn.Module):
         return self.channels * self.size**2
 
     @property
+    def is_rebuilt(self) -> bool:
+        """Whether the backward pass rebuilds activations by the flow's inverse, as `ReadyFlow` does."""
+        return self.memory in ("invertible", "networks")
+
+    @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:
         """(C, H, W) of each latent, finest first."""
         last = len(self.levels)
@@ -84,7 +90,7 @@ class Glow(nn.Module):
             raise ValueError(f"this flow takes images of shape {expected}, not {tuple(x_BCHW.shape)}")
         if self.training and self.needs_start:
             self.start(x_BCHW)
-        if self.memory == "invertible":
+        if self.is_rebuilt:
             return self.ready()(x_BCHW)
         latents, logdets_B = [], []
         y_BCHW = x_BCHW
@@ -103,7 +109,7 @@ class Glow(nn.Module):
             raise ValueError(
                 f"this flow takes latents of shapes (B, C, H, W) with C, H, W = {self.latent_shapes}, not {shapes}"
             )
-        if self.memory == "invertible":
+        if self.is_rebuilt:
             return self.ready().inverse(latents)
         x_BCHW = self._stored(self.levels[-1].inverse, latents[-1])
         for level, latent in zip(reversed(self.levels[:-1]), reversed(latents[:-1]), strict=True):
@@ -113,7 +119,7 @@ class Glow(nn.Module):
     @torch.compiler.disable
     def ready(self, *, keep: bool = True) -> ReadyFlow:
         """The flow with its weights made ready once, for any number of uses before they change; see `ReadyFlow`."""
-        return ReadyFlow(self.levels, self.latent_shapes, keep=keep)
+        return ReadyFlow(self.levels, self.latent_shapes, keep=keep, networks=self.memory == "networks")
 
     def log_prob(self, x_BCHW: Tensor) -> Tensor:
         """`log p(x) = log N(f(x); 0, I) + log |det Df(x)|` in nats, shape (B,) (eq. (6))."""

@@ -1,7 +1,8 @@
 """Glow with a backward pass of constant memory: it rebuilds every activation from the flow's own inverse.
 
 The paper's section VI-A, after Putzky and Welling (2019). f keeps its latents, g and the whole proximal map
-`g(f(x) / (1 + lambda))` keep their image; nothing else is stored, whatever the depth.
+`g(f(x) / (1 + lambda))` keep their image; nothing else is stored, whatever the depth. A flow that keeps its networks'
+evaluations too need not repeat them, a quarter of all products, for memory that grows with the depth.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from torch.autograd import Function
 
 from flowsearch.flows.network import Network
 from flowsearch.flows.steps import Level
-from flowsearch.flows.walk import LevelWalk, Maps, unwalk_down, unwalk_up, walk_down, walk_up, zeros_like
+from flowsearch.flows.walk import Evaluation, LevelWalk, Maps, unwalk_down, unwalk_up, walk_down, walk_up, zeros_like
 
 
 class ReadyFlow:
@@ -29,13 +30,16 @@ class ReadyFlow:
         latent_shapes: (C, H, W) of each latent, finest first.
         keep: hold what is made of the weights from the first use to the last, for flows that are used again; otherwise
             it is made anew for each pass, so that folds with flows of their own take no memory.
+        networks: hold what the coupling networks computed until the backward pass.
     """
 
-    def __init__(self, levels: Sequence[Level], latent_shapes: Sequence[tuple[int, int, int]], *, keep: bool) -> None:
+    def __init__(
+        self, levels: Sequence[Level], latent_shapes: Sequence[tuple[int, int, int]], *, keep: bool, networks: bool
+    ) -> None:
         device, dtype = levels[0].device, levels[0].dtype
         if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-        self.levels, self.latent_shapes, self.keep = levels, latent_shapes, keep
+        self.levels, self.latent_shapes, self.keep, self.keep_networks = levels, latent_shapes, keep, networks
         self.networks = [[Network(step.coupling.net, dtype) for step in level.steps] for level in levels]
         self.map_parameters = [parameter for level in levels for parameter in level.map_parameters()]
         self.maps: list[Maps] | None = None
@@ -82,11 +86,13 @@ class ReadyFlow:
             self._release()
 
     @contextmanager
-    def backward(self) -> Iterator[tuple[list[LevelWalk], list[Maps]]]:
-        """Around every walk backward, which must not be differentiated itself: the flow and its maps' sums."""
+    def backward(self, ctx: Any) -> Iterator[tuple[list[LevelWalk], list[Maps], list[Evaluation]]]:
+        """Around every walk backward, which must not be differentiated itself: the flow, its maps' sums, and what the
+        walk forward kept, once."""
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "memory: invertible has first derivatives only (create_graph=True asks for more); use memory: autograd"
+                "memory: invertible and networks have first derivatives only (create_graph=True asks for more); "
+                "use memory: autograd"
             )
         task = torch._C._current_graph_task_id()
         with torch.autocast(self.token.device.type, enabled=False):
@@ -94,9 +100,15 @@ class ReadyFlow:
                 self._begin()
             self.task = task
             assert self.graph is not None
-            yield self._walks([Maps(*(value.detach() for value in maps)) for maps in self.graph]), self.sums
+            kept, ctx.kept = ctx.kept, []
+            yield self._walks([Maps(*(value.detach() for value in maps)) for maps in self.graph]), self.sums, kept
         if not self.keep:
             self._release()
+
+    def kept(self, ctx: Any) -> list[Evaluation] | None:
+        """Where a walk forward leaves its networks' evaluations for the backward pass of `ctx`, if it is to."""
+        ctx.kept = []
+        return ctx.kept if self.keep_networks and any(ctx.needs_input_grad) else None
 
     def gradients(self) -> list[Tensor | None]:
         """Gradients of the maps' parameters and the networks', from the sums, which are used up."""
@@ -146,15 +158,15 @@ class _Up(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor) -> tuple[Tensor, ...]:
         with ready.forward() as levels:
-            latents, logdet_B = walk_up(levels, x_BCHW)
+            latents, logdet_B = walk_up(levels, x_BCHW, ready.kept(ctx))
         ctx.ready = ready
         ctx.save_for_backward(*latents)
         return *latents, logdet_B
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with ctx.ready.backward() as (levels, sums):
-            grad_BCHW = unwalk_up(levels, sums, ctx.saved_tensors, grads[:-1], grads[-1])
+        with ctx.ready.backward(ctx) as (levels, sums, kept):
+            grad_BCHW = unwalk_up(levels, sums, ctx.saved_tensors, grads[:-1], grads[-1], kept)
         return None, grads[-1].new_zeros(()), grad_BCHW
 
 
@@ -164,7 +176,7 @@ class _Down(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, *latents: Tensor) -> Tensor:
         with ready.forward() as levels:
-            x_BCHW = walk_down(levels, latents)
+            x_BCHW = walk_down(levels, latents, ready.kept(ctx))
         ctx.ready = ready
         ctx.save_for_backward(x_BCHW)
         return x_BCHW
@@ -172,8 +184,8 @@ class _Down(Function):
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
         (x_BCHW,) = ctx.saved_tensors
-        with ctx.ready.backward() as (levels, sums):
-            _, grad_latents = unwalk_down(levels, sums, x_BCHW, grad_BCHW)
+        with ctx.ready.backward(ctx) as (levels, sums, kept):
+            _, grad_latents = unwalk_down(levels, sums, x_BCHW, grad_BCHW, kept)
         return None, grad_BCHW.new_zeros(()), *grad_latents
 
 
@@ -183,8 +195,9 @@ class _Prox(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         with ready.forward() as levels:
-            latents, _ = walk_up(levels, x_BCHW)
-            x_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents])
+            kept = ready.kept(ctx)
+            latents, _ = walk_up(levels, x_BCHW, kept)
+            x_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents], kept)
         ctx.ready = ready
         ctx.save_for_backward(x_BCHW, shrinkage)
         return x_BCHW
@@ -192,11 +205,11 @@ class _Prox(Function):
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
         x_BCHW, shrinkage = ctx.saved_tensors
-        with ctx.ready.backward() as (levels, sums):
-            latents, grads = unwalk_down(levels, sums, x_BCHW, grad_BCHW)
+        with ctx.ready.backward(ctx) as (levels, sums, kept):
+            latents, grads = unwalk_down(levels, sums, x_BCHW, grad_BCHW, kept)
             grads = [grad.div_(1 + shrinkage) for grad in grads]
             products = [(grad * z).sum() for grad, z in zip(grads, latents, strict=True)]
             grad_shrinkage = -torch.stack(products).sum()
             latents = [latent.mul_(1 + shrinkage) for latent in latents]
-            grad_BCHW = unwalk_up(levels, sums, latents, grads, None)
+            grad_BCHW = unwalk_up(levels, sums, latents, grads, None, kept)
         return None, grad_BCHW.new_zeros(()), grad_BCHW, grad_shrinkage

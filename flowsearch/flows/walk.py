@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowsearch.flows.coupling import SCALE_BOUND, SHIFT_BOUND
-from flowsearch.flows.network import Network
+from flowsearch.flows.network import Network, Tape
 from flowsearch.flows.steps import Maps
 
 
@@ -22,13 +22,19 @@ class LevelWalk(NamedTuple):
     networks: Sequence[Network]
 
 
+Evaluation = tuple[Tensor, Tape]
+"""What a coupling's network gave, (2 C, B, H, W) after tanh, and its tape."""
+
+
 def zeros_like(maps: Maps) -> Maps:
     """Where the gradients of a level's maps are added up."""
     return Maps(*(torch.zeros_like(value) for value in maps))
 
 
-def walk_up(levels: Sequence[LevelWalk], x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The latents `z = f(x)`, finest first, and the log-determinant, shape (B,)."""
+def walk_up(
+    levels: Sequence[LevelWalk], x_BCHW: Tensor, kept: list[Evaluation] | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """The latents `z = f(x)`, finest first, and the log-determinant, shape (B,); evaluations are added to `kept`."""
     latents = []
     x_CBHW = x_BCHW.transpose(0, 1)
     logdet_B = x_BCHW.new_zeros(len(x_BCHW))
@@ -38,7 +44,7 @@ def walk_up(levels: Sequence[LevelWalk], x_BCHW: Tensor) -> tuple[list[Tensor], 
         for step, network in enumerate(level.networks):
             x_CBHW = _mix(level.maps.weight_NCC[step], level.maps.bias_NC[step], x_CBHW)
             y_a, y_b = x_CBHW.chunk(2)
-            s, t = network(y_b)[0].tanh_().chunk(2)
+            s, t = _evaluate(network, y_b, kept).chunk(2)
             logdet_B += SCALE_BOUND * s.sum(dim=(0, 2, 3))
             y_a.mul_((SCALE_BOUND * s).exp_()).add_(t, alpha=SHIFT_BOUND)
         x_CBHW, latent = _split(x_CBHW, level is levels[-1])
@@ -46,14 +52,14 @@ def walk_up(levels: Sequence[LevelWalk], x_BCHW: Tensor) -> tuple[list[Tensor], 
     return latents, logdet_B
 
 
-def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor]) -> Tensor:
-    """The images `x = g(z)`."""
+def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor], kept: list[Evaluation] | None = None) -> Tensor:
+    """The images `x = g(z)`; evaluations are added to `kept`."""
     x_CBHW = None
     for level, latent in zip(reversed(levels), reversed(latents), strict=True):
         x_CBHW = _join(x_CBHW, latent)
         for step, network in _backwards(level.networks):
             y_a, y_b = x_CBHW.chunk(2)
-            s, t = network(y_b)[0].tanh_().chunk(2)
+            s, t = _evaluate(network, y_b, kept).chunk(2)
             y_a.sub_(t, alpha=SHIFT_BOUND).mul_((-SCALE_BOUND * s).exp_())
             x_CBHW = _mix(level.maps.inverse_NCC[step], level.maps.inverse_bias_NC[step], x_CBHW)
         x_CBHW = _unsqueeze(x_CBHW)
@@ -67,8 +73,12 @@ def unwalk_up(
     latents: Sequence[Tensor],
     grad_latents: Sequence[Tensor],
     grad_logdet_B: Tensor | None,
+    kept: list[Evaluation],
 ) -> Tensor:
-    """The gradient of x under `walk_up`, from its results; those of the maps are added to `sums`."""
+    """The gradient of x under `walk_up`, from its results; those of the maps are added to `sums`.
+
+    What the walk kept is used up, last first; where there is nothing, the networks are evaluated again.
+    """
     x_CBHW, grad_CBHW = None, None
     entries = zip(reversed(levels), reversed(sums), reversed(latents), reversed(grad_latents), strict=True)
     for level, total, latent, grad_latent in entries:
@@ -77,8 +87,8 @@ def unwalk_up(
             total.logdet.add_(grad_logdet_B.sum(), alpha=_pixels(x_CBHW))
         for step, network in _backwards(level.networks):
             (y_a, y_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
-            out, tape = network(y_b)
-            s, t = out.tanh_().chunk(2)
+            out, tape = kept.pop() if kept else _evaluated(network, y_b)
+            s, t = out.chunk(2)
             y_a.sub_(t, alpha=SHIFT_BOUND)
             grad_s = grad_a * y_a
             if grad_logdet_B is not None:
@@ -97,9 +107,9 @@ def unwalk_up(
 
 
 def unwalk_down(
-    levels: Sequence[LevelWalk], sums: Sequence[Maps], x_BCHW: Tensor, grad_BCHW: Tensor
+    levels: Sequence[LevelWalk], sums: Sequence[Maps], x_BCHW: Tensor, grad_BCHW: Tensor, kept: list[Evaluation]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The latents of `walk_down` and their gradients, from its result; those of the maps are added to `sums`."""
+    """The latents of `walk_down` and their gradients, from its result; `sums` and `kept` as in `unwalk_up`."""
     latents, grad_latents = [], []
     x_CBHW, grad_CBHW = x_BCHW.transpose(0, 1), grad_BCHW.transpose(0, 1)
     for level, total in zip(levels, sums, strict=True):
@@ -109,8 +119,8 @@ def unwalk_down(
             inverse_CC = level.maps.inverse_NCC[step]
             grad_CBHW = _unmix(inverse_CC, grad_CBHW, x_CBHW, total.inverse_NCC[step], total.inverse_bias_NC[step])
             (x_a, x_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
-            out, tape = network(x_b)
-            s, t = out.tanh_().chunk(2)
+            out, tape = kept.pop() if kept else _evaluated(network, x_b)
+            s, t = out.chunk(2)
             scale = (SCALE_BOUND * s).exp_()
             grad_s = -grad_a * x_a
             grad_a.div_(scale)
@@ -122,6 +132,19 @@ def unwalk_down(
         latents.append(latent)
         grad_latents.append(grad_latent)
     return latents, grad_latents
+
+
+def _evaluate(network: Network, x_CBHW: Tensor, kept: list[Evaluation] | None) -> Tensor:
+    """What the network gives, after tanh."""
+    evaluation = _evaluated(network, x_CBHW)
+    if kept is not None:
+        kept.append(evaluation)
+    return evaluation[0]
+
+
+def _evaluated(network: Network, x_CBHW: Tensor) -> Evaluation:
+    out_CBHW, tape = network(x_CBHW)
+    return out_CBHW.tanh_(), tape
 
 
 def _through_tanh(out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> Tensor:

@@ -41,13 +41,13 @@ class GlowProx(ProximalMap):
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert shrinkage is not None
-        if self.flow.memory == "invertible":
+        if self.flow.is_rebuilt:
             return self.ready(keep=True)(x_BCHW, shrinkage)
         latents, _ = self.flow(x_BCHW)
         return self.flow.inverse([z / (1 + shrinkage) for z in latents])
 
     def ready(self, *, keep: bool) -> "Self | ReadyGlowProx":
-        return ReadyGlowProx(self.flow, keep) if self.flow.memory == "invertible" else self
+        return ReadyGlowProx(self.flow, keep) if self.flow.is_rebuilt else self
 
     def mode(self, count: int) -> Tensor:
         """g(0), the image of highest density in the latent space, `count` times (paper section IV-C)."""

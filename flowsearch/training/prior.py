@@ -32,10 +32,12 @@ def prior_key(config: TrialConfig, fingerprint: str) -> str:
     `memory` is no part of it: it decides how gradients are computed, not which.
     """
     names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
+    prior = config.prior.to_dict()
+    del prior["memory"]
     decided = {
         "fingerprint": fingerprint,
         "flow": {name: getattr(config, name) for name in names},
-        "prior": config.prior.to_dict(),
+        "prior": prior,
         "flip": config.flip,
         "precision": config.precision,
     }
@@ -83,6 +85,7 @@ def pretrain(
         done, seconds = about["epoch"], about["seconds"]
     per_epoch = -(-len(images_NCHW) // prior.batch_size)
     record: Record = {}
+    flow.memory = prior.memory
     flow.train()
     for epoch in range(done + 1, prior.epochs + 1):
         began = time.perf_counter()
@@ -120,4 +123,6 @@ def pretrain(
         checkpoint.write(finished if last else unfinished, state, about)
         yield record
     unfinished.unlink(missing_ok=True)
+    assert config.memory
+    flow.memory = config.memory
     return flow, about

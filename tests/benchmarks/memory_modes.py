@@ -15,7 +15,7 @@ def main() -> None:
     print("| pre-trained | memory | validation PSNR (dB) | training (s) | peak memory (MB) |")
     print("| --- | --- | --- | --- | --- |")
     for pretrain in (True, False):
-        for memory in ("invertible", "checkpoint", "autograd"):
+        for memory in ("invertible", "networks", "checkpoint", "autograd"):
             config = TrialConfig(
                 data=DataConfig(size=32, train=400, val=64, test=64),
                 prior=PriorConfig(epochs=4, lr=3e-3),

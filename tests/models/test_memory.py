@@ -54,7 +54,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     return ((one.double() - other.double()).norm() / other.double().norm()).item()
 
 
-@pytest.mark.parametrize("memory", ["invertible", "checkpoint"])
+@pytest.mark.parametrize("memory", ["invertible", "networks", "checkpoint"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("folds", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -68,7 +68,7 @@ def test_gradients_of_the_network_are_those_of_autograd(shape, folds, tied, memo
     assert difference(*grads) < 1e-8
 
 
-@pytest.mark.parametrize("memory", ["invertible", "checkpoint"])
+@pytest.mark.parametrize("memory", ["invertible", "networks", "checkpoint"])
 @pytest.mark.parametrize("use", ["log_prob", "inverse", "mode", "sample"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_gradients_of_the_flow_are_those_of_autograd(shape, use, memory) -> None:
@@ -133,7 +133,7 @@ def test_bf16_stays_near_fp32_after_training(trained) -> None:
     assert psnr[1] == pytest.approx(psnr[0], abs=0.05)
 
 
-@pytest.mark.parametrize("memory", ["invertible", "checkpoint", "autograd"])
+@pytest.mark.parametrize("memory", ["invertible", "networks", "checkpoint", "autograd"])
 def test_bf16_gradients_are_close_to_fp32(memory) -> None:
     grads = []
     for precision in ("fp32", "bf16"):
@@ -162,8 +162,9 @@ def test_the_graph_keeps_images_only(folds, depth) -> None:
     assert sum(kept.values()) <= (3 * folds + 3) * y.numel()
 
 
-def test_a_second_derivative_is_refused() -> None:
-    model = network(SHAPES["2-levels"], "invertible", 1, tied=True)
+@pytest.mark.parametrize("memory", ["invertible", "networks"])
+def test_a_second_derivative_is_refused(memory) -> None:
+    model = network(SHAPES["2-levels"], memory, 1, tied=True)
     loss = model(model.operator(images(dtype=torch.float32))).square().sum()
     with pytest.raises(RuntimeError, match="first derivatives only"):
         torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
@@ -178,8 +179,9 @@ def test_weights_changed_before_the_backward_pass_are_noticed() -> None:
         loss.backward()
 
 
-def test_a_gradient_of_the_image_alone_leaves_nothing_behind() -> None:
-    flow = flow_of(SHAPES["2-levels"], "invertible").eval()
+@pytest.mark.parametrize("memory", ["invertible", "networks"])
+def test_a_gradient_of_the_image_alone_leaves_nothing_behind(memory) -> None:
+    flow = flow_of(SHAPES["2-levels"], memory).eval()
     x = images(dtype=torch.float32).requires_grad_()
     loss = flow.log_prob(x).sum()
     torch.autograd.grad(loss, x, retain_graph=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def test_pretraining_comes_first_and_is_shared(tmp_path: Path) -> None:
     assert phases(folds=1) == ["prior"] * 2 + ["train"] * 3 + ["final"]
     assert phases(folds=2, weights="tied", lr=1e-5) == ["train"] * 3 + ["final"]
     assert phases(depth=1)[:2] == ["prior"] * 2
+
+
+def test_what_the_prior_keeps_for_its_backward_pass_decides_nothing(tmp_path) -> None:
+    images, losses = [], []
+    for memory in ("networks", "invertible"):
+        trial = replace(config("glow pre-trained"), prior=PriorConfig(epochs=2, lr=1e-3, memory=memory))
+        records = list(run_trial(trial, prior_dir=tmp_path / memory))
+        losses.append([record["train_loss"] for record in records if record["phase"] == "prior"])
+        images.append(records[-1]["test_psnr"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert images[0] == pytest.approx(images[1], abs=0.02)
+    assert [path.name for path in sorted((tmp_path / "networks").iterdir())] == [
+        path.name for path in sorted((tmp_path / "invertible").iterdir())
+    ]
 
 
 def test_pretraining_improves_the_likelihood() -> None:
