@@ -43,7 +43,7 @@ class PlainLines:
         """Called by the study's driver."""
         progress, trial = event.progress, event.trial
         if event.kind == "begun":
-            left = progress.study.search.trials - progress.done
+            left = progress.total - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
@@ -51,7 +51,7 @@ class PlainLines:
         elif event.kind == "lost" and trial is not None:
             self._say(f"trial {trial.id} runs again: {event.note}")
         elif event.kind == "ended" and trial is not None:
-            done = f"{progress.done} of {progress.study.search.trials} done"
+            done = f"{progress.done} of {progress.total} done"
             self._say(
                 f"trial {trial.id} {outcome(trial, progress.study.metric)} in {duration(trial.seconds)} "
                 f"({done}{left_text(progress)})"
@@ -83,7 +83,7 @@ def draw(progress: "Progress") -> RenderableType:
     study, counts = progress.study, progress.counts
     head = Text.assemble(
         (study.name, "bold"),
-        f"  {progress.done} of {study.search.trials} done  ",
+        f"  {progress.done} of {progress.total} done  ",
         (f"{len(progress.running)} running  ", "cyan"),
         (f"{counts['pruned']} pruned  ", "yellow"),
         (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
@@ -104,7 +104,7 @@ def draw(progress: "Progress") -> RenderableType:
             Text(short(trial.values), style="dim"),
         )
     whole = Table.grid()
-    whole.add_row(ProgressBar(total=study.search.trials, completed=progress.done, width=60))
+    whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, table]
     best = progress.best
     if best is not None:
