@@ -58,9 +58,7 @@ def ablation(space: Space, names: Sequence[str], pairs: Sequence[Sequence[str]])
                 points.append((group[0], point))
     for name in names:
         if not any(name in varied(start, point) for _, point in points):
-            raise SpaceError(
-                f"space.{name} never differs from the baseline where it means anything; take it away", name
-            )
+            raise SpaceError(f"space.{name} means nothing beside the baseline, so it cannot vary; take it away", name)
     return points
 
 

@@ -196,6 +196,6 @@ def check_start(study: "Study") -> None:
         if not (Path(folder) / schema.STUDY_FILE).is_file():
             raise study.error(
                 ("start_from", index),
-                f"start_from: {folder} holds no study (there is no {schema.STUDY_FILE}); name a study's folder, such as "
-                "results/quickstart",
+                f"start_from: {folder} holds no study (there is no {schema.STUDY_FILE}); name a study's folder, such "
+                "as results/quickstart",
             )

@@ -17,6 +17,8 @@ Values = dict[str, Any]
 
 _FORMS = "a list of choices, {int: [low, high]}, {float: [low, high]} or {choice: [...]}, each with an optional when"
 
+_KEYS = ("int", "float", "choice", "log", "step", "points", "when")
+
 
 class SpaceError(ValueError):
     """A rule that the space breaks; `names` are the study file's names it is about, the likeliest first."""

@@ -98,13 +98,11 @@ def _run(
         _slots(study, {"CPU": cpus, "GPU": float("inf")})
     window = study.search.window or 4 * (study.resources.concurrent or cpus // study.resources.cpu or 1)
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
-    planned = {"trials": Layout.of(study).total}
+    known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _check_free(root, study)
-        _write(
-            root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts | planned, indent=2) + "\n"
-        )
+        _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
         return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)

@@ -64,7 +64,7 @@ MISSPELLED = {
     "sampler": (
         "sampler: tpe",
         "sampler: tpo",
-        "search.sampler is one of tpe, random, gp, cmaes, nsga2, not 'tpo'; did you mean tpe?",
+        "search.sampler is one of tpe, random, gp, cmaes, nsga2, not 'tpo'; did",
     ),
 }
 
