@@ -110,33 +110,35 @@ def draw(progress: "Progress") -> RenderableType:
     if best is not None:
         text = f"best so far  {number(best.metrics[study.metric], study.metric)}  trial {best.id}  "
         parts.append(Text.assemble((text, "green"), short(best.values)))
+    elif len(study.objective) > 1:
+        parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
     return Group(*parts)
 
 
 def summarize(console: Console, progress: "Progress") -> None:
     """Print the closing tables, the best configuration, and what went wrong.
 
-    A study of unrolled networks on one task gets a table by proximal map; methods and tasks get a table of the best.
+    A search for one objective gets a table by proximal map, where it is of unrolled networks on one task, and else one
+    of the best of each method.
     """
-    completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
-    several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
-    if max(map(len, several)) > 1:
-        for table in standings_tables(progress, console.width):
-            console.print(table)
-    else:
-        console.print(prox_table(progress))
-    best, metric = progress.best, progress.study.metric
-    if best is not None:
-        console.print(
-            f"best: trial {best.id}, {number(best.metrics[metric], metric)}: {short(best.values)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        measured = best.metrics.get("measurement_psnr")
-        if measured is not None:
-            console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
+    from flowsearch.cli.closing import best_lines, closing_tables
+
+    for table in closing_tables(progress) or _by_method(progress, console.width):
+        console.print(table)
+    for line in best_lines(progress):
+        console.print(line, highlight=False, soft_wrap=True)
+    best = progress.best if progress.study.tasks is None else None
+    measured = None if best is None else best.metrics.get("measurement_psnr")
+    if measured is not None:
+        console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
     for trial in progress.trouble:
         console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _by_method(progress: "Progress", width: int) -> list[Table]:
+    completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
+    several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
+    return standings_tables(progress, width) if max(map(len, several)) > 1 else [prox_table(progress)]
 
 
 def prox_table(progress: "Progress") -> Table:
