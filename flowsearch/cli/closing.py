@@ -46,9 +46,8 @@ def best_lines(progress: "Progress") -> list[str]:
         if best is not None:
             trial, mean = best.completed[0], best.mean(study.metric)
             repeats = f" (mean of {len(best.completed)} repeats)" if study.repeats > 1 else ""
-            named = f"trial {trial.id}"
             lines.append(
-                f"best{of}: {named}, {number(mean, study.metric)}{repeats}: {short(_proposed(progress, best))}"
+                f"best{of}: trial {trial.id}, {number(mean, study.metric)}{repeats}: {short(_proposed(progress, best))}"
             )
         elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
             lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")

@@ -44,7 +44,8 @@ def ablation(space: Space, names: Sequence[str], pairs: Sequence[Sequence[str]])
     """The baseline (each name's first choice), then each of `names` at each other value, then each of the `pairs`.
 
     A name that means nothing beside the varied one is left out, and one that only then means something has its
-    baseline's value. What is the same point as an earlier one is left out.
+    baseline's value. What is the same point as an earlier one is left out. Raises SpaceError for a name that has other
+    values, none of which ever means anything.
     """
     start = {name: parameter.choices[0] for name, parameter in space.parameters.items()}
     points = [(names[0], _settled(space, start))]
@@ -57,7 +58,8 @@ def ablation(space: Space, names: Sequence[str], pairs: Sequence[Sequence[str]])
                 seen.add(_key(point))
                 points.append((group[0], point))
     for name in names:
-        if not any(name in varied(start, point) for _, point in points):
+        varies = any(name in varied(start, point) for _, point in points)
+        if not varies and len(space.parameters[name].choices) > 1:
             raise SpaceError(f"space.{name} means nothing beside the baseline, so it cannot vary; take it away", name)
     return points
 

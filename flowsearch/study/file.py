@@ -311,6 +311,8 @@ def _check_fixed(source: Source, study: Study) -> None:
 def _keys_of(error: "SpaceError", study: Study) -> tuple[str, ...]:
     """Where the name that `error` is about stands in the file."""
     for name in error.names:
+        if name in study.baseline and f"not {study.baseline[name]!r}" in str(error):
+            return ("baseline", name)
         for section in ("space", "fixed", "data"):
             if name in getattr(study, section):
                 return (section, name, *error.below)
