@@ -11,8 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import parse_task
+from flowsearch.results.objective import (
+    EPOCH_METRICS,
+    UPWARDS,
+    Constraint,
+    Direction,
+    Metric,
+    constraint,
+    unknown_metric,
+)
 from flowsearch.study import modes
-from flowsearch.study.objective import EPOCH_METRICS, UPWARDS, Constraint, Direction, Metric, constraint, unknown_metric
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, Values, config_of
 from flowsearch.training.config import PriorConfig, TrialConfig

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flowsearch.checks import nearest
 from flowsearch.operators.names import parse_task
 from flowsearch.results import schema
+from flowsearch.results.objective import constraint
 from flowsearch.study.enumeration import Point, ablation, grid
-from flowsearch.study.objective import constraint
 from flowsearch.study.parameter import SpaceError, Values, parse, show
 from flowsearch.study.source import Source
 from flowsearch.study.space import Space

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 from flowsearch.results import schema
+from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.objective import finite
 from flowsearch.study.outcome import Failure
 from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED

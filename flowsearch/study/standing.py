@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from flowsearch.results import schema
+from flowsearch.results.objective import finite
 from flowsearch.study.file import Study
-from flowsearch.study.objective import finite
 
 if TYPE_CHECKING:
     from flowsearch.study.progress import TrialState

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.results import schema
+from flowsearch.results.objective import EPOCH_METRICS, finite
 from flowsearch.study import ledger as events
 from flowsearch.study import modes
 from flowsearch.study.file import Study, load
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.objective import EPOCH_METRICS, finite
 from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.space import Space, SpaceError, Values
 
@@ -55,7 +55,7 @@ def _taken(study: Study, branch: Study) -> list[dict[str, Any]]:
             except ValueError as error:
                 why[str(error)] += 1
         of = f" for {task}" if study.tasks is not None else ""
-        _log.warning("start_from: %s", _said(folder, of, len(found), why))
+        _log.log(logging.WARNING if why else logging.INFO, "start_from: %s", _said(folder, of, len(found), why))
         taken += found
     return taken
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from small_study import TEXT
 
+from flowsearch.results.objective import constraint
 from flowsearch.study import Study, load
 from flowsearch.study.enumeration import ablation, grid
 from flowsearch.study.file import StudyFileError, read
 from flowsearch.study.layout import Layout
-from flowsearch.study.objective import constraint
 from flowsearch.study.source import Source, dump
 from flowsearch.study.space import Space, SpaceError
 
