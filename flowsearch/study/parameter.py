@@ -108,9 +108,9 @@ class Parameter:
 
     @property
     def shown(self) -> str:
-        """The values in words: `tied, untied`, or `1 to 8`."""
+        """The values in words: `one of tied, untied`, or `1 to 8`."""
         if self.choices:
-            return ", ".join(map(show, self.choices))
+            return "one of " + ", ".join(map(show, self.choices))
         return f"{show(self.low)} to {show(self.high)}" + (f" in steps of {self.step}" if self.step > 1 else "")
 
     def _hint(self, value: Any) -> str:
