@@ -175,4 +175,4 @@ def _read(path: Path) -> "Progress":
 def _counts(progress: "Progress") -> str:
     """`9 completed, 3 pruned of 12 trials`."""
     known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
-    return f"{', '.join(known) or 'nothing yet'} of {progress.study.search.trials} trials"
+    return f"{', '.join(known) or 'nothing yet'} of {progress.total} trials"
