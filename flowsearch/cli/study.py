@@ -106,7 +106,9 @@ def list_studies(
                 console.print(f"{folder.name}: {error}", highlight=False, markup=False, soft_wrap=True)
                 continue
             best, metric = progress.best, progress.study.metric
-            text = "" if best is None else f", best {metric} {number(best.metrics[metric], metric)} (trial {best.id})"
+            single = None if best is None else progress.best_of(None)
+            mean = None if single is None else single.mean(metric)
+            text = "" if best is None else f", best {metric} {number(mean, metric)} (trial {best.id})"
             console.print(f"{folder.name}: {_counts(progress)}{text}", highlight=False, soft_wrap=True)
 
 

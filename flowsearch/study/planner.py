@@ -3,6 +3,7 @@
 Seen from outside it is one proposer, by the trials' own numbers.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -69,9 +70,9 @@ class Planner:
             if end is not None:
                 place = self._layout.place(configuration * self._layout.repeats)
                 ended[place.branch][place.local] = end
+        counts = Counter(branch for branch, _ in {self._local(number) for number in range(self._next)})
         for branch, proposer in enumerate(self._proposers):
-            lost = proposer.restore(configurations[branch], ended[branch])
-            configurations[branch] |= lost
+            configurations[branch] |= proposer.restore(configurations[branch], ended[branch], counts[branch])
         for number in range(self._next):
             place = self._layout.place(number)
             self._configurations[place.configuration] = configurations[place.branch][place.local]
@@ -125,6 +126,10 @@ class Planner:
     def place(self, number: int) -> Place:
         """What a trial's number says."""
         return self._layout.place(number)
+
+    def _local(self, number: int) -> tuple[int, int]:
+        place = self._layout.place(number)
+        return place.branch, place.local
 
     def _values(self, number: int) -> Values:
         place = self._layout.place(number)

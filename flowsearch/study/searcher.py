@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -126,16 +127,23 @@ class Proposer:
                 intermediate_values=dict(one.steps),
                 constraints={text: value for text, value in one.end.constraints.items() if value is not None},
                 user_attrs={"status": one.end.status, "reason": one.end.reason},
+                # What a genetic sampler breeds from; others do not know the word.
+                system_attrs={NSGAIISampler._get_generation_key(): 0},
             )
         )
 
-    def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
-        """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged)."""
+    def restore(
+        self, planned: Mapping[int, Values], ends: Mapping[int, End], count: int | None = None
+    ) -> dict[int, Values]:
+        """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged).
+
+        `count` is how many there were, where that is known better than by the last in `planned`.
+        """
         found = self._existing()
         lost = {}
         self._ends = dict(ends)
         self._told = {number for number, trial in found.items() if trial.state.is_finished()}
-        for number in range(max(planned, default=-1) + 1):
+        for number in range(max(planned, default=-1) + 1 if count is None else count):
             there = found.get(number)
             values = planned.get(number)
             if there is None or there.state == TrialState.WAITING or values is None:
