@@ -98,7 +98,7 @@ class Parameter:
         if self.name in _PARSED:
             value = _settled(self.name, _PARSED[self.name], value, ())
         for choice in self.choices:
-            if same(choice, value):
+            if meets(self.name, choice, value):
                 return choice
         if self.choices or isinstance(value, bool) or not isinstance(value, int | float):
             raise SpaceError(f"{self.name} is {self.shown}, not {show(value)}{self._hint(value)}", self.name)
