@@ -229,6 +229,23 @@ def test_a_plan_that_the_ledger_lost_comes_back(tmp_path, lost, journal):
     assert again.restore(planned, ends) == {lost: first.proposed[lost]}
 
 
+@pytest.mark.parametrize("repeats", [1, 2], ids=["alone", "one of its repeats"])
+def test_an_end_that_the_ledger_has_not_is_taken_back(tmp_path, repeats):
+    study = study_of("tasks=[denoise-0.1, inpaint-9]", "search.trials=4", f"repeats={repeats}")
+    first = Simulation(study, tmp_path / "journal")
+    total = first.layout.total
+    first.run([1.0], total)
+    before = first.told()
+    del first.ends[0]
+    again = Simulation(study, tmp_path / "journal")
+    again.proposed, again.ends = dict(first.proposed), dict(first.ends)
+    assert again.planner.restore(again.proposed, again.ends) == {}
+    assert again.planner.frozen(0).state == optuna.trial.TrialState.RUNNING
+    again.run([1.0], total)
+    assert again.told() == before
+    assert (tmp_path / "journal.before-retry").exists()
+
+
 def test_optuna_knows_which_trials_break_a_constraint(tmp_path):
     simulation = Simulation(study_of("constraints=[parameters <= 2500]", "search.trials=8"), tmp_path / "journal")
     simulation.run([1.0], 8)
