@@ -34,7 +34,7 @@ def view(console: Console, *, plain: bool) -> "Iterator[Listener]":
 
 
 class PlainLines:
-    """One line for each trial that starts or ends."""
+    """One line for each trial and each prior that starts or ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -45,6 +45,8 @@ class PlainLines:
         if event.kind == "begun":
             left = progress.study.search.trials - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
+        elif event.kind == "prior":
+            self._say(event.note)
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
             self._say(f"trial {trial.id} started{again}: {short(trial.values)}")
@@ -103,6 +105,15 @@ def draw(progress: "Progress") -> RenderableType:
             Text(number(value, study.metric)),
             Text(short(trial.values), style="dim"),
         )
+    for prior in progress.priors.values():
+        if prior.status == "running":
+            table.add_row(
+                "prior",
+                ProgressBar(total=1.0, completed=prior.share, width=12),
+                Text(f"prior {prior.epoch}"),
+                Text(""),
+                Text(f"{prior.words}, for {len(prior.trials)} trials", style="dim"),
+            )
     whole = Table.grid()
     whole.add_row(ProgressBar(total=study.search.trials, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, table]

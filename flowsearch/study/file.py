@@ -14,6 +14,7 @@ from flowsearch.operators.names import parse_task
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, config_of
 from flowsearch.training.config import PriorConfig, TrialConfig
+from flowsearch.training.prior_store import FOLDER
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
 __all__ = ["Asha", "Budget", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
@@ -226,6 +227,8 @@ def _check_name(source: Source, study: Study) -> None:
             ("name",),
             f"name is letters, digits, dots, dashes and underscores (it names the results' folder), not {study.name!r}",
         )
+    if study.name == FOLDER:
+        raise source.error(("name",), f"name {FOLDER} is taken: results/{FOLDER} holds the priors that studies share")
 
 
 def _check_objective(source: Source, study: Study) -> None:

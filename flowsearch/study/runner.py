@@ -25,6 +25,7 @@ from flowsearch.study.progress import Listener, Progress, replay
 _log = logging.getLogger(__name__)
 
 RUN_TRIAL = "flowsearch.training:run_trial"
+RUN_PRIOR = "flowsearch.training.prior:run_prior"
 _LOCK = ".lock"
 _TICK_SECONDS = 0.25
 
@@ -59,6 +60,7 @@ def run(
     listener: Listener | None = None,
     *,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -69,13 +71,15 @@ def run(
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
 
-    `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
-    fingerprint. Raises ValueError where the folder is taken, the images are not to be had or the machine is too small.
+    `run_trial` is the import path of the generator that runs a trial, `run_prior` of the one that pre-trains a prior
+    for all trials that need it (by default flowsearch's own for its own trials, and none for a stand-in), `images` what
+    opens the data and gives its fingerprint. Raises ValueError where the folder is taken, the images are not to be had
+    or the machine is too small.
     """
     root = Path(results) / study.name
     _check_free(root, study)
     with own_parts.importable(study, {}):
-        return _run(root, study, listener, run_trial, images, cpus, address, verbose)
+        return _run(root, study, listener, run_trial, run_prior, images, cpus, address, verbose)
 
 
 def _run(
@@ -83,6 +87,7 @@ def _run(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     images: CheckData,
     cpus: int | None,
     address: str | None,
@@ -102,7 +107,7 @@ def _run(
         _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
-        return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+        return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def resume(
@@ -110,6 +115,7 @@ def resume(
     listener: Listener | None = None,
     *,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -140,7 +146,7 @@ def resume(
         cpus = cpus or _cpus()
         with _locked(root):
             carried = own_parts.carried(study, known, address is not None)
-            return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+            return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def _drive(
@@ -148,6 +154,7 @@ def _drive(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     cpus: int,
     address: str | None,
     verbose: bool,
@@ -163,7 +170,16 @@ def _drive(
             _log.warning("%s holds no whole event; it is passed over", path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
-        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
+        driver = Driver(
+            root,
+            progress,
+            ledger,
+            run_trial=run_trial,
+            run_prior=run_prior or (RUN_PRIOR if run_trial == RUN_TRIAL else None),
+            fingerprint=str(_known(root).get("data_fingerprint")),
+            window=window,
+            listener=listener,
+        )
         try:
             if driver.remaining > 0 and not stop.asked:
                 _run_trials(driver, stop, cpus, address, verbose, began, carried)
@@ -224,9 +240,9 @@ def _run_trials(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
                 resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
-                num_samples=driver.remaining,
+                num_samples=-1,  # the searcher says when there is nothing left: priors are orders too
                 storage_path=scratch,
-                search_alg=TuneSearcher(driver),
+                search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
