@@ -134,9 +134,10 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
     summarize(console, ending.progress)
     console.print(f"{_counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
     if ending.stopped == "budget":
-        hours = ending.progress.study.budget.hours
         console.print(
-            f"stopped after the budget of {hours:g} hours; go on with:  {go_on}", highlight=False, soft_wrap=True
+            f"stopped: {ending.reason}; go on, with a larger budget where it counts all runs, by:  {go_on}",
+            highlight=False,
+            soft_wrap=True,
         )
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]

@@ -17,6 +17,7 @@ from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, settle
+from flowsearch.study.packing import Packing
 from flowsearch.study.priors import Priors
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState, score
 from flowsearch.study.scheduler import Judge
@@ -53,6 +54,8 @@ class Driver:
         self.proposer = Proposer(self.study, root / schema.JOURNAL, window)
         self._judge = Judge(self.proposer, self.study.scheduler)
         self._window = window
+        self.packing: Packing | None = None
+        """Of `gpu: auto`, once the GPUs are known."""
         self.priors = Priors(
             PriorStore(root.resolve().parent / FOLDER),
             fingerprint,
@@ -89,7 +92,7 @@ class Driver:
             if prior.failure is not None:
                 self._queue.remove(trial)
                 self._settle(trial, Outcome("raised", prior.failure))
-            elif (order := self.priors.order(prior, self._common(trial) | {"run_trial": self._run_prior})) is not None:
+            elif (order := self.priors.order(prior, self._prior_order(trial))) is not None:
                 return order
         return None
 
@@ -116,20 +119,32 @@ class Driver:
         return trial
 
     def _order(self, trial: TrialState) -> dict[str, Any]:
-        return self._common(trial) | {
+        trial.gpu = self.share(trial.config)
+        return self._common(trial.gpu) | {
             "number": trial.number,
             "trial": trial.config,
             "run_trial": self._run_trial,
             "checkpoint_dir": str((self.root / schema.CHECKPOINTS / trial.id).resolve()),
         }
 
-    def _common(self, trial: TrialState) -> dict[str, Any]:
-        """What an order for the trial says in any case, its prior's too."""
+    def _prior_order(self, trial: TrialState) -> dict[str, Any]:
+        """What the order of the trial's prior says, besides whose it is."""
+        return self._common(self.share(trial.config, prior=True)) | {"run_trial": self._run_prior}
+
+    def _common(self, gpu: float) -> dict[str, Any]:
         return {
             "prior_dir": str(self.priors.store.root),
-            "device": "auto" if self.study.resources.gpu else "cpu",
+            "device": "auto" if gpu else "cpu",
             "threads": self.study.resources.cpu,
+            "gpu": gpu,
         }
+
+    def share(self, config: dict[str, Any], *, prior: bool = False) -> float:
+        """GPUs that the trial gets, or the pre-training of its prior."""
+        gpu = self.study.resources.gpu
+        if isinstance(gpu, str):
+            return self.packing.share(config, prior=prior) if self.packing is not None else 0.0
+        return gpu
 
     def _restore(self) -> None:
         trials = self.progress.trials
@@ -235,7 +250,7 @@ class Driver:
         trial.status, trial.reason, trial.host = schema.RUNNING, None, host
         trial.attempt += 1
         trial.started, trial.ended = datetime.now(UTC), None
-        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host)
+        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host, gpu=trial.gpu)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)
 
@@ -244,6 +259,8 @@ class Driver:
         if record["phase"] == "final":
             trial.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
             trial.finished = True
+            if self.packing is not None and record.get("peak_memory_bytes"):
+                self.packing.took(trial.config, record["peak_memory_bytes"])
             self._guard(self._writer.final, trial.id, trial.attempt, record)
             return
         trial.phase, trial.epoch, trial.current = record["phase"], record["epoch"], record

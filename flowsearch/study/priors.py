@@ -51,6 +51,8 @@ class PriorState:
     """The last epoch's record."""
     trials: set[int] = field(default_factory=set)
     """Numbers of the trials that need it."""
+    gpu: float = 0.0
+    """Its share of a GPU."""
     lock: TextIO | None = None
     asked: float = 0.0
 
@@ -130,7 +132,7 @@ class Priors:
         if self.store.finished(state.key):  # by the process that had the lock until now
             self._finish(state, schema.COMPLETED, None)
             return None
-        state.status = schema.RUNNING
+        state.status, state.gpu = schema.RUNNING, common["gpu"]
         return common | {
             "number": state.id,
             "trial": state.config,
@@ -143,7 +145,8 @@ class Priors:
         if report.kind == "started":
             self._attempts[state.id] = state.attempt = self._attempts.get(state.id, 0) + 1
             state.started, state.host = datetime.now(UTC), report.host
-            self._note(events.STARTED, state.id, attempt=state.attempt, host=report.host, config=state.config)
+            content = {"attempt": state.attempt, "host": report.host, "gpu": state.gpu, "config": state.config}
+            self._note(events.STARTED, state.id, **content)
             self._tell(f"{state.id} started: {state.words}, needed by trial {min(state.trials):04d}")
         state.failure = report.failure or state.failure
         for record in report.records:

@@ -36,6 +36,8 @@ class TrialState:
     reason: str | None = None
     attempt: int = 0
     host: str | None = None
+    gpu: float = 0.0
+    """Its share of a GPU."""
     started: datetime | None = None
     ended: datetime | None = None
     earlier_seconds: float = 0.0

@@ -16,7 +16,8 @@ from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study import own_parts, provenance
+from flowsearch.study import own_parts, packing, provenance
+from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, joined_ray
@@ -40,6 +41,8 @@ class Ending:
     progress: Progress
     stopped: Literal["", "signal", "budget"] = ""
     """What stopped it before its last trial."""
+    reason: str = ""
+    """The same in words."""
     seconds: float = 0.0
 
 
@@ -182,19 +185,19 @@ def _drive(
         )
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, address, verbose, began, carried)
+                _run_trials(driver, stop, cpus, address, verbose, carried)
         finally:
             why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
+            reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
             driver.announce("stopping", stop.why)
-            driver.stop(_REASONS.get(stop.why, "the driver ended"))
+            driver.stop(reason)
             driver.close()
-            _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
-    return Ending(root, progress, why, time.monotonic() - began)
+            _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
+    return Ending(root, progress, why, reason, time.monotonic() - began)
 
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
-    "budget": "the study's budget of hours was used up",
 }
 
 
@@ -204,7 +207,6 @@ def _run_trials(
     cpus: int,
     address: str | None,
     verbose: bool,
-    began: float,
     carried: own_parts.Carried | None,
 ) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
@@ -222,14 +224,17 @@ def _run_trials(
         concurrent = study.resources.concurrent
         slots = concurrent if concurrent and address is not None else _slots(study, resources)
         driver.progress.slots = slots
+        if study.resources.gpu == "auto":
+            gpu = packing.look(resources)
+            driver.packing = None if gpu is None else packing.Packing(gpu)
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
-        hours = study.budget.hours
-        deadline = None if hours is None else began + 3600 * hours
+        meter = Meter(study.budget, driver.ledger)
 
         def check() -> None:
-            if deadline is not None and time.monotonic() > deadline and not stop.asked:
-                stop.ask("budget")
+            over = None if stop.asked else meter.over()
+            if over is not None:
+                stop.ask("budget", over)
             if stop.asked:
                 raise _Stop
 
@@ -239,7 +244,6 @@ def _run_trials(
             tune.run(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
-                resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
                 num_samples=-1,  # the searcher says when there is nothing left: priors are orders too
                 storage_path=scratch,
                 search_alg=TuneSearcher(driver, check),
@@ -258,12 +262,13 @@ def _run_trials(
 
 def _slots(study: Study, resources: dict[str, float]) -> int:
     """How many trials run at once."""
-    slots = int(resources.get("CPU", 1) // study.resources.cpu)
-    if study.resources.gpu:
-        slots = int(min(slots, resources.get("GPU", 0) // study.resources.gpu))
+    slots, gpu = int(resources.get("CPU", 1) // study.resources.cpu), study.resources.gpu
+    if not isinstance(gpu, str) and gpu:
+        slots = int(min(slots, resources.get("GPU", 0) // gpu))
     if slots < 1:
+        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPUs" if not isinstance(gpu, str) else "")
         raise ValueError(
-            f"a trial uses {study.resources.cpu} CPUs and {study.resources.gpu:g} GPUs (resources), but there are "
+            f"a trial uses {asked} (resources), but there are "
             f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
         )
     return min(slots, study.resources.concurrent or slots)
@@ -341,6 +346,7 @@ class _Signal:
     def __init__(self) -> None:
         self.asked = False
         self.why: Literal["", "signal", "budget"] = ""
+        self.reason = ""
 
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
@@ -353,8 +359,8 @@ class _Signal:
             os._exit(128 + number)
         self.ask("signal")
 
-    def ask(self, why: Literal["signal", "budget"]) -> None:
-        self.asked, self.why = True, self.why or why
+    def ask(self, why: Literal["signal", "budget"], reason: str = "") -> None:
+        self.asked, self.why, self.reason = True, self.why or why, self.reason or reason
 
 
 @contextmanager
