@@ -82,14 +82,14 @@ class LiveView:
 
 def draw(progress: "Progress") -> RenderableType:
     """The live view at this moment."""
-    study, counts = progress.study, progress.counts
+    study, by_status = progress.study, progress.counts
     head = Text.assemble(
         (study.name, "bold"),
         f"  {progress.done} of {study.search.trials} done  ",
         (f"{len(progress.running)} running  ", "cyan"),
-        (f"{counts['pruned']} pruned  ", "yellow"),
-        (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
-        (f"  {counts['diverged']} diverged" if counts["diverged"] else "", "red"),
+        (f"{by_status['pruned']} pruned  ", "yellow"),
+        (f"{by_status['failed']} failed", "red" if by_status["failed"] else "dim"),
+        (f"  {by_status['diverged']} diverged" if by_status["diverged"] else "", "red"),
         (left_text(progress), "dim"),
     )
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -216,6 +216,12 @@ def standings_tables(progress: "Progress", width: int) -> list[Table]:
 def _standing(trial: Mapping[str, Any]) -> list[str]:
     shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
     return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
+
+
+def counts(progress: "Progress") -> str:
+    """`9 completed, 3 pruned of 12 trials`."""
+    known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
+    return f"{', '.join(known) or 'nothing yet'} of {progress.study.search.trials} trials"
 
 
 def outcome(trial: "TrialState", metric: str) -> str:

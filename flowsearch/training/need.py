@@ -105,9 +105,24 @@ def _prox_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:
     """Parameters of one proximal map, the bytes that autograd keeps for one image, and whether it shrinks."""
     if config.prox == "glow":
         return flow_parameters(config, channels), 0, True
+    alone = TrialConfig(
+        data=config.data,
+        method=config.method,
+        prox=config.prox,
+        prox_parameters=config.prox_parameters,
+        features=config.features,
+        blocks=config.blocks,
+        channels=config.channels,
+        precision=config.precision,
+    )
+    return _network_cost(alone, channels + (config.method == "pnp"))  # its denoiser is told the noise as an image
+
+
+@cache
+def _network_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:
     with torch.device("meta"):
-        prox = build_prox(config, channels + (config.method == "pnp"))
-        x_BCHW = torch.empty(2, channels + (config.method == "pnp"), config.data.size, config.data.size)
+        prox = build_prox(config, channels)
+        x_BCHW = torch.empty(2, channels, config.data.size, config.data.size)
     held: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
