@@ -75,7 +75,8 @@ def list_priors(results: _Results = Path("results")) -> None:
             return
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "MB", "used by"):
-            table.add_column(head, justify="right" if head in ("epochs", "bits/dim", "time", "MB") else "left")
+            right = head in ("epochs", "bits/dim", "time", "MB")
+            table.add_column(head, justify="right" if right else "left", no_wrap=right or head == "prior")
         for prior in priors:
             about, config = prior.about, prior.about.get("config", {})
             data = config.get("data", {})

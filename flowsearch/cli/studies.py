@@ -107,7 +107,9 @@ def export(
 
         results = flowsearch.load(path)
         if model is not None:
-            chosen = exports.export_model(results, model, trial)
+            from flowsearch.study.model_folder import export_model
+
+            chosen = export_model(results, model, trial)
             typer.echo(f"trial {chosen} of {results.name}: {model}")
             typer.echo(f"try it:  flowsearch evaluate {model}")
             return
@@ -139,15 +141,15 @@ def _trials(progress: "Progress") -> "Table":
     """A row for each trial."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from flowsearch.cli.live import duration, number, short
 
     metric = progress.study.metric
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in ("trial", "status", metric, "epochs", "time", "configuration"):
-        table.add_column(
-            head, justify="right" if head in (metric, "epochs", "time") else "left", no_wrap=head == "trial"
-        )
+        right = head in (metric, "epochs", "time")
+        table.add_column(head, justify="right" if right else "left", no_wrap=head != "configuration")
     for trial in sorted(progress.trials.values(), key=lambda one: one.number):
         words = short(trial.values) + (f"  [{trial.reason}]" if trial.reason and trial.status != "pruned" else "")
         table.add_row(
@@ -156,7 +158,7 @@ def _trials(progress: "Progress") -> "Table":
             number(trial.metrics.get(metric, trial.current.get(metric)), metric),
             str(trial.metrics.get("epochs_run") or trial.epoch or ""),
             duration(trial.seconds) if trial.started is not None else "",
-            _text(words),
+            Text(words),
         )
     return table
 
@@ -190,12 +192,6 @@ def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str)
     if traced:
         lines += ["", traced.rstrip()]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-def _text(words: str) -> "object":
-    from rich.text import Text
-
-    return Text(words)
 
 
 def _age(then: datetime | None) -> str:

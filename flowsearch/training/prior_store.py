@@ -12,7 +12,6 @@ between machines that share a disk whose file system passes such locks on (NFS 4
 import fcntl
 import hashlib
 import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flowsearch.training.config import OWN_FIELDS, TrialConfig
+from flowsearch.training.header import about
 
 FOLDER = "priors"
 """The store's name in the results' folder, beside the studies that share it."""
@@ -110,22 +110,12 @@ class PriorStore:
         for name in (PRIOR, UNFINISHED):
             path = folder / name
             try:
-                header, status = _header(path), path.stat()
-            except (OSError, ValueError, KeyError, struct.error):
+                header, status = about(path), path.stat()
+            except (OSError, ValueError):
                 continue
             changed = datetime.fromtimestamp(status.st_mtime, UTC)
             return StoredPrior(folder.name, name == PRIOR, header, status.st_size, changed, _users(folder / _USERS))
         return None
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """What a checkpoint is about, read as the safetensors format defines it, without its tensors."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        about = json.loads(json.loads(file.read(min(length, 2**26)))["__metadata__"]["about"])
-    if not isinstance(about, dict):
-        raise ValueError("no header of a prior")
-    return about
 
 
 def _users(path: Path) -> dict[str, set[str]]:
