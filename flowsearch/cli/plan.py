@@ -77,7 +77,7 @@ def _table(plan: "Plan") -> "Table":
     from flowsearch.cli.live import duration
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("configuration")
+    table.add_column("trial", no_wrap=True)
     for head in ("parameters", "memory", "GPU share", "a step", "training", "its prior"):
         table.add_column(head, justify="right", no_wrap=True)
 
