@@ -16,6 +16,8 @@ STARTED = "started"
 LOST = "lost"
 ENDED = "ended"
 STOPPED = "stopped"
+LEARNED = "learned"
+"""What was taken from earlier studies, before the first trial."""
 STUDY = "study"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study.file import Study, load
+from flowsearch.study.file import load
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.priors import PREFIX, PriorState
-from flowsearch.study.progress import Progress, replay
+from flowsearch.study.progress import Progress, TrialState, replay
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def opened(folder: Path) -> tuple[Progress, Ledger]:
         raise ValueError(
             f"{folder} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
         )
-    study: Study = load(file)
+    study = load(file)
     ledger = Ledger(folder / schema.LEDGER)
     progress = replay(study, ledger)
     if is_running(folder):
@@ -100,14 +100,10 @@ def _alive(progress: Progress, ledger: Ledger, folder: Path) -> None:
 
 
 def _line(folder: Path) -> Listed:
-    """A study's line from its file and the names of its ledger's events; only the ends are opened."""
-    from ruamel.yaml import YAML, YAMLError
-
+    """A study's line from its file and its ledger, of which only each trial's last event is opened, if it is an end."""
     try:
-        values = YAML(typ="safe").load((folder / schema.STUDY_FILE).read_text(encoding="utf-8"))
-        objective: dict[str, str] = values["objective"]
-        trials = int(values["search"]["trials"])
-    except (OSError, YAMLError, KeyError, TypeError, ValueError):
+        study = load(folder / schema.STUDY_FILE)
+    except (OSError, ValueError):
         return Listed(folder.name, folder, problem=f"{schema.STUDY_FILE} cannot be read")
     last: dict[str, tuple[int, str, Path]] = {}
     changed = 0.0
@@ -116,30 +112,26 @@ def _line(folder: Path) -> Listed:
         changed = max(changed, path.stat().st_mtime)
         if subject.isdigit() and (subject not in last or int(number) > last[subject][0]):
             last[subject] = (int(number), event, path)
-    metric, direction = next(iter(objective.items()))
-    running = is_running(folder)
-    states: Counter[str] = Counter()
-    best: tuple[float, str] | None = None
+    progress = Progress(study=study)
+    unfinished = schema.RUNNING if is_running(folder) else schema.INTERRUPTED
     for subject, (_, event, path) in last.items():
         content = _content(path) if event == events.ENDED else {}
-        unfinished = schema.RUNNING if running else schema.INTERRUPTED
-        status = content.get("status") or {events.STARTED: unfinished}.get(event, schema.PLANNED)
-        states[status] += 1
-        value = content.get("metrics", {}).get(metric)
-        if status == schema.COMPLETED and isinstance(value, int | float):
-            more = best is None or (value > best[0] if direction == "maximize" else value < best[0])
-            best = (float(value), subject) if more else best
-    done = sum(states[name] for name in (schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERGED))
+        configuration = int(subject) // progress.layout.repeats
+        trial = TrialState(int(subject), {}, {}, configuration, int(subject) % progress.layout.repeats)
+        trial.status = content.get("status") or (unfinished if event == events.STARTED else schema.PLANNED)
+        trial.metrics = content.get("metrics", {})
+        progress.trials[trial.number] = trial
+    best = progress.best_of(None)
     return Listed(
         folder.name,
         folder,
-        str(values.get("mode", "")),
-        trials,
-        done,
-        states,
-        metric,
-        None if best is None else best[0],
-        None if best is None else best[1],
+        study.mode,
+        progress.total,
+        progress.done,
+        progress.counts,
+        study.metric,
+        None if best is None else best.mean(study.metric),
+        None if best is None else best.completed[0].id,
         datetime.fromtimestamp(changed, UTC) if changed else None,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flowsearch.study.file import Study
+from flowsearch.study.layout import Layout
 from flowsearch.study.packing import share_of
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.study.space import Parameter, Space, Values
@@ -98,8 +99,9 @@ def make_plan(
     cpus = cpus or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     known = Shapes(device, shapes)
     corners = []
-    for which, values in _corners(study).items():
-        config = study.config(values)
+    first = study.branches[0]  # the task decides next to nothing of what a step takes
+    for which, values in _corners(first).items():
+        config = first.config(values)
         if measure and config.method == "unrolled":
             from flowsearch.bench.steps import measure_prior, measure_step
 
@@ -113,7 +115,7 @@ def make_plan(
 
 def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | None, cpus: int, gpus: int) -> Plan:
     middle, largest = corners[len(corners) // 2], corners[-1]
-    trials, (priors, at_most) = study.search.trials, _priors(study)
+    trials, (priors, at_most) = Layout.of(study).total, _priors(study.branches[0])
     share = middle.gpu_share or 0.0
     slots = max(1, cpus // study.resources.cpu)
     if share:
@@ -143,12 +145,12 @@ def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | No
         device=device,
         at_once=slots,
         gpu_bytes=gpu_bytes,
-        cuts=_cuts(study, plan),
+        cuts=_cuts(study, trials, plan),
         **plan,
     )
 
 
-def _cuts(study: Study, plan: Mapping[str, Any]) -> list[str]:
+def _cuts(study: Study, trials: int, plan: Mapping[str, Any]) -> list[str]:
     """What each part of the budget leaves of the trials."""
     cuts = []
     for name, unit in (("hours", "hours"), ("gpu_hours", "GPU-hours"), ("usd", "USD")):
@@ -159,8 +161,8 @@ def _cuts(study: Study, plan: Mapping[str, Any]) -> list[str]:
             missing = "--measure tells" if not plan else "there is no GPU in this plan"
             cuts.append(f"{limit:g} {unit}: what it cuts is not known yet; {missing}")
         elif whole > limit:
-            done = int(study.search.trials * limit / whole)
-            cuts.append(f"{limit:g} {unit}: enough for about {done} of {study.search.trials} trials")
+            done = int(trials * limit / whole)
+            cuts.append(f"{limit:g} {unit}: enough for about {done} of {trials} trials")
         else:
             cuts.append(f"{limit:g} {unit}: enough for all, about {whole:.2g} are needed")
     return cuts
@@ -196,8 +198,10 @@ def _corner(
 
 
 def _corners(study: Study) -> dict[str, Values]:
-    """The smallest, the middle and the largest configuration by memory; fewer where they are the same."""
-    space = study.parsed_space()
+    """The smallest, the middle and the largest configuration by memory; one where they are the same.
+
+    Of a grid or an ablation all are looked at; of a search the corners, and a seeded draw for the middle.
+    """
     needs: dict[str, Need] = {}
 
     def size(values: Values) -> tuple[int, bool]:
@@ -208,14 +212,19 @@ def _corners(study: Study) -> dict[str, Values]:
             needs[shape] = estimate(config)
         return needs[shape].bytes, bool(config.pretrain)
 
-    points = [values for _, values in space.corners()]
-    smallest = _climb(space, min(points, key=size), lambda values: tuple(-part for part in size(values)))
-    largest = _climb(space, max(points, key=size), size)
-    draws = sorted((_draw(space, seed) for seed in range(_DRAWS)), key=size)
-    found = {"smallest": smallest, "middle": draws[len(draws) // 2], "largest": largest}
+    points = study.points()
+    if points is None:
+        space = study.parsed_space()
+        corners = [values for _, values in space.corners()]
+        smallest = _climb(space, min(corners, key=size), lambda values: tuple(-part for part in size(values)))
+        largest = _climb(space, max(corners, key=size), size)
+        points = [_draw(space, seed) for seed in range(_DRAWS)]
+    else:
+        smallest, largest = min(points, key=size), max(points, key=size)
+    middle = sorted(points, key=size)[len(points) // 2]
     if size(smallest) == size(largest):
-        return {"each": found["middle"]}
-    return found
+        return {"each": middle}
+    return {"smallest": smallest, "middle": middle, "largest": largest}
 
 
 def _climb(space: Space, start: Values, height: Callable[[Values], tuple[int, ...]]) -> Values:
@@ -249,6 +258,10 @@ def _draw(space: Space, seed: int) -> Values:
 
 def _priors(study: Study) -> tuple[int, bool]:
     """How many distinct priors the trials need, and whether that is a bound."""
+    points = study.points()
+    if points is not None:
+        configs = [study.config(point) for point in points]
+        return len({tuple(getattr(one, name) for name in _PRIOR_NAMES) for one in configs if one.pretrain}), False
     space = study.parsed_space()
     if not any(study.config(values).pretrain for _, values in space.corners()):
         return 0, False
@@ -263,7 +276,7 @@ def _priors(study: Study) -> tuple[int, bool]:
             distinct *= (int(parameter.high) - int(parameter.low)) // parameter.step + 1
         else:
             distinct = math.inf
-    return int(min(distinct, study.search.trials)), True
+    return int(min(distinct, Layout.of(study).total)), True
 
 
 def _device() -> tuple[str, int | None, int]:

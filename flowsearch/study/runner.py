@@ -16,9 +16,10 @@ from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study import own_parts, packing, provenance
+from flowsearch.study import modes, own_parts, packing, provenance
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, joined_ray
 from flowsearch.study.progress import Listener, Progress, replay
@@ -81,6 +82,7 @@ def run(
     """
     root = Path(results) / study.name
     _check_free(root, study)
+    modes.check_start(study)
     with own_parts.importable(study, {}):
         return _run(root, study, listener, run_trial, run_prior, images, cpus, address, verbose)
 
@@ -104,10 +106,11 @@ def _run(
         _slots(study, {"CPU": cpus, "GPU": float("inf")})
     window = study.search.window or 4 * (study.resources.concurrent or cpus // study.resources.cpu or 1)
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
+    known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _check_free(root, study)
-        _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts, indent=2) + "\n")
+        _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
         return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
@@ -165,6 +168,7 @@ def _drive(
 ) -> Ending:
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
+    from flowsearch.study import warm
     from flowsearch.study.driver import Driver
 
     with _signals() as stop:
@@ -173,6 +177,7 @@ def _drive(
             _log.warning("%s holds no whole event; it is passed over", path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
+        earlier = warm.learned(study, ledger)
         driver = Driver(
             root,
             progress,
@@ -182,6 +187,7 @@ def _drive(
             fingerprint=str(_known(root).get("data_fingerprint")),
             window=window,
             listener=listener,
+            earlier=earlier,
         )
         try:
             if driver.remaining > 0 and not stop.asked:

@@ -12,6 +12,7 @@ from flowsearch.study.searcher import Proposer
 
 if TYPE_CHECKING:
     from flowsearch.study.driver import Driver
+    from flowsearch.study.planner import Planner
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class PrunerView:
     Optuna's pruners read no more of a study than this (as its own `pruners._hyperband` relies on).
     """
 
-    def __init__(self, proposer: Proposer, number: int) -> None:
+    def __init__(self, proposer: "Proposer | Planner", number: int) -> None:
         self._proposer, self._number = proposer, number
         self._storage = proposer.study._storage
         self.direction = proposer.study.direction
@@ -37,7 +38,7 @@ class PrunerView:
 class Judge:
     """Says after each epoch whether a trial goes on."""
 
-    def __init__(self, proposer: Proposer, scheduler: Scheduler | None) -> None:
+    def __init__(self, proposer: "Proposer | Planner", scheduler: Scheduler | None) -> None:
         self._proposer = proposer
         self._pruner: BasePruner | None = None
         if scheduler is not None:
