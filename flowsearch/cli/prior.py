@@ -76,7 +76,9 @@ def list_priors(results: _Results = Path("results")) -> None:
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "MB", "used by"):
             right = head in ("epochs", "bits/dim", "time", "MB")
-            table.add_column(head, justify="right" if right else "left", no_wrap=right or head == "prior")
+            table.add_column(
+                head, justify="right" if right else "left", no_wrap=right or head == "prior", overflow="fold"
+            )
         for prior in priors:
             about, config = prior.about, prior.about.get("config", {})
             data = config.get("data", {})
@@ -86,7 +88,7 @@ def list_priors(results: _Results = Path("results")) -> None:
             )
             table.add_row(
                 prior.key,
-                f"levels={config.get('levels')} depth={config.get('depth')} hidden={config.get('hidden')}",
+                f"{config.get('levels')} levels, depth {config.get('depth')}, hidden {config.get('hidden')}",
                 f"{data.get('source')} {data.get('size')}x{data.get('size')}, {data.get('train')}",
                 f"{about.get('epoch')}/{config.get('prior', {}).get('epochs')}",
                 f"{about.get('bits_per_dim', float('nan')):.3f}",

@@ -46,6 +46,9 @@ def show(
             _one(console, progress, ledger, trial)
             return
         console.print(f"{progress.study.name}: {counts(progress)}", highlight=False)
+        for prior in progress.priors.values():
+            done = f"{prior.epoch} of {prior.config['prior']['epochs']} epochs"
+            console.print(f"pre-training {prior.id}: {done}", highlight=False, soft_wrap=True)
         if trials:
             console.print(_trials(progress))
         else:

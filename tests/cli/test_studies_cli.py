@@ -268,6 +268,6 @@ def test_priors_are_trained_once_and_listed(tmp_path: Path) -> None:
     assert "prior    1" not in flowsearch("prior", "train", *arguments, "--results", tmp_path)[1]
     code, printed, _ = flowsearch("prior", "list", "--results", tmp_path)
     assert code == 0
-    for words in ("levels=1 depth=1 hidden=4", "2/2", "nobody yet", "faces 16x16"):
+    for words in ("1 levels, depth 1, hidden 4", "2/2", "nobody yet", "faces 16x16"):
         assert words in printed
     assert flowsearch("prior", "train", "--set", "prox=unet", "--results", tmp_path)[0] == 2
