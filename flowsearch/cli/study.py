@@ -93,11 +93,11 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
     summarize(console, ending.progress)
     console.print(f"{counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
     if ending.stopped == "budget":
-        console.print(
-            f"stopped: {ending.reason}; go on, with a larger budget where it counts all runs, by:  {go_on}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        budget = ending.progress.study.budget
+        whole = budget.gpu_hours is not None or budget.usd is not None
+        first = f", after raising what counts over all runs (gpu_hours, usd) in {root}/study.yaml" if whole else ""
+        console.print(f"stopped: {ending.reason}", highlight=False, soft_wrap=True)
+        console.print(f"go on with:  {go_on}{first}", highlight=False, soft_wrap=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowsearch.study import StudyFileError
+from flowsearch.study import StudyFileError, resume, run
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import Budget
 from flowsearch.study.ledger import Event, Ledger
@@ -74,3 +74,19 @@ def test_what_is_used_up_is_said(tmp_path, budget, words):
 def test_what_cannot_be_is_refused(study_of, override, words):
     with pytest.raises(StudyFileError, match=words):
         study_of(override)
+
+
+@pytest.mark.ray
+def test_a_run_ends_when_its_money_is_used_up(local_cluster, study_of, tmp_path):
+    budget = "budget={usd: 0.001, usd_per_hour: 3.0}"  # 1.2 s
+    study = study_of("search.trials=3", budget, "fixed.epochs=60", "scheduler=none")
+    options = {"images": lambda config: "images", "cpus": 2}
+    ending = run(study, tmp_path, run_trial="study_fakes:slow_trial", **options)
+    assert (ending.stopped, ending.reason) == ("budget", "the study's budget of 0.001 USD was used up")
+    started = sorted((ending.root / "ledger").glob("*-started-0*.json"))
+    again = resume(ending.root, run_trial="study_fakes:slow_trial", **options)
+    assert again.stopped == "budget"
+    assert sorted((ending.root / "ledger").glob("*-started-0*.json")) == started, "nothing is launched"
+    file = ending.root / "study.yaml"
+    file.write_text(file.read_text().replace("usd: 0.001", "usd: 100.0"))
+    assert resume(ending.root, run_trial="study_fakes:run_trial", **options).progress.complete

@@ -118,6 +118,24 @@ def test_another_process_that_has_the_prior_is_waited_for_and_taken_over_from(st
     second.close()
 
 
+def test_an_interrupted_pretraining_goes_on_in_another_attempt(study_of, tmp_path):
+    study = study_of(*TWELVE, "search.trials=1")
+    first = driver_of(study, tmp_path / "study")
+    order = first.plan()
+    first.take(order["number"], Report("started", host="here"))
+    first.take(order["number"], Report("record", [{"phase": "prior", "epoch": 1, "seconds": 1.0}]))
+    first.stop("by a signal")
+    first.close()
+    events = [(event.event, event.content.get("status")) for event in first.ledger.events if event.subject != "0000"]
+    assert events == [("started", None), ("ended", "interrupted")]
+    again = driver_of(study, tmp_path / "study")
+    assert again.plan()["number"] == order["number"]
+    again.take(order["number"], Report("started", host="here"))
+    (state,) = again.priors.states.values()
+    assert (state.attempt, again.progress.trials[0].status) == (2, "planned")
+    again.close()
+
+
 def test_a_study_that_waits_can_be_stopped(study_of, tmp_path):
     class Stop(BaseException):
         pass
