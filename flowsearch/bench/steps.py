@@ -18,6 +18,7 @@ from flowsearch.training.device import resolve
 from flowsearch.training.loop import step
 from flowsearch.training.memory import peak_bytes, reset_peak
 from flowsearch.training.need import STATE_BYTES
+from flowsearch.training.prox_names import PROXES
 
 _ROUNDS = 2
 
@@ -29,7 +30,7 @@ def measure_step(config: TrialConfig, threads: int) -> dict[str, float]:
     reset_peak(device)
     step_once, model = training_step(config, config.batch_size, device)
     measured = _timed(step_once, device)
-    if device.type == "cpu":
+    if device.type == "cpu" and config.prox in PROXES:  # the other process could not import a map of one's own
         parameters = sum(parameter.numel() for parameter in model.parameters())
         measured["bytes"] = STATE_BYTES * parameters + activation_bytes(config, config.batch_size, device)
     return measured

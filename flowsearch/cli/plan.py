@@ -66,7 +66,8 @@ def plan(
 
 
 def _head(plan: "Plan") -> str:
-    priors = f"{'at most ' if plan.priors_at_most else ''}{plan.priors} priors to pre-train"
+    priors = f"{plan.priors} {'prior' if plan.priors == 1 else 'priors'} to pre-train"
+    priors = f"at most {priors}" if plan.priors_at_most else priors
     return f"{plan.name}, {plan.mode}: {plan.trials} trials, {priors}, {plan.at_once} at once"
 
 
@@ -107,7 +108,7 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
     lines = []
     if not all(corner.measured for corner in plan.corners):
         lines.append("~: by formula (weights, gradients, optimizer, activations); parameters are exact")
-    if plan.gpu_bytes is None and all(corner.gpu_share is None for corner in plan.corners):
+    if plan.gpu == "auto" and plan.gpu_bytes is None:
         lines.append("no GPU here: gpu: auto trains on the CPU; --gpu-memory 80 shows the shares of GPUs of 80 GB")
     if plan.hours is None:
         lines.append("time: not known yet; --measure times a step of each on this machine")

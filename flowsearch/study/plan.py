@@ -61,6 +61,8 @@ class Plan:
     priors_at_most: bool
     corners: list[Corner]
     device: str
+    gpu: float | str
+    """`resources.gpu`."""
     at_once: int
     gpu_bytes: int | None
     hours: float | None = None
@@ -143,6 +145,7 @@ def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | No
         priors_at_most=at_most,
         corners=corners,
         device=device,
+        gpu=study.resources.gpu,
         at_once=slots,
         gpu_bytes=gpu_bytes,
         cuts=_cuts(study, trials, plan),

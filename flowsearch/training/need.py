@@ -1,9 +1,9 @@
 """How much memory a trial's training needs: parameters exactly, activations by a formula; without running anything.
 
 Weights, gradients and Adam's two moments take 16 bytes a parameter. Of a ResNet or U-Net the tensors that autograd
-keeps are counted on torch's meta device. Of a Glow, each coupling network's evaluation keeps its unfolded input and
-both hidden layers (`flows.network.Tape`); `memory` says how many of them at once. The formula is generous: of 16 shapes
-measured on a CPU it gave 1.06 to 1.75 times as much.
+keeps are counted on torch's meta device, of a map of one's own on the CPU. Of a Glow, each coupling network's
+evaluation keeps its unfolded input and both hidden layers (`flows.network.Tape`); `memory` says how many of them at
+once. The formula is generous: of 16 shapes measured on a CPU it gave 1.06 to 1.75 times as much.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from torch import nn
 from flowsearch.flows.steps import Level
 from flowsearch.training.build import build_prox
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.prox_names import PROXES
 
 STATE_BYTES = 16
 """A parameter's weight, gradient and both of Adam's moments, in float32."""
@@ -120,9 +121,11 @@ def _prox_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:
 
 @cache
 def _network_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:
-    with torch.device("meta"):
+    # A map of one's own is tried as it is built, which takes real numbers.
+    device = "meta" if config.prox in PROXES else "cpu"
+    with torch.device(device):
         prox = build_prox(config, channels)
-        x_BCHW = torch.empty(2, channels, config.data.size, config.data.size)
+        x_BCHW = torch.zeros(2, channels, config.data.size, config.data.size)
     held: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -130,7 +133,7 @@ def _network_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        prox(x_BCHW, torch.zeros((), device="meta"))
+        prox(x_BCHW, torch.zeros((), device=device))
     for parameter in prox.parameters():
         held.pop(parameter.untyped_storage()._cdata, None)
     width = 2 if config.precision == "bf16" else 1

@@ -259,6 +259,14 @@ def test_the_paper_s_ablation_is_planned_within_five_seconds() -> None:
     assert time.perf_counter() - began < 15, "5 s on an idle machine"
 
 
+@pytest.mark.parametrize("name", ["quickstart", "baselines", "own_parts"])
+def test_every_example_has_a_plan(name: str) -> None:
+    code, printed, said = flowsearch("study", "plan", Path(__file__).parents[2] / "studies" / f"{name}.yaml")
+    assert code == 0, said
+    assert "largest" in printed
+    assert "--gpu-memory" not in printed, "only gpu: auto asks for a GPU's memory"
+
+
 def test_priors_are_trained_once_and_listed(tmp_path: Path) -> None:
     sets = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "depth=1", "levels=1", "hidden=4"]
     arguments = [part for one in [*sets, "prior.epochs=2"] for part in ("--set", one)]
