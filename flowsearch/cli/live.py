@@ -117,11 +117,11 @@ def draw(progress: "Progress") -> RenderableType:
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, table]
-    best = progress.best
-    if best is not None:
-        text = f"best so far  {number(best.metrics[study.metric], study.metric)}  trial {best.id}  "
+    best, single = progress.best, progress.best_of(None)
+    if best is not None and single is not None:
+        text = f"best so far  {number(single.mean(study.metric), study.metric)}  trial {best.id}  "
         parts.append(Text.assemble((text, "green"), short(best.values)))
-    elif len(study.objective) > 1:
+    elif len(study.objective) > 1 and study.tasks is None:
         parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
     return Group(*parts)
 
@@ -138,7 +138,7 @@ def summarize(console: Console, progress: "Progress") -> None:
         console.print(table)
     for line in best_lines(progress):
         console.print(line, highlight=False, soft_wrap=True)
-    best = progress.best if progress.study.tasks is None else None
+    best = progress.best
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
         console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)

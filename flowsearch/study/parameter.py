@@ -98,7 +98,7 @@ class Parameter:
         if self.name in _PARSED:
             value = _settled(self.name, _PARSED[self.name], value, ())
         for choice in self.choices:
-            if same(choice, value):
+            if meets(self.name, choice, value):
                 return choice
         if self.choices or isinstance(value, bool) or not isinstance(value, int | float):
             raise SpaceError(f"{self.name} is {self.shown}, not {show(value)}{self._hint(value)}", self.name)
@@ -108,9 +108,9 @@ class Parameter:
 
     @property
     def shown(self) -> str:
-        """The values in words: `tied, untied`, or `1 to 8`."""
+        """The values in words: `one of tied, untied`, or `1 to 8`."""
         if self.choices:
-            return ", ".join(map(show, self.choices))
+            return "one of " + ", ".join(map(show, self.choices))
         return f"{show(self.low)} to {show(self.high)}" + (f" in steps of {self.step}" if self.step > 1 else "")
 
     def _hint(self, value: Any) -> str:

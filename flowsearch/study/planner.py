@@ -3,6 +3,7 @@
 Seen from outside it is one proposer, by the trials' own numbers.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial
 from flowsearch.results import schema
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout, Place, trial_values
-from flowsearch.study.searcher import Earlier, End, Proposer, open_journal
+from flowsearch.study.searcher import Earlier, End, Proposer, open_journal, set_aside
 from flowsearch.study.space import Values
 
 
@@ -29,21 +30,26 @@ class Planner:
         earlier: Sequence[Sequence[Earlier]] = (),
     ) -> None:
         self._study, self._layout = study, layout
-        storage = open_journal(journal)
-        self._proposers = [
-            Proposer(
-                branch,
-                storage,
-                window,
-                study.name if study.tasks is None else f"{study.name}/{study.tasks[place]}",
-                earlier[place] if earlier else (),
-            )
-            for place, branch in enumerate(study.branches)
-        ]
+        self._journal, self._window, self._earlier = journal, window, earlier
+        self._proposers = self._opened()
         self._names = set(study.space)
         self._configurations: dict[int, Values] = {}
         self._ends: dict[int, End] = {}
         self._next = 0
+
+    def _opened(self) -> list[Proposer]:
+        """A proposer for each task, all of them in one journal."""
+        study, storage = self._study, open_journal(self._journal)
+        return [
+            Proposer(
+                branch,
+                storage,
+                self._window,
+                study.name if study.tasks is None else f"{study.name}/{study.tasks[place]}",
+                self._earlier[place] if self._earlier else (),
+            )
+            for place, branch in enumerate(study.branches)
+        ]
 
     @property
     def study(self) -> optuna.Study:
@@ -56,7 +62,11 @@ class Planner:
         return self._next >= self._layout.total
 
     def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
-        """Take up what the ledger says of trials; return those whose plan the ledger lost (its file is damaged)."""
+        """Take up what the ledger says of trials; return those whose plan the ledger lost (its file is damaged).
+
+        Where Optuna's journal has an end that the ledger has not (a trial is to be run again), the journal is written
+        anew: what the samplers learn is what the ledger says.
+        """
         self._ends = dict(ends)
         self._next = max(planned, default=-1) + 1
         configurations: list[dict[int, Values]] = [{} for _ in self._proposers]
@@ -69,9 +79,12 @@ class Planner:
             if end is not None:
                 place = self._layout.place(configuration * self._layout.repeats)
                 ended[place.branch][place.local] = end
+        if any(proposer.contradicts(ended[branch]) for branch, proposer in enumerate(self._proposers)):
+            set_aside(self._journal, "before-retry")
+            self._proposers = self._opened()
+        counts = Counter(branch for branch, _ in {self._local(number) for number in range(self._next)})
         for branch, proposer in enumerate(self._proposers):
-            lost = proposer.restore(configurations[branch], ended[branch])
-            configurations[branch] |= lost
+            configurations[branch] |= proposer.restore(configurations[branch], ended[branch], counts[branch])
         for number in range(self._next):
             place = self._layout.place(number)
             self._configurations[place.configuration] = configurations[place.branch][place.local]
@@ -125,6 +138,10 @@ class Planner:
     def place(self, number: int) -> Place:
         """What a trial's number says."""
         return self._layout.place(number)
+
+    def _local(self, number: int) -> tuple[int, int]:
+        place = self._layout.place(number)
+        return place.branch, place.local
 
     def _values(self, number: int) -> Values:
         place = self._layout.place(number)

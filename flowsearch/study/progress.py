@@ -133,8 +133,11 @@ class Progress:
 
     @property
     def best(self) -> TrialState | None:
-        """The first completed repeat of the best configuration; None where several objectives have no single best."""
-        best = self.best_of(None)
+        """The first completed repeat of the best configuration.
+
+        None where there is no single best: for several objectives, and over several tasks.
+        """
+        best = self.best_of(None) if len(self.study.tasks or [""]) == 1 else None
         return None if best is None else best.completed[0]
 
     def best_of(self, task: str | None) -> Configuration | None:

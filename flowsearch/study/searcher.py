@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -112,30 +113,35 @@ class Proposer:
 
     def _learn(self, one: Earlier) -> None:
         """Give Optuna a trial of an earlier study."""
-        values = one.end.values
-        state = _STATES[one.end.status]
-        if state == TrialState.COMPLETE and values is None:
-            state = TrialState.FAIL
+        state = _as_told(one.end)
+        assert state is not None
         distributions = {name: self._space.parameters[name].distribution for name in one.values}
         self.study.add_trial(
             create_trial(
                 state=state,
-                values=values if state == TrialState.COMPLETE else None,
+                values=one.end.values if state == TrialState.COMPLETE else None,
                 params=one.values,
                 distributions=distributions,
                 intermediate_values=dict(one.steps),
                 constraints={text: value for text, value in one.end.constraints.items() if value is not None},
                 user_attrs={"status": one.end.status, "reason": one.end.reason},
+                # What a genetic sampler breeds from; others do not know the word.
+                system_attrs={NSGAIISampler._get_generation_key(): 0},
             )
         )
 
-    def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
-        """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged)."""
+    def restore(
+        self, planned: Mapping[int, Values], ends: Mapping[int, End], count: int | None = None
+    ) -> dict[int, Values]:
+        """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged).
+
+        `count` is how many there were, where that is known better than by the last in `planned`.
+        """
         found = self._existing()
         lost = {}
         self._ends = dict(ends)
         self._told = {number for number, trial in found.items() if trial.state.is_finished()}
-        for number in range(max(planned, default=-1) + 1):
+        for number in range(max(planned, default=-1) + 1 if count is None else count):
             there = found.get(number)
             values = planned.get(number)
             if there is None or there.state == TrialState.WAITING or values is None:
@@ -152,6 +158,11 @@ class Proposer:
                 self._space.suggest(self.study.ask())
             self._planned[number] = dict(values)
         return lost
+
+    def contradicts(self, ends: Mapping[int, End]) -> bool:
+        """Whether Optuna knows of an end that is not among these. It cannot take one back."""
+        found = self._existing().items()
+        return any(trial.state.is_finished() and _as_told(ends.get(number)) != trial.state for number, trial in found)
 
     @property
     def exhausted(self) -> bool:
@@ -174,7 +185,7 @@ class Proposer:
 
     def _due(self, number: int) -> Sequence[int]:
         """Which configurations have ended and been told before configuration `number` is proposed."""
-        return range(max(0, number - self.window + 1)) if self._waits else sorted(self._ends)
+        return range(max(0, number - self.window + 1)) if self._waits else sorted(self._ends.keys() - self._told)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note the objective's value after epoch `step`; False where it was noted before or is not finite."""
@@ -234,9 +245,7 @@ class Proposer:
             return
         end, trial = self._ends[number], self.frozen(number)
         if not trial.state.is_finished():
-            state, values = _STATES.get(end.status, TrialState.FAIL), end.values
-            if state == TrialState.COMPLETE and values is None:
-                state = TrialState.FAIL
+            state = _as_told(end)
             for name, text in (("status", end.status), ("reason", end.reason)):
                 if text is not None:
                     self._storage.set_trial_user_attr(trial._trial_id, name, text)
@@ -244,8 +253,16 @@ class Proposer:
             for text, violation in end.constraints.items():
                 if violation is not None and text not in trial.constraints:
                     told.set_constraint(text, violation)
-            self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state)
+            self.study.tell(trial.number, end.values if state == TrialState.COMPLETE else None, state)
         self._told.add(number)
+
+
+def _as_told(end: End | None) -> TrialState | None:
+    """The state that Optuna is told; None for a configuration that has not ended."""
+    if end is None:
+        return None
+    state = _STATES.get(end.status, TrialState.FAIL)
+    return TrialState.FAIL if state == TrialState.COMPLETE and end.values is None else state
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -253,10 +270,14 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         return _journal(path)
     except (ValueError, KeyError, OSError) as error:
-        aside = path.with_name(f"{path.name}.damaged")
-        _log.warning("%s cannot be read (%s); moved to %s and written again", path, error, aside.name)
-        path.replace(aside)
+        _log.warning("%s cannot be read (%s); it is moved aside and written again", path, error)
+        set_aside(path, "damaged")
         return _journal(path)
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Keep a journal that is to be written anew, under another name."""
+    path.replace(path.with_name(f"{path.name}.{why}"))
 
 
 def _journal(path: Path) -> JournalStorage:

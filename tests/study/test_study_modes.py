@@ -169,7 +169,11 @@ REFUSED = {
     "cmaes for two": (TEXT, "search.sampler=cmaes", "cmaes knows one objective"),
     "enqueued name": (TEXT, "enqueue=[{fold: 2}]", "enqueue: fold is no name of space; did you mean folds?"),
     "enqueued value": (TEXT, "enqueue=[{folds: 9}]", "enqueue: folds is 1 to 4, not 9"),
-    "enqueued choice": (TEXT, "enqueue=[{weights: tide}]", "weights is tied, untied, not tide; did you mean tied?"),
+    "enqueued choice": (
+        TEXT,
+        "enqueue=[{weights: tide}]",
+        "weights is one of tied, untied, not tide; did you mean tied?",
+    ),
     "enqueued without meaning": (TEXT, "enqueue=[{prox: unet, depth: 3}]", "depth means nothing beside prox: unet"),
     "too many enqueued": (TEXT, "enqueue=[{}, {}, {}, {}, {}, {}, {}, {}, {}]", "9 configurations, and search.trials"),
 }

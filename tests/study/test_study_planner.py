@@ -207,6 +207,45 @@ def test_earlier_trials_are_learned_from_and_not_counted(tmp_path):
     assert [one[2] for one in told[3:]] == [simulation.proposed[number] for number in range(3)]
 
 
+def test_a_genetic_sampler_breeds_from_earlier_trials(tmp_path):
+    study = study_of("search.sampler=nsga2", "start_from=x", "search.trials=2", "search.startup=3")
+    simulation = Simulation(study, tmp_path / "journal")
+    simulation.run([1.0], 2)
+    assert simulation.planner.frozen(0).system_attrs["NSGAIISampler:generation"] == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3, 4], ids=lambda number: f"trial {number}")
+@pytest.mark.parametrize("journal", [True, False], ids=["with its journal", "without"])
+def test_a_plan_that_the_ledger_lost_comes_back(tmp_path, lost, journal):
+    study = study_of("tasks=[denoise-0.1, inpaint-9]", "search.trials=4")
+    first = Simulation(study, tmp_path / "journal")
+    first.run([1.0], 4)
+    planned = dict(first.proposed)
+    del planned[lost]
+    ends = {number: end for number, end in first.ends.items() if number != lost}
+    if not journal:
+        first.journal.unlink()
+    again = Planner(study, first.layout, first.journal, WINDOW)
+    assert again.restore(planned, ends) == {lost: first.proposed[lost]}
+
+
+@pytest.mark.parametrize("repeats", [1, 2], ids=["alone", "one of its repeats"])
+def test_an_end_that_the_ledger_has_not_is_taken_back(tmp_path, repeats):
+    study = study_of("tasks=[denoise-0.1, inpaint-9]", "search.trials=4", f"repeats={repeats}")
+    first = Simulation(study, tmp_path / "journal")
+    total = first.layout.total
+    first.run([1.0], total)
+    before = first.told()
+    del first.ends[0]
+    again = Simulation(study, tmp_path / "journal")
+    again.proposed, again.ends = dict(first.proposed), dict(first.ends)
+    assert again.planner.restore(again.proposed, again.ends) == {}
+    assert again.planner.frozen(0).state == optuna.trial.TrialState.RUNNING
+    again.run([1.0], total)
+    assert again.told() == before
+    assert (tmp_path / "journal.before-retry").exists()
+
+
 def test_optuna_knows_which_trials_break_a_constraint(tmp_path):
     simulation = Simulation(study_of("constraints=[parameters <= 2500]", "search.trials=8"), tmp_path / "journal")
     simulation.run([1.0], 8)
