@@ -16,7 +16,8 @@ from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study import modes, own_parts, provenance
+from flowsearch.study import modes, own_parts, packing, provenance
+from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
@@ -26,6 +27,7 @@ from flowsearch.study.progress import Listener, Progress, replay
 _log = logging.getLogger(__name__)
 
 RUN_TRIAL = "flowsearch.training:run_trial"
+RUN_PRIOR = "flowsearch.training.prior:run_prior"
 _LOCK = ".lock"
 _TICK_SECONDS = 0.25
 
@@ -40,6 +42,8 @@ class Ending:
     progress: Progress
     stopped: Literal["", "signal", "budget"] = ""
     """What stopped it before its last trial."""
+    reason: str = ""
+    """The same in words."""
     seconds: float = 0.0
 
 
@@ -60,6 +64,7 @@ def run(
     listener: Listener | None = None,
     *,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -70,14 +75,16 @@ def run(
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
 
-    `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
-    fingerprint. Raises ValueError where the folder is taken, the images are not to be had or the machine is too small.
+    `run_trial` is the import path of the generator that runs a trial, `run_prior` of the one that pre-trains a prior
+    for all trials that need it (by default flowsearch's own for its own trials, and none for a stand-in), `images` what
+    opens the data and gives its fingerprint. Raises ValueError where the folder is taken, the images are not to be had
+    or the machine is too small.
     """
     root = Path(results) / study.name
     _check_free(root, study)
     modes.check_start(study)
     with own_parts.importable(study, {}):
-        return _run(root, study, listener, run_trial, images, cpus, address, verbose)
+        return _run(root, study, listener, run_trial, run_prior, images, cpus, address, verbose)
 
 
 def _run(
@@ -85,6 +92,7 @@ def _run(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     images: CheckData,
     cpus: int | None,
     address: str | None,
@@ -105,7 +113,7 @@ def _run(
         _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
-        return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+        return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def resume(
@@ -113,6 +121,7 @@ def resume(
     listener: Listener | None = None,
     *,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -143,7 +152,7 @@ def resume(
         cpus = cpus or _cpus()
         with _locked(root):
             carried = own_parts.carried(study, known, address is not None)
-            return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+            return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def _drive(
@@ -151,6 +160,7 @@ def _drive(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     cpus: int,
     address: str | None,
     verbose: bool,
@@ -168,22 +178,32 @@ def _drive(
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
         earlier = warm.learned(study, ledger)
-        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener, earlier=earlier)
+        driver = Driver(
+            root,
+            progress,
+            ledger,
+            run_trial=run_trial,
+            run_prior=run_prior or (RUN_PRIOR if run_trial == RUN_TRIAL else None),
+            fingerprint=str(_known(root).get("data_fingerprint")),
+            window=window,
+            listener=listener,
+            earlier=earlier,
+        )
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, address, verbose, began, carried)
+                _run_trials(driver, stop, cpus, address, verbose, carried)
         finally:
             why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
+            reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
             driver.announce("stopping", stop.why)
-            driver.stop(_REASONS.get(stop.why, "the driver ended"))
+            driver.stop(reason)
             driver.close()
-            _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
-    return Ending(root, progress, why, time.monotonic() - began)
+            _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
+    return Ending(root, progress, why, reason, time.monotonic() - began)
 
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
-    "budget": "the study's budget of hours was used up",
 }
 
 
@@ -193,7 +213,6 @@ def _run_trials(
     cpus: int,
     address: str | None,
     verbose: bool,
-    began: float,
     carried: own_parts.Carried | None,
 ) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
@@ -211,14 +230,17 @@ def _run_trials(
         concurrent = study.resources.concurrent
         slots = concurrent if concurrent and address is not None else _slots(study, resources)
         driver.progress.slots = slots
+        if study.resources.gpu == "auto":
+            gpu = packing.look(resources)
+            driver.packing = None if gpu is None else packing.Packing(gpu)
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
-        hours = study.budget.hours
-        deadline = None if hours is None else began + 3600 * hours
+        meter = Meter(study.budget, driver.ledger)
 
         def check() -> None:
-            if deadline is not None and time.monotonic() > deadline and not stop.asked:
-                stop.ask("budget")
+            over = None if stop.asked else meter.over()
+            if over is not None:
+                stop.ask("budget", over)
             if stop.asked:
                 raise _Stop
 
@@ -228,10 +250,9 @@ def _run_trials(
             tune.run(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
-                resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
-                num_samples=driver.remaining,
+                num_samples=-1,  # the searcher says when there is nothing left: priors are orders too
                 storage_path=scratch,
-                search_alg=TuneSearcher(driver),
+                search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
@@ -247,12 +268,13 @@ def _run_trials(
 
 def _slots(study: Study, resources: dict[str, float]) -> int:
     """How many trials run at once."""
-    slots = int(resources.get("CPU", 1) // study.resources.cpu)
-    if study.resources.gpu:
-        slots = int(min(slots, resources.get("GPU", 0) // study.resources.gpu))
+    slots, gpu = int(resources.get("CPU", 1) // study.resources.cpu), study.resources.gpu
+    if not isinstance(gpu, str) and gpu:
+        slots = int(min(slots, resources.get("GPU", 0) // gpu))
     if slots < 1:
+        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPUs" if not isinstance(gpu, str) else "")
         raise ValueError(
-            f"a trial uses {study.resources.cpu} CPUs and {study.resources.gpu:g} GPUs (resources), but there are "
+            f"a trial uses {asked} (resources), but there are "
             f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
         )
     return min(slots, study.resources.concurrent or slots)
@@ -330,6 +352,7 @@ class _Signal:
     def __init__(self) -> None:
         self.asked = False
         self.why: Literal["", "signal", "budget"] = ""
+        self.reason = ""
 
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
@@ -342,8 +365,8 @@ class _Signal:
             os._exit(128 + number)
         self.ask("signal")
 
-    def ask(self, why: Literal["signal", "budget"]) -> None:
-        self.asked, self.why = True, self.why or why
+    def ask(self, why: Literal["signal", "budget"], reason: str = "") -> None:
+        self.asked, self.why, self.reason = True, self.why or why, self.reason or reason
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
     assert ending.stopped == "budget"
     assert ending.progress.counts["interrupted"] >= 1
     trials = pd.read_parquet(ending.root / "trials")
-    assert "the study's budget of hours was used up" in set(trials["reason"])
+    assert "the study's budget of 0.002 hours was used up" in set(trials["reason"])
     file = ending.root / "study.yaml"
     file.write_text(file.read_text().replace("hours: 0.002", "hours: null"))
     resumed = resume(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
