@@ -7,7 +7,7 @@ import typer
 
 from flowsearch.cli.errors import user_errors
 
-app = typer.Typer(help="Pre-train flows as priors, and list those there are.", no_args_is_help=True)
+app = typer.Typer(help="Pre-train flows as priors, list them, and look at what they know.", no_args_is_help=True)
 
 _Results = Annotated[Path, typer.Option(help="Folder that holds the results of all studies; priors lie in it.")]
 
@@ -97,3 +97,34 @@ def list_priors(results: _Results = Path("results")) -> None:
                 users or "nobody yet",
             )
         console.print(table)
+
+
+@app.command()
+def sample(
+    prior: Annotated[str, typer.Argument(help="A prior's name, or its beginning, as `prior list` gives it.")],
+    results: _Results = Path("results"),
+    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 23,
+    temperature: Annotated[float, typer.Option(min=0, help="Spread of the latents; 1 is the prior's own.")] = 0.7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where the picture goes. Default: prior-NAME.png.")] = None,
+) -> None:
+    """Write a picture of the most likely image, the mode g(0), and samples after it."""
+    with user_errors():
+        from flowsearch.data import contact_sheet
+        from flowsearch.training.prior import sample as draw
+        from flowsearch.training.prior_store import FOLDER, PriorStore
+
+        store = PriorStore(results / FOLDER)
+        key = store.find(prior)
+        images, about = draw(store.file(key), count, temperature, seed)
+        path = out or Path(f"prior-{key}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = images.shape[-1]
+        columns = max(1, round(len(images) ** 0.5 * 1.25))
+        try:
+            contact_sheet(images, columns=columns, zoom=max(1, 128 // size)).save(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the picture cannot be written to {path}: {error}") from None
+        epochs = about["config"]["prior"]["epochs"]
+        typer.echo(f"prior {key}: {about['bits_per_dim']:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
+        typer.echo(f"mode, then {count} samples at temperature {temperature:g}: {path}")

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from flowsearch.models import Measurement, Unrolled
 from flowsearch.operators import LinearOperator, Task
-from flowsearch.training.loop import to_images
-from flowsearch.training.metrics import clip, psnr, residual, ssim
+from flowsearch.training.loop import to_images, to_pixels
+from flowsearch.training.metrics import psnr, residual, ssim
 
 SPLITS = ("val", "test", "ood")
 BATCH = 50
@@ -124,7 +124,7 @@ def _now(device: torch.device) -> float:
 
 def to_png(x_CHW: Tensor) -> bytes:
     """An image in [-0.5, 0.5] as the bytes of a PNG file."""
-    pixels = ((clip(x_CHW) + 0.5) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    pixels = to_pixels(x_CHW).transpose(1, 2, 0)
     out = io.BytesIO()
     Image.fromarray(pixels.squeeze()).save(out, format="PNG")
     return out.getvalue()

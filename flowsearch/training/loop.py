@@ -9,11 +9,17 @@ from torch import Tensor, nn, optim
 
 from flowsearch.models import trouble
 from flowsearch.training.errors import NonFiniteError
+from flowsearch.training.metrics import clip
 
 
 def to_images(batch_BCHW: np.ndarray, device: torch.device) -> Tensor:
     """8-bit images as float32 in [-0.5, 0.5] on the device."""
     return torch.from_numpy(np.array(batch_BCHW)).to(device).float().div_(255).sub_(0.5)
+
+
+def to_pixels(x_BCHW: Tensor) -> np.ndarray:
+    """Images as `to_images` makes them, clipped, as uint8 of the same shape."""
+    return ((clip(x_BCHW) + 0.5) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -20,7 +20,7 @@ from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
-from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images
+from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images, to_pixels
 from flowsearch.training.prior_store import PRIOR, UNFINISHED, prior_key
 
 Record = dict[str, Any]
@@ -42,6 +42,24 @@ def run_prior(config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, dev
         "bits_per_dim": about["bits_per_dim"],
         "prior_seconds": about["seconds"],
     }
+
+
+def read_prior(path: Path) -> tuple[Glow, Record]:
+    """The flow in a file of the store, finished or not, on the CPU, and what is known of it."""
+    tensors, about = checkpoint.read(path)
+    config = TrialConfig.from_dict(about["config"])
+    flow = build_flow(config, about["channels"])
+    checkpoint.restore(tensors, flow)
+    return flow.eval(), about
+
+
+@torch.no_grad()
+def sample(path: Path, count: int, temperature: float, seed: int) -> tuple[np.ndarray, Record]:
+    """The mode `g(0)` and `count` samples `g(temperature z)` of a stored prior, uint8 (1 + count, C, H, W), and what is
+    known of it (paper figure 3)."""
+    flow, about = read_prior(path)
+    drawn_BCHW = flow.sample(count, temperature, torch.Generator().manual_seed(seed))
+    return to_pixels(torch.cat((flow.mode(), drawn_BCHW))), about
 
 
 @torch.no_grad()
@@ -113,6 +131,7 @@ def pretrain(
             "seconds": took,
         }
         about = {"epoch": epoch, "seconds": seconds, "bits_per_dim": record["bits_per_dim"], "config": config.to_dict()}
+        about["channels"] = channels
         last = epoch == prior.epochs
         if last:
             sets = {"test": datasets.test, "ood": datasets.ood}

@@ -73,6 +73,20 @@ class PriorStore:
         """Whether the prior is pre-trained."""
         return (self.root / key / PRIOR).is_file()
 
+    def find(self, begins: str) -> str:
+        """The one prior whose key begins so; ValueError where there is none or more than one."""
+        keys = [prior.key for prior in self.listed()]
+        found = [key for key in keys if begins and key.startswith(begins)]
+        if len(found) != 1:
+            what = "no prior" if not found else f"{len(found)} priors"
+            there = ", ".join(keys) if keys else "none"
+            raise ValueError(f"{what} in {self.root} of a name that begins with {begins!r} (there: {there})")
+        return found[0]
+
+    def file(self, key: str) -> Path:
+        """Where the flow lies, finished or as far as it is."""
+        return self.folder(key) / (PRIOR if self.finished(key) else UNFINISHED)
+
     def hold(self, key: str) -> TextIO | None:
         """The prior's lock, to be closed when it is pre-trained; None while another process has it."""
         self.folder(key).mkdir(parents=True, exist_ok=True)

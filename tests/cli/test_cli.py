@@ -46,7 +46,7 @@ def test_surface() -> None:
     assert names == {"train", "evaluate", "reconstruct", "report"}
     assert groups == {
         "study": {"run", "resume", "plan", "show", "list", "export"},
-        "prior": {"train", "list"},
+        "prior": {"train", "list", "sample"},
         "data": {"prepare", "list", "show"},
         "bench": {"model", "peers"},
     }
