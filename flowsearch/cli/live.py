@@ -48,7 +48,7 @@ class PlainLines:
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
             self._say(f"trial {trial.id} started{again}: {short(trial.values)}")
-        elif event.kind == "lost" and trial is not None:
+        elif event.kind == "again" and trial is not None:
             self._say(f"trial {trial.id} runs again: {event.note}")
         elif event.kind == "ended" and trial is not None:
             done = f"{progress.done} of {progress.study.search.trials} done"

@@ -15,7 +15,7 @@ from typing import Any
 from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.outcome import Failure, Outcome, settle
+from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState, score
 from flowsearch.study.scheduler import Judge
 from flowsearch.study.searcher import End, Proposer
@@ -51,13 +51,17 @@ class Driver:
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
         self.remaining = self.study.search.trials - progress.done
+        self._handed_out: set[int] = set()
+        self._hopeless = Hopeless(self.study.failures.stop_after)
+        self.hopeless: str | None = None
+        """Why there is no point in going on; None while there is."""
 
     # What to run ------------------------------------------------------------------------------------------------
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to hand out."""
-        return not self._queue and self.proposer.exhausted
+        """Whether nothing is left to hand out. What runs may have to be taken up again."""
+        return not self._queue and not self._handed_out and self.proposer.exhausted
 
     def plan(self) -> dict[str, Any] | None:
         """The next trial's work order, those planned and not finished first; None if there is none yet."""
@@ -65,6 +69,7 @@ class Driver:
         if trial is None:
             return None
         trial.failure, trial.finished, trial.pruned = None, False, False
+        self._handed_out.add(trial.number)
         return self._order(trial)
 
     def _propose(self) -> TrialState | None:
@@ -92,6 +97,8 @@ class Driver:
             "prior_dir": str(checkpoints / "priors"),
             "device": "auto" if self.study.resources.gpu else "cpu",
             "threads": self.study.resources.cpu,
+            "micro_batch": trial.micro_batch,
+            "anew": trial.anew,
         }
 
     def _restore(self) -> None:
@@ -138,20 +145,15 @@ class Driver:
         for record in report.records:
             self._record(trial, record)
 
-    def lost(self, number: int, error: BaseException | None) -> None:
-        """Note that the trial's worker process died; Ray starts another, which goes on from the checkpoint."""
-        trial = self.progress.trials[number]
-        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
-        trial.failure, trial.finished, trial.pruned = None, False, False
-        reason = "its worker process died" + (f" ({Failure.of(error).line})" if error is not None else "")
-        self._guard(self.ledger.add, events.LOST, trial.id, attempt=trial.attempt, reason=reason)
-        self._tell("lost", trial, reason)
+    def ended(self, number: int, *, died: bool = False, failure: Failure | None = None) -> None:
+        """Note that a trial ended; with `died` because its worker process went away, of which Ray says `failure`.
 
-    def ended(self, number: int, *, lost: bool = False, error: BaseException | None = None) -> None:
-        """Note that a trial needs no more running; with `lost` because its worker process died once too often."""
+        It is put back into the queue where it is worth another attempt.
+        """
         trial = self.progress.trials[number]
-        if lost:
-            outcome = Outcome("lost", Failure.of(error) if error is not None else None)
+        self._handed_out.discard(number)
+        if died:
+            outcome = Outcome.of_worker(failure)
         elif trial.failure is not None:
             outcome = Outcome("raised", trial.failure)
         elif trial.finished:
@@ -160,7 +162,11 @@ class Driver:
             outcome = Outcome("pruned")
         else:
             outcome = Outcome("interrupted", why="stopped by Ray Tune")
-        self._settle(trial, outcome)
+        one_more = again(outcome, trial.taken_up, trial.micro_batch or trial.config.get("batch_size"))
+        if one_more is None:
+            self._settle(trial, outcome)
+        else:
+            self._take_up(trial, one_more)
 
     def stop(self, why: str) -> None:
         """Note that the study stops here: what runs is interrupted, and can be resumed."""
@@ -180,10 +186,20 @@ class Driver:
         """Tell the listener something about the whole study."""
         self._tell(kind, None, note)
 
+    def _take_up(self, trial: TrialState, one_more: Again) -> None:
+        """Put a trial back into the queue: it goes on from its checkpoint."""
+        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
+        trial.micro_batch = one_more.micro_batch or trial.micro_batch
+        trial.taken_up[one_more.cause] += 1
+        self._queue.appendleft(trial)
+        content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": trial.micro_batch}
+        self._guard(self.ledger.add, events.AGAIN, trial.id, attempt=trial.attempt, **content)
+        self._tell("again", trial, one_more.reason)
+
     def _started(self, trial: TrialState, host: str) -> None:
         if trial.ended is not None:
             trial.earlier_seconds = trial.seconds
-        trial.status, trial.reason, trial.host = schema.RUNNING, None, host
+        trial.status, trial.reason, trial.host, trial.anew = schema.RUNNING, None, host, False
         trial.attempt += 1
         trial.started, trial.ended = datetime.now(UTC), None
         self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host)
@@ -214,8 +230,7 @@ class Driver:
             trial.started = datetime.now(UTC)
         trial.status, trial.reason = settle(outcome)
         trial.ended = datetime.now(UTC)
-        if trial.status in FINAL:
-            self.proposer.end(trial.number, self._end(trial))
+        self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
         trace = outcome.failure.trace if outcome.failure is not None else None
         content = {
             "attempt": trial.attempt,
@@ -224,8 +239,19 @@ class Driver:
             "metrics": _plain(trial.metrics),
         }
         self._guard(self.ledger.add, events.ENDED, trial.id, **content, **({"traceback": trace} if trace else {}))
+        if trial.status in FINAL:
+            # After the ledger, so that Optuna never knows of an end that the ledger lacks.
+            self._guard(self.proposer.end, trial.number, self._end(trial))
+        if trace:
+            self._guard(self._keep_trace, trial, trace)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("ended", trial)
+
+    def _keep_trace(self, trial: TrialState, trace: str) -> None:
+        """Put the traceback where a person finds it."""
+        folder = self.root / schema.ERRORS
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{trial.id}.txt").write_text(trace, encoding="utf-8")
 
     def _row(self, trial: TrialState) -> dict[str, Any]:
         config = trial.config
@@ -239,6 +265,7 @@ class Driver:
             "started": trial.started,
             "ended": trial.ended,
             "host": trial.host,
+            "micro_batch": trial.micro_batch,
             "source": config["data"]["source"],
             "size": config["data"]["size"],
             **{name: config[name] for name in _CONFIG if name in config},

@@ -16,7 +16,7 @@ from flowsearch.study.space import Space, SpaceError, config_of
 from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
-__all__ = ["Asha", "Budget", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
+__all__ = ["Asha", "Budget", "Failures", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
 
 EPOCH_METRICS = ("val_psnr", "val_loss")
 """Metrics known after each epoch: the ones that a scheduler can judge by."""
@@ -66,6 +66,14 @@ class Budget(_Section):
     """Wall-clock hours of one `run` or `resume`; trials still running then are interrupted and can be resumed."""
 
 
+class Failures(_Section):
+    """What a study does about trials that fail."""
+
+    stop_after: Annotated[int, Field(ge=2)] | None = 5
+    """Stop the study once so many trials in a row have failed before their first epoch with the same error. Null: go
+    on whatever fails."""
+
+
 class Resources(_Section):
     """What one trial uses."""
 
@@ -98,6 +106,7 @@ class Study(_Section):
     scheduler: Scheduler | None = None
     prior: dict[str, Any] = {}
     budget: Budget = Budget()
+    failures: Failures = Failures()
     resources: Resources = Resources()
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 

@@ -1,6 +1,6 @@
-"""The ledger: what was planned, started and ended, one small object for each event. It is the truth when a study resumes.
+"""The ledger: what was planned, started and ended, an object for each event. It is the truth when a study resumes.
 
-An event is named `<number>-<event>-<subject>.json`; the subject is a trial's id, or `study` for the driver itself. It is
+An event is named `<number>-<event>-<subject>.json`; the subject is a trial's id, or `study` for the driver. It is
 put whole, under a name of its own, and never changed, so that whatever dies leaves whole events behind. That is all
 that is asked of a `Store`: nothing is appended, and nothing renamed but by a folder on disk, to put something whole.
 """

@@ -28,6 +28,7 @@ RUN_TRIAL = "flowsearch.training:run_trial"
 _LOCK = ".lock"
 _TICK_SECONDS = 0.25
 
+Why = Literal["", "signal", "budget", "failures"]
 CheckData = Callable[[DataConfig], str]
 
 
@@ -37,9 +38,11 @@ class Ending:
 
     root: Path
     progress: Progress
-    stopped: Literal["", "signal", "budget"] = ""
+    stopped: Why = ""
     """What stopped it before its last trial."""
     seconds: float = 0.0
+    said: str = ""
+    """What there is to say of that."""
 
 
 class _Stop(BaseException):
@@ -160,7 +163,7 @@ def _drive(
     with _signals() as stop:
         ledger = Ledger(root / schema.LEDGER)
         for path in ledger.damaged:
-            _log.warning("%s holds no whole event; it is passed over", path)
+            _log.warning("%s holds no whole event; it is passed over", root / schema.LEDGER / path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
         driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
@@ -168,17 +171,18 @@ def _drive(
             if driver.remaining > 0 and not stop.asked:
                 _run_trials(driver, stop, cpus, address, verbose, began, carried)
         finally:
-            why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
+            why: Why = "" if driver.exhausted and not progress.running else stop.why
             driver.announce("stopping", stop.why)
             driver.stop(_REASONS.get(stop.why, "the driver ended"))
             driver.close()
             _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
-    return Ending(root, progress, why, time.monotonic() - began)
+    return Ending(root, progress, why, time.monotonic() - began, driver.hopeless or "")
 
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
     "budget": "the study's budget of hours was used up",
+    "failures": "the study stopped, as its trials failed one after the other",
 }
 
 
@@ -214,6 +218,8 @@ def _run_trials(
         def check() -> None:
             if deadline is not None and time.monotonic() > deadline and not stop.asked:
                 stop.ask("budget")
+            if driver.hopeless and not stop.asked:
+                stop.ask("failures")
             if stop.asked:
                 raise _Stop
 
@@ -224,13 +230,13 @@ def _run_trials(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
                 resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
-                num_samples=driver.remaining,
+                num_samples=-1,  # the searcher says when it is enough: a trial may be handed out more than once
                 storage_path=scratch,
                 search_alg=TuneSearcher(driver),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
-                max_failures=1,
+                max_failures=0,
                 reuse_actors=True,
                 raise_on_failed_trial=False,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
@@ -324,7 +330,7 @@ class _Signal:
 
     def __init__(self) -> None:
         self.asked = False
-        self.why: Literal["", "signal", "budget"] = ""
+        self.why: Why = ""
 
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
@@ -337,7 +343,7 @@ class _Signal:
             os._exit(128 + number)
         self.ask("signal")
 
-    def ask(self, why: Literal["signal", "budget"]) -> None:
+    def ask(self, why: Why) -> None:
         self.asked, self.why = True, self.why or why
 
 

@@ -36,13 +36,9 @@ def test_the_gradient_is_that_of_the_whole_batch(micro_batch):
     torch.testing.assert_close(found[micro_batch], found[None], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("change", [{}, {"prox": "resnet"}, {"method": "pnp"}], ids=["glow", "resnet", "pnp"])
-def test_a_trial_in_micro_batches_is_the_same_trial(tmp_path, change):
-    config = replace(SMALL, **change) if "method" not in change else TrialConfig(
-        data=SMALL.data, method="pnp", prox="resnet", epochs=1, features=8, batch_size=5, iterations=2, strength=0.1
-    )  # fmt: skip
-    if change.get("prox") == "resnet":
-        config = TrialConfig(data=SMALL.data, prox="resnet", folds=1, epochs=1, features=8, batch_size=5)
+@pytest.mark.parametrize("pretrain", [True, False], ids=["with a prior", "without"])
+def test_a_trial_in_micro_batches_is_the_same_trial(tmp_path, pretrain):
+    config = replace(SMALL, pretrain=pretrain)
     whole = list(run_trial(config, checkpoint_dir=tmp_path / "whole", device="cpu"))
     parts = list(run_trial(config, checkpoint_dir=tmp_path / "parts", device="cpu", micro_batch=2))
     for one, other in zip(whole, parts, strict=True):
@@ -51,7 +47,8 @@ def test_a_trial_in_micro_batches_is_the_same_trial(tmp_path, change):
                 assert other[name] == pytest.approx(one[name], rel=2e-3, abs=2e-4), (one["phase"], name)
 
 
-def test_batch_normalization_takes_no_micro_batches(tmp_path):
-    config = TrialConfig(data=SMALL.data, prox="unet", channels=4, folds=1, epochs=1)
+@pytest.mark.parametrize("own", [{"prox": "unet", "channels": 4}, {"prox": "resnet", "features": 4}], ids=str)
+def test_batch_normalization_takes_no_micro_batches(tmp_path, own):
+    config = TrialConfig(data=SMALL.data, folds=1, epochs=1, **own)
     with pytest.raises(MemoryError, match="batch normalization"):
         list(run_trial(config, checkpoint_dir=tmp_path, device="cpu", micro_batch=2))
