@@ -46,7 +46,7 @@ class Driver:
         self._run_trial, self._listener = run_trial, listener
         self._writer = Writer(root, self.study.name) if writer is None else writer
         self.proposer = Proposer(self.study, root / schema.JOURNAL, window)
-        self._judge = Judge(self.proposer, self.study.scheduler)
+        self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)
         self._restore()
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))

@@ -68,8 +68,17 @@ class Proposer:
         self._open()
 
     def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
-        """Take up what the ledger says; return trials whose plan the ledger lost (its file is damaged)."""
+        """Take up what the ledger says; return trials whose plan the ledger lost (its file is damaged).
+
+        Optuna cannot take an end back, so where its journal has one that the ledger has not (a failed trial is run
+        again), the journal is written anew: what the sampler learns is what the ledger says.
+        """
         found = self._existing()
+        if any(
+            trial.state.is_finished() and _as_told(ends.get(number)) != trial.state for number, trial in found.items()
+        ):
+            self._set_aside("before-retry")
+            found = {}
         lost = {}
         for number in range(max(planned, default=-1) + 1):
             there = found.get(number)
@@ -144,10 +153,12 @@ class Proposer:
         try:
             self._create()
         except (ValueError, KeyError, OSError) as error:
-            aside = self._journal.with_name(f"{self._journal.name}.damaged")
-            _log.warning("%s cannot be read (%s); moved to %s and written again", self._journal, error, aside.name)
-            self._journal.replace(aside)
-            self._create()
+            _log.warning("%s cannot be read (%s); it is moved aside and written again", self._journal, error)
+            self._set_aside("damaged")
+
+    def _set_aside(self, why: str) -> None:
+        self._journal.replace(self._journal.with_name(f"{self._journal.name}.{why}"))
+        self._create()
 
     def _create(self) -> None:
         if self._journal.exists() and self._journal.stat().st_size:
@@ -183,9 +194,8 @@ class Proposer:
             return
         end, trial = self._ends[number], self.frozen(number)
         if not trial.state.is_finished():
-            state = _STATES.get(end.status, TrialState.FAIL)
-            if state == TrialState.COMPLETE and (end.value is None or not math.isfinite(end.value)):
-                state = TrialState.FAIL
+            state = _as_told(end)
+            assert state is not None
             for name, text in (("status", end.status), ("reason", end.reason)):
                 if text is not None:
                     self._storage.set_trial_user_attr(trial._trial_id, name, text)
@@ -205,6 +215,16 @@ class Proposer:
                 n_startup_trials=self._search.startup,
                 constant_liar=True,
             )
+
+
+def _as_told(end: End | None) -> TrialState | None:
+    """The state that Optuna is told; None for a trial that has not ended."""
+    if end is None:
+        return None
+    state = _STATES.get(end.status, TrialState.FAIL)
+    if state == TrialState.COMPLETE and (end.value is None or not math.isfinite(end.value)):
+        return TrialState.FAIL
+    return state
 
 
 def startup_design(space: Space, seed: int, count: int) -> list[Values]:
