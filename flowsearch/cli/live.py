@@ -42,7 +42,9 @@ class PlainLines:
     def __call__(self, event: "Event") -> None:
         """Called by the study's driver."""
         progress, trial = event.progress, event.trial
-        if event.kind == "begun":
+        if event.kind == "changed":
+            self._say(event.note)
+        elif event.kind == "begun":
             left = progress.study.search.trials - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
         elif event.kind == "started" and trial is not None:
@@ -71,7 +73,9 @@ class LiveView:
     def __call__(self, event: "Event") -> None:
         """Called by the study's driver."""
         now = time.monotonic()
-        if event.kind == "stopping":
+        if event.kind == "changed":
+            self._live.console.print(event.note, highlight=False, markup=False, soft_wrap=True)
+        elif event.kind == "stopping":
             self._live.update(Text("stopping ..." if event.note else "finishing ..."), refresh=True)
         elif now - self._drawn >= _REFRESH_SECONDS:
             self._drawn = now

@@ -58,6 +58,12 @@ def run(
 @app.command()
 def resume(
     path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Option(help="The study file as it is now, with more trials, say.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a name, e.g. search.trials=40.")
+    ] = None,
     address: _Address = None,
     plain: _Plain = False,
     verbose: _Verbose = False,
@@ -66,7 +72,39 @@ def resume(
     with user_errors():
         from flowsearch.study import resume as resume_study
 
-        _go(lambda listener: resume_study(path, listener, address=address, verbose=verbose), path, plain, verbose)
+        _go(
+            lambda listener: resume_study(path, listener, file=file, sets=sets or (), address=address, verbose=verbose),
+            path,
+            plain,
+            verbose,
+        )
+
+
+@app.command()
+def retry(
+    path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    ids: Annotated[
+        list[str] | None, typer.Option("--trial", metavar="ID", help="Only this trial; may be given several times.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only trials with this in their reason.", show_default=False)
+    ] = None,
+    address: _Address = None,
+    plain: _Plain = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Run the failed and diverged trials of a study again, and go on with it."""
+    with user_errors():
+        from flowsearch.study import retry as retry_trials
+
+        _go(
+            lambda listener: retry_trials(
+                path, listener, ids=ids or (), reason=reason, address=address, verbose=verbose
+            ),
+            path,
+            plain,
+            verbose,
+        )
 
 
 @app.command()
@@ -138,10 +176,12 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
         console.print(
             f"stopped after the budget of {hours:g} hours; go on with:  {go_on}", highlight=False, soft_wrap=True
         )
+    if ending.stopped == "failures":
+        typer.echo(f"stopped: {ending.said}; mend it, then:  flowsearch study retry {root}", err=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
-        typer.echo(f"failed: {', '.join(failed)}", err=True)
+        typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {root / 'errors'})", err=True)
         raise typer.Exit(1)
 
 

@@ -115,6 +115,11 @@ class Ledger:
         self.store.put(f"{entry.number:08d}-{event}-{subject}.json", json.dumps(body, indent=1).encode())
         return entry
 
+    @property
+    def planned(self) -> set[str]:
+        """The ids of all trials that were planned."""
+        return {event.subject for event in self.events if event.event == PLANNED}
+
     def _read(self, name: str) -> Event | None:
         try:
             body = json.loads(self.store.get(name))

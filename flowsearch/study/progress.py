@@ -152,7 +152,7 @@ def score(trial: TrialState, metric: str) -> float | None:
 class Event:
     """Something that a listener may want to show."""
 
-    kind: Literal["begun", "planned", "started", "epoch", "again", "ended", "tick", "stopping"]
+    kind: Literal["begun", "planned", "started", "epoch", "again", "ended", "tick", "changed", "stopping"]
     progress: Progress
     trial: TrialState | None = None
     note: str = ""

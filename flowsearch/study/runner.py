@@ -4,23 +4,25 @@ import fcntl
 import json
 import logging
 import os
+import platform
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
+from flowsearch.study import changes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
-from flowsearch.study import own_parts, provenance
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, joined_ray
-from flowsearch.study.progress import Listener, Progress, replay
+from flowsearch.study.progress import Event, Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
 
@@ -67,16 +69,20 @@ def run(
     address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
-    """Run `study` and leave everything in the folder `results/<name>`.
+    """Run `study` and leave everything in the folder `results/<name>`; go on with it where it was begun before.
 
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
 
     `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
-    fingerprint. Raises ValueError where the folder is taken, the images are not to be had or the machine is too small.
+    fingerprint. Raises ValueError where the folder is taken by another study, the images are not to be had or the
+    machine is too small.
     """
     root = Path(results) / study.name
-    _check_free(root, study)
+    if (root / schema.STUDY_FILE).is_file():
+        _check_same(root, study)
+        return _go_on(root, listener, run_trial, images, cpus, address, verbose, like=study)
+    _check_free(root)
     with own_parts.importable(study, {}):
         return _run(root, study, listener, run_trial, images, cpus, address, verbose)
 
@@ -101,7 +107,7 @@ def _run(
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
-        _check_free(root, study)
+        _check_free(root)
         _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
@@ -112,6 +118,8 @@ def resume(
     path: Path | str,
     listener: Listener | None = None,
     *,
+    file: Path | str | None = None,
+    sets: Sequence[str] = (),
     run_trial: str = RUN_TRIAL,
     images: CheckData = check_data,
     cpus: int | None = None,
@@ -120,16 +128,58 @@ def resume(
 ) -> Ending:
     """Go on with the study in the folder `path`: unfinished trials from their checkpoints, then those never planned.
 
-    Finished trials are left alone. Raises ValueError where there is no study, another process runs it, or its images
-    have changed.
+    Finished trials are left alone. `file` is the study file as it is now, `sets` are overrides; what they change is
+    taken over if that spoils no results (see `changes`). Raises ValueError where it would, where there is no study,
+    another process runs it, or its images have changed.
     """
     root = Path(path)
+    like = load(file or _study_file(root), sets) if file is not None or sets else None
+    return _go_on(root, listener, run_trial, images, cpus, address, verbose, like=like)
+
+
+def retry(
+    path: Path | str,
+    listener: Listener | None = None,
+    *,
+    ids: Sequence[str] = (),
+    reason: str | None = None,
+    run_trial: str = RUN_TRIAL,
+    images: CheckData = check_data,
+    cpus: int | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+) -> Ending:
+    """Go on with the study in the folder `path`, its failed and diverged trials first: all, or those that are meant.
+
+    They keep their configuration and id. Where nothing was wrong with the trial itself (memory, a lost worker) it goes
+    on from its checkpoint, else it begins anew. Raises ValueError as `resume` does, and where there is none to retry.
+    """
+    return _go_on(Path(path), listener, run_trial, images, cpus, address, verbose, retried=(ids, reason))
+
+
+def _study_file(root: Path) -> Path:
     file = root / schema.STUDY_FILE
     if not file.is_file():
         raise ValueError(
             f"{root} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
         )
-    study = load(file)
+    return file
+
+
+def _go_on(
+    root: Path,
+    listener: Listener | None,
+    run_trial: str,
+    images: CheckData,
+    cpus: int | None,
+    address: str | None,
+    verbose: bool,
+    *,
+    like: Study | None = None,
+    retried: tuple[Sequence[str], str | None] | None = None,
+) -> Ending:
+    """Go on with a study: changed to be `like` another, with the failed trials that are to be `retried`."""
+    study = load(_study_file(root))
     known = _known(root)
     with own_parts.importable(study, known):
         fingerprint, then = images(study.data_config), known.get("data_fingerprint")
@@ -142,8 +192,35 @@ def resume(
         own_parts.provenance(study, known)  # says what has changed
         cpus = cpus or _cpus()
         with _locked(root):
+            ledger = Ledger(root / schema.LEDGER)
+            if retried is not None:
+                retrying.note(ledger, retrying.chosen(replay(study, ledger), *retried))
+            study = _changed(root, study, like, ledger, listener)
             carried = own_parts.carried(study, known, address is not None)
             return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+
+
+def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, listener: Listener | None) -> Study:
+    """The study with what is different in `like`, noted and said; refused where results would be spoilt."""
+    if like is None:
+        return study
+    found = changes.changes(study, like)
+    progress = replay(study, ledger)
+    refused = changes.unsafe(found, len(progress.trials))
+    if refused:
+        raise ValueError(
+            f"the study in {root} has begun, and its results would not belong together after this: "
+            f"{'; '.join(map(str, refused))}. What may change is search.trials (not below the "
+            f"{len(progress.trials)} that are planned), budget, resources and failures; else begin a new study"
+        )
+    if not found:
+        return study
+    ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found])
+    changed = load(root / schema.STUDY_FILE, [one.override for one in found])
+    _write(root / schema.STUDY_FILE, dump(changed.to_dict()))
+    if listener is not None:
+        listener(Event("changed", progress, note=f"changed: {'; '.join(map(str, found))}"))
+    return changed
 
 
 def _drive(
@@ -263,26 +340,26 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def _check_free(root: Path, study: Study) -> None:
+def _check_free(root: Path) -> None:
     """Refuse to write into a folder that holds anything."""
     if not root.exists() or (root.is_dir() and all(path.name == _LOCK for path in root.iterdir())):
         return
-    if not (root / schema.STUDY_FILE).is_file():
-        raise ValueError(f"{root} exists and holds something other than a study; give another --name or --results")
+    what = "a study that was begun just now" if (root / schema.STUDY_FILE).is_file() else "something other than a study"
+    raise ValueError(f"{root} exists and holds {what}; give another --name or --results")
+
+
+def _check_same(root: Path, study: Study) -> None:
+    """Refuse to go on with another study than the one that is there; one that has only grown is the same."""
     try:
-        earlier = load(root / schema.STUDY_FILE).to_dict()
-        now = study.to_dict()
-        same = {**earlier, "search": {**earlier["search"], "window": None}} == {
-            **now,
-            "search": {**now["search"], "window": None},
-        }
-    except ValueError:
-        same = False
-    whose = "this study has been started before" if same else "another study of that name is there"
-    raise ValueError(
-        f"{root} is taken: {whose}, and nothing is overwritten. Go on with it by `flowsearch study resume {root}`, "
-        "or give this run another --name or --results"
-    )
+        planned = len(Ledger(root / schema.LEDGER).planned)
+        other = "; ".join(map(str, changes.unsafe(changes.changes(load(root / schema.STUDY_FILE), study), planned)))
+    except ValueError as error:
+        other = str(error)
+    if other:
+        raise ValueError(
+            f"{root} is taken: another study of that name is there ({other}), and nothing is overwritten. Go on with "
+            f"that one by `flowsearch study resume {root}`, or give this run another --name or --results"
+        )
 
 
 def _known(root: Path) -> dict[str, Any]:
@@ -316,10 +393,24 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _lock(file: TextIO, root: Path) -> None:
+    """Take the lock, and write into its file who has it.
+
+    The lock is the kernel's, so that it goes with the process. On NFS (version 4, or 3 with its lock service) it holds
+    between machines too; a file system without locks is refused.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ValueError(f"another process is running the study in {root}; wait for it, or end it first") from None
+    except BlockingIOError:
+        file.seek(0)
+        who = " ".join(file.read(200).split())
+        raise ValueError(
+            f"another process is running the study in {root}{f' ({who})' if who else ''}; wait for it, or end it first"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{root} cannot be locked against a second driver ({error}); use another disk") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
+    file.flush()
 
 
 class _Signal:

@@ -45,7 +45,7 @@ def test_surface() -> None:
     }
     assert names == {"train", "evaluate", "reconstruct", "report"}
     assert groups == {
-        "study": {"run", "resume", "show", "list"},
+        "study": {"run", "resume", "retry", "show", "list"},
         "data": {"prepare", "list", "show"},
         "bench": {"model", "peers"},
     }
