@@ -176,6 +176,9 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
         console.print(
             f"stopped after the budget of {hours:g} hours; go on with:  {go_on}", highlight=False, soft_wrap=True
         )
+    if ending.stopped == "ray":
+        typer.echo(f"Ray died, so nothing more could run; go on with:  {go_on}", err=True)
+        raise typer.Exit(1)
     if ending.stopped == "failures":
         typer.echo(f"stopped: {ending.said}; mend it, then:  flowsearch study retry {root}", err=True)
     _report(root)

@@ -82,6 +82,20 @@ def joined_ray(
             ray.shutdown()
 
 
+def broken() -> str | None:
+    """What of this process's own Ray has died, so that nothing more will run; None while all is well.
+
+    Ray itself says nothing of it: calls to a raylet that is gone are waited for without end.
+    """
+    import ray._private.worker
+
+    node = ray._private.worker._global_node
+    if node is None:
+        return None
+    dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}
+    return " and ".join(sorted(dead)) or None
+
+
 def quiet(verbose: bool) -> None:
     """Keep Ray's and Tune's own messages out of the terminal, unless `verbose`."""
     if verbose:

@@ -21,7 +21,7 @@ from flowsearch.study import changes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.file import DataConfig, Study, dump, load
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.local import ENVIRONMENT, joined_ray
+from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
 from flowsearch.study.progress import Event, Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
@@ -29,8 +29,10 @@ _log = logging.getLogger(__name__)
 RUN_TRIAL = "flowsearch.training:run_trial"
 _LOCK = ".lock"
 _TICK_SECONDS = 0.25
+_LAST_SECONDS = 20.0
+"""What a study has to write down its end after Ray died."""
 
-Why = Literal["", "signal", "budget", "failures"]
+Why = Literal["", "signal", "budget", "failures", "ray"]
 CheckData = Callable[[DataConfig], str]
 
 
@@ -252,6 +254,7 @@ def _drive(
             driver.announce("stopping", stop.why)
             driver.stop(_REASONS.get(stop.why, "the driver ended"))
             driver.close()
+            stop.all_well()
             _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
     return Ending(root, progress, why, time.monotonic() - began, driver.hopeless or "")
 
@@ -259,6 +262,7 @@ def _drive(
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
     "budget": "the study's budget of hours was used up",
+    "ray": "Ray died",
     "failures": "the study stopped, as its trials failed one after the other",
 }
 
@@ -297,6 +301,10 @@ def _run_trials(
                 stop.ask("budget")
             if driver.hopeless and not stop.asked:
                 stop.ask("failures")
+            if not stop.asked and (dead := broken()) is not None:
+                _log.error("Ray's %s died; the study stops here and can be resumed", dead)
+                stop.ask("ray")
+                stop.end_within(_LAST_SECONDS)
             if stop.asked:
                 raise _Stop
 
@@ -320,7 +328,8 @@ def _run_trials(
                 verbose=2 if verbose else 0,
             )
         except _Stop:
-            scheduler.release()
+            if stop.why != "ray":
+                scheduler.release()
 
 
 def _slots(study: Study, resources: dict[str, float]) -> int:
@@ -422,6 +431,7 @@ class _Signal:
     def __init__(self) -> None:
         self.asked = False
         self.why: Why = ""
+        self._last: threading.Timer | None = None
 
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
@@ -433,6 +443,17 @@ class _Signal:
         if self.why == "signal":
             os._exit(128 + number)
         self.ask("signal")
+
+    def end_within(self, seconds: float) -> None:
+        """End this process after so long, unless all is well by then: without its raylet Ray may wait for ever."""
+        self._last = threading.Timer(seconds, os._exit, (1,))
+        self._last.daemon = True
+        self._last.start()
+
+    def all_well(self) -> None:
+        """Ray is down, and what was to be written is written."""
+        if self._last is not None:
+            self._last.cancel()
 
     def ask(self, why: Why) -> None:
         self.asked, self.why = True, self.why or why
