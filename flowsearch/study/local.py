@@ -89,7 +89,7 @@ def broken() -> str | None:
     """
     import ray._private.worker
 
-    node = ray._private.worker._global_node
+    node = ray._private.worker._global_node  # none before Ray has started
     if node is None:
         return None
     dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}

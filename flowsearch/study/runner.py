@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 RUN_TRIAL = "flowsearch.training:run_trial"
 _LOCK = ".lock"
 _TICK_SECONDS = 0.25
-_LAST_SECONDS = 20.0
+_LAST_SECONDS = 15
 """What a study has to write down its end after Ray died."""
 
 Why = Literal["", "signal", "budget", "failures", "ray"]
@@ -254,7 +255,6 @@ def _drive(
             driver.announce("stopping", stop.why)
             driver.stop(_REASONS.get(stop.why, "the driver ended"))
             driver.close()
-            stop.all_well()
             _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
     return Ending(root, progress, why, time.monotonic() - began, driver.hopeless or "")
 
@@ -279,7 +279,7 @@ def _run_trials(
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(cpus, address=address, verbose=verbose)
-    with ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
+    with _watched(), ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
         from ray import tune
 
         from flowsearch.study.callback import TuneCallback
@@ -304,7 +304,6 @@ def _run_trials(
             if not stop.asked and (dead := broken()) is not None:
                 _log.error("Ray's %s died; the study stops here and can be resumed", dead)
                 stop.ask("ray")
-                stop.end_within(_LAST_SECONDS)
             if stop.asked:
                 raise _Stop
 
@@ -330,6 +329,29 @@ def _run_trials(
         except _Stop:
             if stop.why != "ray":
                 scheduler.release()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End this process where its Ray died during the body and the body does not come to its end soon after.
+
+    A call to a raylet that is gone may wait for ever. Nothing is lost so: the ledger is written event by event.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        seconds = 0
+        while not over.wait(1):
+            seconds = seconds + 1 if broken() is not None else 0
+            if seconds >= _LAST_SECONDS:
+                print("Ray died, and this process can only be ended; resume the study", file=sys.stderr, flush=True)
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch Ray").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _slots(study: Study, resources: dict[str, float]) -> int:
@@ -431,7 +453,6 @@ class _Signal:
     def __init__(self) -> None:
         self.asked = False
         self.why: Why = ""
-        self._last: threading.Timer | None = None
 
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
@@ -443,17 +464,6 @@ class _Signal:
         if self.why == "signal":
             os._exit(128 + number)
         self.ask("signal")
-
-    def end_within(self, seconds: float) -> None:
-        """End this process after so long, unless all is well by then: without its raylet Ray may wait for ever."""
-        self._last = threading.Timer(seconds, os._exit, (1,))
-        self._last.daemon = True
-        self._last.start()
-
-    def all_well(self) -> None:
-        """Ray is down, and what was to be written is written."""
-        if self._last is not None:
-            self._last.cancel()
 
     def ask(self, why: Why) -> None:
         self.asked, self.why = True, self.why or why
