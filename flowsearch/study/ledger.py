@@ -24,6 +24,9 @@ CHANGED = "changed"
 STOPPED = "stopped"
 STUDY = "study"
 
+_EASY = frozenset({STARTED, AGAIN})
+"""Events that a power failure may take: a resume then finds the trial's checkpoint all the same."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -47,8 +50,8 @@ class Store(Protocol):
         """The content of an object."""
         ...
 
-    def put(self, name: str, content: bytes) -> None:
-        """Put a new object, whole or not at all; it is safe once this returns."""
+    def put(self, name: str, content: bytes, *, safe: bool) -> None:
+        """Put a new object, whole or not at all; where it must be `safe`, it outlives a power failure from now on."""
         ...
 
 
@@ -68,15 +71,16 @@ class Folder:
         """See `Store`."""
         return (self.root / name).read_bytes()
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, *, safe: bool) -> None:
         """See `Store`."""
         self.root.mkdir(parents=True, exist_ok=True)
         aside = self.root / f".{name}.{os.getpid()}"
         try:
             with aside.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if safe:
+                    file.flush()
+                    os.fsync(file.fileno())
             aside.replace(self.root / name)
         except BaseException:
             aside.unlink(missing_ok=True)
@@ -112,7 +116,9 @@ class Ledger:
         self._next += 1
         self.events.append(entry)
         body = {"event": event, "subject": subject, "time": entry.time.isoformat(), **content}
-        self.store.put(f"{entry.number:08d}-{event}-{subject}.json", json.dumps(body, indent=1).encode())
+        self.store.put(
+            f"{entry.number:08d}-{event}-{subject}.json", json.dumps(body, indent=1).encode(), safe=event not in _EASY
+        )
         return entry
 
     @property

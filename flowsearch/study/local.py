@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -87,9 +88,8 @@ def broken() -> str | None:
 
     Ray itself says nothing of it: calls to a raylet that is gone are waited for without end.
     """
-    import ray._private.worker
-
-    node = ray._private.worker._global_node  # none before Ray has started
+    # Not imported here: a thread asks this, which may be while Ray is imported by another.
+    node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
     if node is None:
         return None
     dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}
