@@ -99,10 +99,11 @@ def broken_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
 
 def hungry_trial(config: TrialConfig, *, micro_batch: int | None = None, **where: Any) -> Iterator[Record]:
     """Runs out of memory in its second epoch, unless its batch is halved."""
-    for record in run_trial(config, **where):
-        if record["phase"] == "train" and record["epoch"] == 2 and micro_batch is None:
-            raise MemoryError
-        yield record
+    records = run_trial(config, **where)
+    if micro_batch is None:
+        yield next(records)
+        raise MemoryError
+    yield from records
 
 
 def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> Iterator[Record]:

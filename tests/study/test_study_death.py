@@ -108,6 +108,7 @@ def test_two_drivers_at_once_are_refused(folder):
         _, err = second.communicate(timeout=30)
         assert second.returncode == 2
         assert "another process is running the study" in err
+        assert f"process {process.pid} on " in err
     finally:
         process.kill()
         process.wait()
