@@ -47,7 +47,7 @@ def test_surface() -> None:
     assert groups == {
         "study": {"run", "resume", "retry", "show", "list"},
         "data": {"prepare", "list", "show"},
-        "bench": {"model", "peers"},
+        "bench": {"model", "peers", "study"},
     }
 
 

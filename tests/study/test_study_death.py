@@ -35,7 +35,9 @@ app()
 
 def start(folder: Path, run_trial: str, *arguments: str) -> subprocess.Popen[str]:
     """`flowsearch study ...` with instant trials."""
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    # The package is the one that these tests belong to, wherever another copy of it is installed.
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, f"study_fakes:{run_trial}", "study", *arguments],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
