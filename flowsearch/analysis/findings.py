@@ -58,8 +58,14 @@ def status_line(results: Results) -> str:
 
 def asked_for(results: Results) -> int | None:
     """Number of trials that the study file asks for, where it says so."""
-    search = results.study.get("search")
-    count = search.get("trials") if isinstance(search, dict) else None
+    study = results.study
+    if study.get("mode", "search") != "search":
+        count = results.provenance.get("trials")
+    else:
+        search = study.get("search")
+        count = search.get("trials") if isinstance(search, dict) else None
+        if isinstance(count, int):
+            count *= len(study.get("tasks") or [None]) * int(study.get("repeats") or 1)
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 

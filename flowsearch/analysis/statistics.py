@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean over `n` values and its bootstrap percentile interval."""
+    """A mean over `n` values and its interval."""
 
     mean: float
     low: float
@@ -35,6 +35,20 @@ def bootstrap_mean(
         raise ValueError("a mean is taken over one or more finite numbers; drop missing ones first")
     low, high = _percentiles(_resampled_means(sample, draws, np.random.default_rng(seed)), level)
     return Interval(mean=float(sample.mean()), low=low, high=high, n=sample.size)
+
+
+def student_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
+    """Mean of a few independent `values` (seeds, not images) with its interval by Student's t; both ends are the mean
+    where there is one value. Raises `ValueError` where there are none."""
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size == 0 or not np.isfinite(sample).all():
+        raise ValueError("a mean is taken over one or more finite numbers; drop missing ones first")
+    mean, half = float(sample.mean()), 0.0
+    if sample.size > 1:
+        from scipy.stats import t
+
+        half = float(t.ppf((1 + level) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
+    return Interval(mean=mean, low=mean - half, high=mean + half, n=sample.size)
 
 
 def difference_of_means(

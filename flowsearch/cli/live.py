@@ -45,7 +45,7 @@ class PlainLines:
         if event.kind == "changed":
             self._say(event.note)
         elif event.kind == "begun":
-            left = progress.study.search.trials - progress.done
+            left = progress.total - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
@@ -53,7 +53,7 @@ class PlainLines:
         elif event.kind == "again" and trial is not None:
             self._say(f"trial {trial.id} runs again: {event.note}")
         elif event.kind == "ended" and trial is not None:
-            done = f"{progress.done} of {progress.study.search.trials} done"
+            done = f"{progress.done} of {progress.total} done"
             self._say(
                 f"trial {trial.id} {outcome(trial, progress.study.metric)} in {duration(trial.seconds)} "
                 f"({done}{left_text(progress)})"
@@ -87,7 +87,7 @@ def draw(progress: "Progress") -> RenderableType:
     study, counts = progress.study, progress.counts
     head = Text.assemble(
         (study.name, "bold"),
-        f"  {progress.done} of {study.search.trials} done  ",
+        f"  {progress.done} of {progress.total} done  ",
         (f"{len(progress.running)} running  ", "cyan"),
         (f"{counts['pruned']} pruned  ", "yellow"),
         (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
@@ -108,39 +108,41 @@ def draw(progress: "Progress") -> RenderableType:
             Text(short(trial.values), style="dim"),
         )
     whole = Table.grid()
-    whole.add_row(ProgressBar(total=study.search.trials, completed=progress.done, width=60))
+    whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, table]
-    best = progress.best
-    if best is not None:
-        text = f"best so far  {number(best.metrics[study.metric], study.metric)}  trial {best.id}  "
+    best, single = progress.best, progress.best_of(None)
+    if best is not None and single is not None:
+        text = f"best so far  {number(single.mean(study.metric), study.metric)}  trial {best.id}  "
         parts.append(Text.assemble((text, "green"), short(best.values)))
+    elif len(study.objective) > 1 and study.tasks is None:
+        parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
     return Group(*parts)
 
 
 def summarize(console: Console, progress: "Progress") -> None:
     """Print the closing tables, the best configuration, and what went wrong.
 
-    A study of unrolled networks on one task gets a table by proximal map; methods and tasks get a table of the best.
+    A search for one objective gets a table by proximal map, where it is of unrolled networks on one task, and else one
+    of the best of each method.
     """
-    completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
-    several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
-    if max(map(len, several)) > 1:
-        for table in standings_tables(progress, console.width):
-            console.print(table)
-    else:
-        console.print(prox_table(progress))
-    best, metric = progress.best, progress.study.metric
-    if best is not None:
-        console.print(
-            f"best: trial {best.id}, {number(best.metrics[metric], metric)}: {short(best.values)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        measured = best.metrics.get("measurement_psnr")
-        if measured is not None:
-            console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
+    from flowsearch.cli.closing import best_lines, closing_tables
+
+    for table in closing_tables(progress) or _by_method(progress, console.width):
+        console.print(table)
+    for line in best_lines(progress):
+        console.print(line, highlight=False, soft_wrap=True)
+    best = progress.best
+    measured = None if best is None else best.metrics.get("measurement_psnr")
+    if measured is not None:
+        console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
     for trial in progress.trouble:
         console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _by_method(progress: "Progress", width: int) -> list[Table]:
+    completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
+    several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
+    return standings_tables(progress, width) if max(map(len, several)) > 1 else [prox_table(progress)]
 
 
 def prox_table(progress: "Progress") -> Table:

@@ -144,7 +144,9 @@ def list_studies(
                 console.print(f"{folder.name}: {error}", highlight=False, markup=False, soft_wrap=True)
                 continue
             best, metric = progress.best, progress.study.metric
-            text = "" if best is None else f", best {metric} {number(best.metrics[metric], metric)} (trial {best.id})"
+            single = None if best is None else progress.best_of(None)
+            mean = None if single is None else single.mean(metric)
+            text = "" if best is None else f", best {metric} {number(mean, metric)} (trial {best.id})"
             console.print(f"{folder.name}: {_counts(progress)}{text}", highlight=False, soft_wrap=True)
 
 
@@ -218,4 +220,4 @@ def _read(path: Path) -> "Progress":
 def _counts(progress: "Progress") -> str:
     """`9 completed, 3 pruned of 12 trials`."""
     known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
-    return f"{', '.join(known) or 'nothing yet'} of {progress.study.search.trials} trials"
+    return f"{', '.join(known) or 'nothing yet'} of {progress.total} trials"

@@ -27,9 +27,10 @@ class Weights(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the backward pass needs of one evaluation: the unfolded input and the values of both hidden layers."""
+    """What the backward pass needs of one evaluation: the unfolded input and the values of both hidden layers, and the
+    weights, which are made again where they are None."""
 
-    weights: Weights
+    weights: Weights | None
     columns_KP: Tensor
     first_PN: Tensor
     middle_PN: Tensor
@@ -81,7 +82,8 @@ class Network:
 
     def vjp(self, tape: Tape, grad_CBHW: Tensor) -> Tensor:
         """The gradient of the input; uses the tape up."""
-        weights, columns_KP, first_PN, middle_PN = tape
+        weights = tape.weights or self._weights or self._prepare()
+        _, columns_KP, first_PN, middle_PN = tape
         sums = self._sums = self._sums or Sums(grad_CBHW.dtype)
         taps_KP = unfold(grad_CBHW, self.dtype, mirrored=True)
         if self.learns:

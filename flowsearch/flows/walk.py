@@ -136,10 +136,10 @@ def unwalk_down(
 
 def _evaluate(network: Network, x_CBHW: Tensor, kept: list[Evaluation] | None) -> Tensor:
     """What the network gives, after tanh."""
-    evaluation = _evaluated(network, x_CBHW)
+    out_CBHW, tape = _evaluated(network, x_CBHW)
     if kept is not None:
-        kept.append(evaluation)
-    return evaluation[0]
+        kept.append((out_CBHW, tape._replace(weights=None)))
+    return out_CBHW
 
 
 def _evaluated(network: Network, x_CBHW: Tensor) -> Evaluation:

@@ -12,6 +12,7 @@ import pandas as pd
 from flowsearch.checks import nearest
 from flowsearch.results import schema
 from flowsearch.results.labels import labels
+from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.tables import read_table
 
 _SCORES = ("val_psnr", "test_psnr", "ood_psnr")
@@ -121,6 +122,12 @@ class Results:
         return DEFAULT_METRIC, True
 
     @property
+    def limits(self) -> list[Constraint]:
+        """The study's constraints, which its best trial keeps to."""
+        declared = self.study.get("constraints")
+        return [constraint(str(text)) for text in declared] if isinstance(declared, list) else []
+
+    @property
     def counts(self) -> dict[str, int]:
         """Number of trials in each status that occurs, in the order of a trial's life."""
         found = self.trials["status"].value_counts()
@@ -139,7 +146,10 @@ class Results:
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
 
     def ranked(self, metric: str | None = None) -> pd.DataFrame:
-        """The completed trials that have `metric` (default: the study's objective), best first."""
+        """The completed trials that have `metric` (default: the study's objective), best first.
+
+        Without those that break one of the study's constraints.
+        """
         name, more = self.objective
         if metric is not None:
             self._check_metric(metric)
@@ -148,6 +158,9 @@ class Results:
         if name not in self.trials:
             return self.completed.iloc[:0]
         measured = self.completed.dropna(subset=[name])
+        for limit in self.limits:
+            values = measured[limit.metric].astype(float)
+            measured = measured[values <= limit.bound if limit.at_most else values >= limit.bound]
         return measured.sort_values(name, ascending=not more, kind="stable")
 
     def best(self, metric: str | None = None) -> pd.Series:

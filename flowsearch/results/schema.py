@@ -147,6 +147,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         _STUDY,
         _TRIAL,
         Column("index", _INT, "number of the trial in its study"),
+        Column("configuration", _INT, "number of the configuration in its study; its repeats share it"),
+        Column("repeat", _INT, "repeat of the configuration, from 0"),
         _ATTEMPT,
         Column("status", _TEXT, "status"),
         Column("reason", _TEXT, "reason"),

@@ -43,7 +43,7 @@ def unsafe(found: list[Change], planned: int) -> list[Change]:
 
 
 def _more_trials(change: Change, planned: int) -> bool:
-    return change.name == "search.trials" and change.new >= planned
+    return change.name == "search.trials" and change.new >= min(change.old, planned)
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

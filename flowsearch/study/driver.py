@@ -7,7 +7,7 @@ date first and the disk second, so that a disk that refuses to write costs rows 
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
-from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState, score
+from flowsearch.study.planner import Planner
+from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState
 from flowsearch.study.scheduler import Judge
-from flowsearch.study.searcher import End, Proposer
+from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.trainable import Record, Report, read_records
+from flowsearch.study.warm import end_of
 
 _log = logging.getLogger(__name__)
 
@@ -40,17 +42,18 @@ class Driver:
         window: int,
         writer: Any = None,
         listener: Listener | None = None,
+        earlier: Sequence[Sequence[Earlier]] = (),
     ) -> None:
         self.root, self.progress, self.ledger = root, progress, ledger
         self.study = progress.study
         self._run_trial, self._listener = run_trial, listener
         self._writer = Writer(root, self.study.name) if writer is None else writer
-        self.proposer = Proposer(self.study, root / schema.JOURNAL, window)
+        self.proposer = Planner(self.study, progress.layout, root / schema.JOURNAL, window, earlier)
         self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)
         self._restore()
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
-        self.remaining = self.study.search.trials - progress.done
+        self.remaining = progress.total - progress.done
         self._handed_out: set[int] = set()
         self._hopeless = Hopeless(self.study.failures.stop_after)
         self.hopeless: str | None = None
@@ -80,8 +83,7 @@ class Driver:
         return self._planned(number, values)
 
     def _planned(self, number: int, values: dict[str, Any]) -> TrialState:
-        trial = TrialState(number, values, self.study.config(values).to_dict())
-        self.progress.trials[number] = trial
+        trial = self.progress.planned(number, values)
         # Not guarded: a trial that the ledger does not know of must not run.
         self.ledger.add(events.PLANNED, trial.id, number=number, values=values, config=trial.config)
         self._tell("planned", trial)
@@ -118,7 +120,7 @@ class Driver:
                 self._judge.stops(trial.number, record["epoch"], float(record[self.study.metric]))
 
     def _end(self, trial: TrialState) -> End:
-        return End(trial.status, trial.reason, score(trial, self.study.metric))
+        return end_of(self.study, trial.status, trial.reason, trial.metrics)
 
     # What comes back --------------------------------------------------------------------------------------------
 
@@ -259,6 +261,8 @@ class Driver:
             "study": self.study.name,
             "trial_id": trial.id,
             "index": trial.number,
+            "configuration": trial.configuration,
+            "repeat": trial.repeat,
             "attempt": trial.attempt,
             "status": trial.status,
             "reason": trial.reason,

@@ -11,8 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import parse_task
+from flowsearch.results.objective import (
+    EPOCH_METRICS,
+    UPWARDS,
+    Constraint,
+    Direction,
+    Metric,
+    constraint,
+    unknown_metric,
+)
+from flowsearch.study import modes
 from flowsearch.study.source import Source, StudyFileError, dump
-from flowsearch.study.space import Space, SpaceError, config_of
+from flowsearch.study.space import Space, SpaceError, Values, config_of
 from flowsearch.training.config import METHOD_FIELDS, PriorConfig, TrialConfig
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
@@ -32,13 +42,6 @@ __all__ = [
     "read",
 ]
 
-EPOCH_METRICS = ("val_psnr", "val_loss")
-"""Metrics known after each epoch: the ones that a scheduler can judge by."""
-
-Metric = Literal["val_psnr", "val_loss", "val_ssim"]
-Direction = Literal["maximize", "minimize"]
-_UPWARDS = {"val_psnr": "maximize", "val_ssim": "maximize", "val_loss": "minimize"}
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -47,11 +50,12 @@ class _Section(BaseModel):
 class Search(_Section):
     """How configurations are proposed."""
 
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "random", "gp", "cmaes", "nsga2"] = "tpe"
     trials: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Configurations for each task; each is a trial for each repeat."""
     startup: Annotated[int, Field(ge=0)] = 10
-    """tpe: so many first trials are a balanced draw: each choice equally often within each proximal map, ranges covered
-    evenly."""
+    """All samplers but random: so many first configurations are a balanced draw: each choice equally often within each
+    proximal map, ranges covered evenly. nsga2: also the size of its population."""
     seed: Annotated[int, Field(ge=0)] = 0
     window: Annotated[int, Field(ge=1)] | None = None
     """Trial i is proposed from the results of trials 0 to i - window, whatever else has ended by then, which makes a
@@ -137,10 +141,25 @@ class Study(_Section):
     name: str
     data: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
-    mode: Literal["search"] = "search"
+    tasks: list[str] | None = None
+    """The study is repeated for each of these, instead of `fixed.task`."""
+    mode: Literal["search", "grid", "ablate"] = "search"
+    """`search`: Optuna proposes; `grid`: every combination; `ablate`: a baseline, and what differs from it in one name,
+    or in the names of one of the `pairs`."""
     space: dict[str, Any]
+    baseline: dict[str, Any] = {}
+    """ablate: the value of each name of the space that the others are compared with."""
+    pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     objective: dict[Metric, Direction] = {"val_psnr": "maximize"}
+    constraints: list[str] = []
+    """Limits that the best trial keeps to, such as parameters <= 30e6."""
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Seeds of each configuration: its own, and those that follow."""
     search: Search = Search()
+    enqueue: list[dict[str, Any]] = []
+    """search: configurations to try first; the sampler chooses the names that one leaves out."""
+    start_from: list[str] = []
+    """search: folders of earlier studies, whose trials the sampler learns from before the first of this one."""
     scheduler: Scheduler | None = None
     prior: dict[str, Any] = {}
     budget: Budget = Budget()
@@ -150,15 +169,19 @@ class Study(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _none_scheduler(cls, values: Any) -> Any:
-        """`scheduler: none` reads as YAML text."""
-        if isinstance(values, dict) and values.get("scheduler") == "none":
-            return values | {"scheduler": None}
+    def _short_forms(cls, values: Any) -> Any:
+        """`scheduler: none` reads as YAML text; a single folder needs no list."""
+        if isinstance(values, dict):
+            values = dict(values)
+            if values.get("scheduler") == "none":
+                values["scheduler"] = None
+            if isinstance(values.get("start_from"), str):
+                values["start_from"] = [values["start_from"]]
         return values
 
     @property
     def metric(self) -> str:
-        """The objective's metric."""
+        """The objective's metric, the first where there are several."""
         return next(iter(self.objective))
 
     @property
@@ -186,7 +209,24 @@ class Study(_Section):
 
     def parsed_space(self) -> Space:
         """The search space."""
-        return Space(self.space, self.fixed)
+        return Space(self.space, self.fixed, self.baseline if self.mode == "ablate" else None)
+
+    @property
+    def branches(self) -> "list[Study]":
+        """The study of each task; the study itself where it is not repeated over `tasks`."""
+        if self.tasks is None:
+            return [self]
+        return [self.model_copy(update={"tasks": None, "fixed": self.fixed | {"task": task}}) for task in self.tasks]
+
+    def points(self) -> list[Values] | None:
+        """Every configuration of a study that has one task, in order; None where a sampler proposes them."""
+        found = modes.points(self)
+        return None if found is None else [point for _, point in found]
+
+    @property
+    def limits(self) -> list[Constraint]:
+        """The constraints, read."""
+        return [constraint(text) for text in self.constraints]
 
     @property
     def folder(self) -> Path:
@@ -200,7 +240,10 @@ class Study(_Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `study.yaml` holds them."""
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        if self.mode != "search":
+            values["search"] = {name: values["search"][name] for name in modes.KEPT}
+        return values
 
 
 def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
@@ -221,7 +264,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
 
 def read(source: Source) -> Study:
     """Check the values of `source` and fill in the defaults."""
-    values = _settle_parts(source)
+    values = modes.settle_tasks(source, _settle_parts(source))
     _check_section(source, "data", DataConfig)
     _check_section(source, "prior", PriorConfig)
     try:
@@ -231,10 +274,12 @@ def read(source: Source) -> Study:
     _check_name(source, study)
     _check_objective(source, study)
     _check_fixed(source, study)
-    try:
-        study.parsed_space().check(study.config)
-    except SpaceError as error:
-        raise source.error(_keys_of(error, study), str(error)) from None
+    study = modes.check(source, study)
+    for branch in study.branches:
+        try:
+            branch.parsed_space().check(branch.config, modes.points(branch))
+        except SpaceError as error:
+            raise source.error(_keys_of(error, study), str(error)) from None
     resolved = {"data": study.data_config.to_dict(), "prior": PriorConfig.from_dict(study.prior).to_dict()}
     study = study.model_copy(update=resolved)
     study._origin = _Origin(source)
@@ -285,17 +330,19 @@ def _check_name(source: Source, study: Study) -> None:
 
 
 def _check_objective(source: Source, study: Study) -> None:
-    if len(study.objective) != 1:
-        raise source.error(
-            ("objective",), f"objective is one metric, such as val_psnr: maximize, not {len(study.objective)}"
-        )
-    if study.direction != _UPWARDS[study.metric]:
-        right = _UPWARDS[study.metric]
-        raise source.error(
-            ("objective", study.metric), f"{study.metric} is better the other way; write {study.metric}: {right}"
-        )
+    if not study.objective:
+        raise source.error(("objective",), "objective has at least one metric, such as val_psnr: maximize")
+    for metric, direction in study.objective.items():
+        if direction != UPWARDS[metric]:
+            raise source.error(
+                ("objective", metric), f"{metric} is better the other way; write {metric}: {UPWARDS[metric]}"
+            )
     if study.scheduler is None:
         return
+    if len(study.objective) > 1:
+        raise source.error(
+            ("scheduler",), "trials are stopped early by one objective, not by several; write scheduler: none"
+        )
     names = study.scheduler.named
     if len(names) != 1:
         known = ", ".join(type(study.scheduler).model_fields)
@@ -332,9 +379,14 @@ def _check_fixed(source: Source, study: Study) -> None:
 def _keys_of(error: "SpaceError", study: Study) -> tuple[str, ...]:
     """Where the name that `error` is about stands in the file."""
     for name in error.names:
+        if name in study.baseline and f"not {study.baseline[name]!r}" in str(error):
+            return ("baseline", name)
         for section in ("space", "fixed", "data"):
             if name in getattr(study, section):
                 return (section, name, *error.below)
+        if name == "task" and study.tasks is not None:
+            at = [index for index, task in enumerate(study.tasks) if f"{task}" in str(error)]
+            return ("tasks", *map(str, at[:1]))
     return ("space",)
 
 
@@ -351,6 +403,8 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
     context, value = first.get("ctx", {}), first["input"]
     if kind == "literal_error":
         allowed = _literals(way)
+        if way[0] == "objective" and way[1].startswith(("test_", "ood_")):
+            return source.error(way, f"objective: {unknown_metric(way[1])}")
         hint = nearest(way[-1] if way[0] == "objective" and value in way else str(value), allowed)
         return source.error(
             way, f"{way[0] if way[0] == 'objective' else name} is one of {', '.join(allowed)}, not {value!r}{hint}"
@@ -361,6 +415,9 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
         "bool_type": "true or false",
         "string_type": "text",
         "dict_type": "a mapping of names to values",
+        "list_type": "a list",
+        "too_short": "two names, such as [folds, weights]",
+        "too_long": "two names, such as [folds, weights]",
         "model_type": "a mapping of names to values",
         "model_attributes_type": "a mapping of names to values",
         "greater_than_equal": f"at least {context.get('ge')}",

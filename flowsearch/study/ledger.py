@@ -22,6 +22,8 @@ RETRIED = "retried"
 CHANGED = "changed"
 """A person changed the study file in a way that spoils nothing."""
 STOPPED = "stopped"
+LEARNED = "learned"
+"""What was taken from earlier studies, before the first trial."""
 STUDY = "study"
 
 _EASY = frozenset({STARTED, AGAIN})

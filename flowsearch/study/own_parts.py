@@ -151,6 +151,8 @@ def _values(study: Study, name: str) -> tuple[Any, ...]:
     """The values that a study gives to `name`, fixed or searched."""
     if name in study.space:
         return study.parsed_space().parameters[name].choices
+    if name == "task" and study.tasks is not None:
+        return tuple(study.tasks)
     return (study.fixed[name],) if name in study.fixed else ()
 
 
@@ -168,6 +170,8 @@ def _own_proxes(study: Study) -> list[TrialConfig]:
 
 def _place(study: Study, name: str, kind: str) -> tuple[str, ...]:
     """Where in the file the part `kind` is named."""
+    if name == "task" and study.tasks is not None:
+        return ("tasks", *(str(index) for index, task in enumerate(study.tasks) if parse_task(task).kind == kind))
     section = "space" if name in study.space else "fixed"
     entry = getattr(study, section)[name]
     below: tuple[str, ...] = ()

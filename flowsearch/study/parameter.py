@@ -1,7 +1,7 @@
 """One name of a search space: its values, its conditions, and how a study file writes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,13 @@ from flowsearch.training.prox_names import is_map, parse_prox
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 Values = dict[str, Any]
 
 _FORMS = "a list of choices, {int: [low, high]}, {float: [low, high]} or {choice: [...]}, each with an optional when"
+
+_KEYS = ("int", "float", "choice", "log", "step", "points", "when")
 
 
 class SpaceError(ValueError):
@@ -38,6 +41,8 @@ class Parameter:
     """The range is of whole numbers."""
     log: bool = False
     step: int = 1
+    points: int | None = None
+    """So many values of a range of real numbers that is listed, not searched."""
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """The name is searched only where each of these others has one of its values."""
 
@@ -54,6 +59,62 @@ class Parameter:
             return any(meets(self.name, choice, value) for choice in self.choices)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= value <= self.high and (not self.whole or value == int(value))
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Every value, where the study goes through all of them. SpaceError for a range that has too many."""
+        if self.choices:
+            return self.choices
+        if self.whole and self.log:
+            raise SpaceError(
+                f"space.{self.name}.log says nothing where every value is tried; take it away, or list the values",
+                self.name,
+                below=("log",),
+            )
+        if self.whole:
+            return tuple(range(int(self.low), int(self.high) + 1, self.step))
+        if self.points is None:
+            raise SpaceError(
+                f"space.{self.name} has endlessly many values between {self.low:g} and {self.high:g}; list those to "
+                "try, or say how many: {float: [low, high], points: 3}",
+                self.name,
+                below=("float",),
+            )
+        if self.points == 1 or self.low == self.high:
+            return (self.low,)
+        between = [self.at(place / (self.points - 1)) for place in range(1, self.points - 1)]
+        return (self.low, *between, self.high)
+
+    def listed(self, first: Any) -> "Parameter":
+        """The parameter with its values as choices, `first` before the others."""
+        others = tuple(value for value in self.values if not meets(self.name, value, first))
+        return replace(self, choices=(first, *others))
+
+    def read(self, value: Any) -> Any:
+        """`value` as the study knows it: a task or a proximal map becomes its text, a whole number a real one.
+
+        SpaceError where this name cannot have it.
+        """
+        if self.name in _PARSED:
+            value = _settled(self.name, _PARSED[self.name], value, ())
+        for choice in self.choices:
+            if meets(self.name, choice, value):
+                return choice
+        if self.choices or isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpaceError(f"{self.name} is {self.shown}, not {show(value)}{self._hint(value)}", self.name)
+        if not self.holds(value) or (self.whole and (int(value) - int(self.low)) % self.step):
+            raise SpaceError(f"{self.name} is {self.shown}, not {show(value)}", self.name)
+        return int(value) if self.whole else float(value)
+
+    @property
+    def shown(self) -> str:
+        """The values in words: `one of tied, untied`, or `1 to 8`."""
+        if self.choices:
+            return "one of " + ", ".join(map(show, self.choices))
+        return f"{show(self.low)} to {show(self.high)}" + (f" in steps of {self.step}" if self.step > 1 else "")
+
+    def _hint(self, value: Any) -> str:
+        return nearest(str(value), map(str, self.choices))
 
     def at(self, u: float) -> Any:
         """The value at the share `u` in [0, 1) of the range, each value equally likely (with `log` on that scale)."""
@@ -77,6 +138,17 @@ class Parameter:
         if self.whole:
             return trial.suggest_int(self.name, int(self.low), int(self.high), step=self.step, log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    @property
+    def distribution(self) -> "BaseDistribution":
+        """What `suggest` asks Optuna for, in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=self.step)
+        return FloatDistribution(self.low, self.high, log=self.log)
 
 
 def same(left: Any, right: Any) -> bool:
@@ -104,14 +176,18 @@ def parse(name: str, entry: Any) -> Parameter:
         raise SpaceError(f"space.{name} is {_FORMS}, not {entry!r}; a single value belongs in fixed", name)
     kinds = [kind for kind in ("int", "float", "choice") if kind in entry]
     if len(kinds) != 1:
-        unknown = next((key for key in entry if key not in ("int", "float", "choice", "log", "step", "when")), None)
+        unknown = next(
+            (key for key in entry if key not in ("int", "float", "choice", "log", "step", "points", "when")), None
+        )
         hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
         hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
         raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)
     kind = kinds[0]
-    allowed = {"int": ("int", "log", "step", "when"), "float": ("float", "log", "when"), "choice": ("choice", "when")}[
-        kind
-    ]
+    allowed = {
+        "int": ("int", "log", "step", "when"),
+        "float": ("float", "log", "points", "when"),
+        "choice": ("choice", "when"),
+    }[kind]
     for key in entry:
         if key not in allowed:
             raise SpaceError(
@@ -147,12 +223,17 @@ def _range(name: str, kind: str, entry: Values, when: dict[str, tuple[Any, ...]]
         raise SpaceError(f"space.{name}.step is a whole number of at least 1, not {step!r}", name, below=("step",))
     if step > 1 and logarithmic:
         raise SpaceError(f"space.{name} has a step or a log scale, not both", name, below=("step",))
+    points = entry.get("points")
+    if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
+        raise SpaceError(
+            f"space.{name}.points is a whole number of at least 1, not {points!r}", name, below=("points",)
+        )
     whole = kind == "int"
     if whole:
         high = low + (high - low) // step * step
     return Parameter(
         name=name, low=low if whole else float(low), high=high if whole else float(high), whole=whole, log=logarithmic,
-        step=step, when=when,
+        step=step, points=points, when=when,
     )  # fmt: skip
 
 

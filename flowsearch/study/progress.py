@@ -1,17 +1,20 @@
 """What a study's driver knows of its trials; the live view and the closing table are drawn from it."""
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from flowsearch.results import schema
+from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study.file import Study
+from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
+from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED
 
 FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERGED})
@@ -26,9 +29,12 @@ class TrialState:
 
     number: int
     values: dict[str, Any]
-    """What the search proposed."""
+    """What was proposed; its task and its seed, where there are several."""
     config: dict[str, Any]
     """The whole configuration, `TrialConfig.to_dict`."""
+    configuration: int = 0
+    """Which configuration of the study it is, and which of its repeats."""
+    repeat: int = 0
     status: str = schema.PLANNED
     reason: str | None = None
     attempt: int = 0
@@ -91,6 +97,16 @@ class Progress:
     trials: dict[int, TrialState] = field(default_factory=dict)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @cached_property
+    def layout(self) -> Layout:
+        """How the study's trials are numbered."""
+        return Layout.of(self.study)
+
+    @property
+    def total(self) -> int:
+        """Number of trials of the study."""
+        return self.layout.total
+
     @property
     def counts(self) -> Counter[str]:
         """Number of trials by status."""
@@ -104,7 +120,7 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether every trial of the study has been run."""
-        return self.done >= self.study.search.trials
+        return self.done >= self.total
 
     @property
     def running(self) -> list[TrialState]:
@@ -118,15 +134,34 @@ class Progress:
 
     @property
     def best(self) -> TrialState | None:
-        """The best completed trial by the study's objective."""
-        sign = 1 if self.study.direction == "maximize" else -1
-        scored = [
-            (score(trial, self.study.metric), trial)
-            for trial in self.trials.values()
-            if trial.status == schema.COMPLETED
-        ]
-        known = [(sign * value, -trial.number, trial) for value, trial in scored if value is not None]
-        return max(known)[2] if known else None
+        """The first completed repeat of the best configuration.
+
+        None where there is no single best: for several objectives, and over several tasks.
+        """
+        best = self.best_of(None) if len(self.study.tasks or [""]) == 1 else None
+        return None if best is None else best.completed[0]
+
+    def best_of(self, task: str | None) -> Configuration | None:
+        """The best configuration of a task (of all, with None) by the study's objective, limits kept to."""
+        if len(self.study.objective) > 1:
+            return None
+        return next(iter(ranked(self.study, self.of(task))), None)
+
+    def front(self, task: str | None = None) -> list[Configuration]:
+        """The Pareto front of a task (of all, with None): configurations that none beats in every objective."""
+        return front(self.study, self.of(task))
+
+    def of(self, task: str | None) -> list[TrialState]:
+        """The trials of a task, all with None."""
+        return [trial for trial in self.trials.values() if task is None or trial.config["task"] == task]
+
+    def planned(self, number: int, values: dict[str, Any]) -> TrialState:
+        """Take up trial `number`, which has these values."""
+        place = self.layout.place(number)
+        config = self.study.config(values).to_dict()
+        trial = TrialState(number, values, config, place.configuration, place.repeat)
+        self.trials[number] = trial
+        return trial
 
     @property
     def seconds_left(self) -> float | None:
@@ -137,15 +172,14 @@ class Progress:
         if not known:
             return None
         mean = sum(known) / len(known)
-        waiting = self.study.search.trials - self.done - len(self.running)
+        waiting = self.total - self.done - len(self.running)
         left = [max(0.0, mean - trial.seconds) for trial in self.running]
         return max([(sum(left) + max(0, waiting) * mean) / self.slots, *left])
 
 
 def score(trial: TrialState, metric: str) -> float | None:
     """The trial's value of `metric`, if it has a finite one."""
-    value = trial.metrics.get(metric)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return finite(trial.metrics, metric)
 
 
 @dataclass(frozen=True)
@@ -166,9 +200,7 @@ def replay(study: Study, ledger: Ledger) -> Progress:
     progress = Progress(study=study)
     for event in ledger.events:
         if event.event == events.PLANNED and event.subject.isdigit():
-            number = int(event.subject)
-            values = event.content["values"]
-            progress.trials[number] = TrialState(number, values, study.config(values).to_dict())
+            progress.planned(int(event.subject), event.content["values"])
             continue
         trial = progress.trials.get(int(event.subject)) if event.subject.isdigit() else None
         if trial is None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from flowsearch.results import schema
-from flowsearch.study import changes, own_parts, provenance, retrying
+from flowsearch.study import changes, modes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
 from flowsearch.study.progress import Event, Listener, Progress, replay
@@ -86,6 +87,7 @@ def run(
         _check_same(root, study)
         return _go_on(root, listener, run_trial, images, cpus, address, verbose, like=study)
     _check_free(root)
+    modes.check_start(study)
     with own_parts.importable(study, {}):
         return _run(root, study, listener, run_trial, images, cpus, address, verbose)
 
@@ -108,10 +110,11 @@ def _run(
         _slots(study, {"CPU": cpus, "GPU": float("inf")})
     window = study.search.window or 4 * (study.resources.concurrent or cpus // study.resources.cpu or 1)
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
+    known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         _check_free(root)
-        _write(root / schema.PROVENANCE_FILE, json.dumps(provenance.gather(fingerprint) | parts, indent=2) + "\n")
+        _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
         return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
@@ -220,6 +223,8 @@ def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, liste
         return study
     ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found])
     changed = load(root / schema.STUDY_FILE, [one.override for one in found])
+    known = _known(root) | {"trials": Layout.of(changed).total}
+    _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
     _write(root / schema.STUDY_FILE, dump(changed.to_dict()))
     if listener is not None:
         listener(Event("changed", progress, note=f"changed: {'; '.join(map(str, found))}"))
@@ -246,7 +251,8 @@ def _drive(
             _log.warning("%s holds no whole event; it is passed over", root / schema.LEDGER / path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
-        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener)
+        earlier = warm.learned(study, ledger)
+        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener, earlier=earlier)
         try:
             if driver.remaining > 0 and not stop.asked:
                 _run_trials(driver, stop, cpus, address, verbose, began, carried)

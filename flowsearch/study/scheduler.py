@@ -16,6 +16,7 @@ from flowsearch.study.searcher import Proposer
 
 if TYPE_CHECKING:
     from flowsearch.study.driver import Driver
+    from flowsearch.study.planner import Planner
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class PrunerView:
     Optuna's pruners read no more of a study than this (as its own `pruners._hyperband` relies on).
     """
 
-    def __init__(self, proposer: Proposer, number: int, mates: Callable[[int], bool] | None = None) -> None:
+    def __init__(self, proposer: "Proposer | Planner", number: int, mates: Callable[[int], bool] | None = None) -> None:
         self._proposer, self._number, self._mates = proposer, number, mates
         self._storage = proposer.study._storage
         self.direction = proposer.study.direction
@@ -59,7 +60,7 @@ class Judge:
     The pruners are Optuna's, one for each bracket; trials of a bracket are judged among themselves.
     """
 
-    def __init__(self, proposer: Proposer, scheduler: Scheduler | None, epochs: int) -> None:
+    def __init__(self, proposer: "Proposer | Planner", scheduler: Scheduler | None, epochs: int) -> None:
         self._proposer = proposer
         self._turns = [0]
         self._pruners: list[BasePruner] = []
@@ -87,7 +88,7 @@ class Judge:
         trial = self._proposer.frozen(number)
         if not self._pruners or not math.isfinite(value) or trial.state.is_finished():
             return False
-        bracket = self._bracket(number)
+        bracket = self._bracket(trial.number)
         mates = None if len(self._pruners) == 1 else lambda other: self._bracket(other) == bracket
         view: Any = PrunerView(self._proposer, number, mates)
         return self._pruners[bracket].prune(view, trial if new else self._as_at(step, trial, bracket))

@@ -8,23 +8,23 @@ configurations although trials run side by side, and a resumed study goes on as 
 import json
 import logging
 import math
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from flowsearch.results import schema
 from flowsearch.study.file import Study
-from flowsearch.study.space import Parameter, Space, Values
+from flowsearch.study.samplers import sampler, startup_design
+from flowsearch.study.space import Values
 
 if TYPE_CHECKING:
     from flowsearch.study.driver import Driver
@@ -38,11 +38,30 @@ _STATES = {schema.COMPLETED: TrialState.COMPLETE, schema.PRUNED: TrialState.PRUN
 
 @dataclass(frozen=True)
 class End:
-    """What Optuna is told of a trial: its final status, why, and the objective's value."""
+    """What Optuna is told of a configuration: its final status, why, the objective's value (or values), and by how much
+    each constraint is broken (0 or less: kept; None: unknown)."""
 
     status: str
     reason: str | None = None
-    value: float | None = None
+    value: float | tuple[float | None, ...] | None = None
+    constraints: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """The value of each objective; None where one is missing or not finite, or a constraint's is."""
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        known = [value for value in (*values, *self.constraints.values()) if value is not None and math.isfinite(value)]
+        return tuple(known[: len(values)]) if len(known) == len(values) + len(self.constraints) else None
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A trial of an earlier study, as the sampler is told of it."""
+
+    values: Values
+    end: End
+    steps: Mapping[int, float] = field(default_factory=dict)
+    """The objective after each epoch, where it was known then."""
 
 
 class _Journal(JournalFileBackend):
@@ -58,46 +77,90 @@ class _Journal(JournalFileBackend):
 
 
 class Proposer:
-    """Optuna's side of a study: what was proposed, how it went epoch by epoch, and how it ended.
+    """Optuna's side of a study on one task: what was proposed, how it went epoch by epoch, and how it ended.
 
-    The journal is a record, not the truth: what it lacks (or all of it, where it cannot be read) is written again from
+    Configurations are numbered from 0; in Optuna they come after the earlier studies' trials, if there are any. The
+    journal is a record, not the truth: what it lacks (or all of it, where it cannot be read) is written again from
     what `restore` is given.
     """
 
-    def __init__(self, study: Study, journal: Path, window: int) -> None:
-        self.trials = study.search.trials
+    def __init__(
+        self,
+        study: Study,
+        journal: Path | JournalStorage,
+        window: int,
+        name: str | None = None,
+        earlier: Sequence[Earlier] = (),
+    ) -> None:
         self.window = window
         self._search = study.search
-        self._name, self._direction, self._journal = study.name, study.direction, journal
+        self._name = study.name if name is None else name
+        self._directions = list(study.objective.values())
         self._space = study.parsed_space()
         self._conditional = self._space.conditional
-        tpe = study.search.sampler == "tpe"
-        self._design = (
-            startup_design(self._space, study.search.seed, min(study.search.startup, self.trials)) if tpe else []
-        )
+        points = study.points()
+        self._enumerated = points is not None
+        self.trials = self._search.trials if points is None else len(points)
+        self._waits = self._search.reproducible and (points is None or study.scheduler is not None)
+        self._design = self._first(study, len(earlier)) if points is None else points
+        self._offset = len(earlier)
         self._planned: dict[int, Values] = {}
         self._ends: dict[int, End] = {}
         self._told: set[int] = set()
-        self._settled = 0
-        """Trials before this one have ended and been told, as far as the window asks for."""
-        self._open()
+        self._storage = open_journal(journal) if isinstance(journal, Path) else journal
+        self.study = optuna.create_study(
+            storage=self._storage, study_name=self._name, directions=self._directions, load_if_exists=True
+        )
+        self._study_id = self._storage.get_study_id_from_name(self._name)
+        for one in earlier[len(self._storage.get_all_trials(self._study_id, deepcopy=False)) :]:
+            self._learn(one)
 
-    def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
-        """Take up what the ledger says; return trials whose plan the ledger lost (its file is damaged).
+    def _first(self, study: Study, earlier: int) -> list[Values]:
+        """What is proposed before the sampler has learned anything."""
+        given = [dict(values) for values in study.enqueue]
+        if self._search.sampler == "random":
+            return given
+        drawn = min(self._search.startup - earlier, self.trials) - len(given)
+        return given + (startup_design(self._space, self._search.seed, drawn) if drawn > 0 else [])
 
-        Optuna cannot take an end back, so where its journal has one that the ledger has not (a failed trial is run
-        again), the journal is written anew: what the sampler learns is what the ledger says.
+    def _learn(self, one: Earlier) -> None:
+        """Give Optuna a trial of an earlier study."""
+        state = _as_told(one.end)
+        assert state is not None
+        distributions = {name: self._space.parameters[name].distribution for name in one.values}
+        self.study.add_trial(
+            create_trial(
+                state=state,
+                values=one.end.values if state == TrialState.COMPLETE else None,
+                params=one.values,
+                distributions=distributions,
+                intermediate_values=dict(one.steps),
+                constraints={text: value for text, value in one.end.constraints.items() if value is not None},
+                user_attrs={"status": one.end.status, "reason": one.end.reason},
+                # What a genetic sampler breeds from; others do not know the word.
+                system_attrs={NSGAIISampler._get_generation_key(): 0},
+            )
+        )
+
+    def restore(
+        self, planned: Mapping[int, Values], ends: Mapping[int, End], count: int | None = None
+    ) -> dict[int, Values]:
+        """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged).
+
+        `count` is how many there were, where that is known better than by the last in `planned`.
         """
         found = self._existing()
-        if any(
-            trial.state.is_finished() and _as_told(ends.get(number)) != trial.state for number, trial in found.items()
-        ):
-            self._set_aside("before-retry")
-            found = {}
         lost = {}
-        for number in range(max(planned, default=-1) + 1):
+        self._ends = dict(ends)
+        self._told = {number for number, trial in found.items() if trial.state.is_finished()}
+        for number in range(max(planned, default=-1) + 1 if count is None else count):
             there = found.get(number)
             values = planned.get(number)
+            if there is None or there.state == TrialState.WAITING or values is None:
+                # In the order in which it was first done: some samplers note what they knew when they proposed.
+                for earlier in self._due(number):
+                    if earlier in self._ends and earlier in self._planned:
+                        self._tell(earlier)
             if values is None:
                 values = lost[number] = self._ask(number) if there is None else dict(there.params)
             elif there is None or there.state == TrialState.WAITING:
@@ -106,32 +169,35 @@ class Proposer:
                 self.study.sampler = self._sampler(number)
                 self._space.suggest(self.study.ask())
             self._planned[number] = dict(values)
-        self._ends = dict(ends)
-        self._told = {number for number, trial in self._existing().items() if trial.state.is_finished()}
         return lost
+
+    def contradicts(self, ends: Mapping[int, End]) -> bool:
+        """Whether Optuna knows of an end that is not among these. It cannot take one back."""
+        found = self._existing().items()
+        return any(trial.state.is_finished() and _as_told(ends.get(number)) != trial.state for number, trial in found)
 
     @property
     def exhausted(self) -> bool:
-        """Whether every trial has been proposed."""
+        """Whether every configuration has been proposed."""
         return len(self._planned) >= self.trials
 
     def next(self) -> tuple[int, Values] | None:
-        """The next trial's number and values, or None while it has to wait for earlier ones to end."""
+        """The next configuration's number and values, or None while it has to wait for earlier ones to end."""
         number = len(self._planned)
         if self.exhausted:
             return None
-        if self._search.reproducible:
-            due = range(self._settled, max(self._settled, number - self.window + 1))
-            if any(earlier not in self._ends for earlier in due):
-                return None
-            self._settled = due.stop
-        else:
-            due = sorted(self._ends.keys() - self._told)  # type: ignore[assignment]
+        due = self._due(number)
+        if any(earlier not in self._ends for earlier in due):
+            return None
         for earlier in due:
             self._tell(earlier)
         values = self._ask(number)
         self._planned[number] = values
         return number, values
+
+    def _due(self, number: int) -> Sequence[int]:
+        """Which configurations have ended and been told before configuration `number` is proposed."""
+        return range(max(0, number - self.window + 1)) if self._waits else sorted(self._ends.keys() - self._told)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note the objective's value after epoch `step`; False where it was noted before or is not finite."""
@@ -142,9 +208,9 @@ class Proposer:
         return True
 
     def end(self, number: int, end: End) -> None:
-        """Note how a trial ended; Optuna is told when it is this trial's turn."""
+        """Note how a configuration ended; Optuna is told when it is its turn."""
         self._ends[number] = end
-        if not self._search.reproducible:
+        if not self._waits:
             self._tell(number)
 
     def close(self) -> None:
@@ -154,44 +220,21 @@ class Proposer:
                 self._tell(number)
 
     def frozen(self, number: int) -> FrozenTrial:
-        """Optuna's own record of a trial."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        """Optuna's own record of a configuration."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, self._offset + number)
         return self._storage.get_trial(trial_id)
 
     def visible(self, number: int) -> list[FrozenTrial]:
         """What a decision about trial `number` may take into account: trials 0 to number - window, and itself."""
         seen = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        if not self._search.reproducible:
+        if not self._waits:
             return [trial for trial in seen if trial.state != TrialState.WAITING]
-        return [trial for trial in seen if trial.number <= number - self.window or trial.number == number]
-
-    def _open(self) -> None:
-        try:
-            self._create()
-        except (ValueError, KeyError, OSError) as error:
-            _log.warning("%s cannot be read (%s); it is moved aside and written again", self._journal, error)
-            self._set_aside("damaged")
-
-    def _set_aside(self, why: str) -> None:
-        self._journal.replace(self._journal.with_name(f"{self._journal.name}.{why}"))
-        self._create()
-
-    def _create(self) -> None:
-        if self._journal.exists() and self._journal.stat().st_size:
-            with self._journal.open("rb") as file:
-                file.seek(-1, 2)
-                if file.read(1) != b"\n":
-                    raise ValueError("its last line is torn")
-        # A driver that was killed leaves its lock behind; the study's own lock says that there is no other driver.
-        self._journal.with_name(f"{self._journal.name}.lock").unlink(missing_ok=True)
-        self._storage = JournalStorage(_Journal(str(self._journal)))
-        self.study = optuna.create_study(
-            storage=self._storage, study_name=self._name, direction=self._direction, load_if_exists=True
-        )
-        self._study_id = self._storage.get_study_id_from_name(self._name)
+        at = self._offset + number
+        return [trial for trial in seen if trial.number <= at - self.window or trial.number == at]
 
     def _existing(self) -> dict[int, FrozenTrial]:
-        return {trial.number: trial for trial in self._storage.get_all_trials(self._study_id, deepcopy=False)}
+        seen = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return {trial.number - self._offset: trial for trial in seen if trial.number >= self._offset}
 
     def _ask(self, number: int) -> Values:
         self.study.sampler = self._sampler(number)
@@ -205,8 +248,12 @@ class Proposer:
             if there is None and number < len(self._design):
                 self.study.enqueue_trial(self._design[number])
             trial = self.study.ask()
-        assert trial.number == number, f"Optuna numbered trial {number} as {trial.number}"
+        asked = trial.number - self._offset
+        assert asked == number, f"Optuna numbered configuration {number} as {asked}"
         return self._space.suggest(trial)
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return sampler(self._search, number, conditional=self._conditional, at_random=self._enumerated)
 
     def _tell(self, number: int) -> None:
         if number in self._told:
@@ -214,77 +261,53 @@ class Proposer:
         end, trial = self._ends[number], self.frozen(number)
         if not trial.state.is_finished():
             state = _as_told(end)
-            assert state is not None
             for name, text in (("status", end.status), ("reason", end.reason)):
                 if text is not None:
                     self._storage.set_trial_user_attr(trial._trial_id, name, text)
-            self.study.tell(number, end.value if state == TrialState.COMPLETE else None, state)
+            told = optuna.Trial(self.study, trial._trial_id)
+            for text, violation in end.constraints.items():
+                if violation is not None and text not in trial.constraints:
+                    told.set_constraint(text, violation)
+            self.study.tell(trial.number, end.values if state == TrialState.COMPLETE else None, state)
         self._told.add(number)
-
-    def _sampler(self, number: int) -> BaseSampler:
-        seed = int(np.random.SeedSequence([self._search.seed, number]).generate_state(1)[0])
-        if self._search.sampler == "random":
-            return RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=self._conditional,
-                n_startup_trials=self._search.startup,
-                constant_liar=True,
-            )
 
 
 def _as_told(end: End | None) -> TrialState | None:
-    """The state that Optuna is told; None for a trial that has not ended."""
+    """The state that Optuna is told; None for a configuration that has not ended."""
     if end is None:
         return None
     state = _STATES.get(end.status, TrialState.FAIL)
-    if state == TrialState.COMPLETE and (end.value is None or not math.isfinite(end.value)):
-        return TrialState.FAIL
-    return state
+    return TrialState.FAIL if state == TrialState.COMPLETE and end.values is None else state
 
 
-def startup_design(space: Space, seed: int, count: int) -> list[Values]:
-    """A balanced draw of `count` points, to start a search with.
-
-    Within each kind (a method with a proximal map) every choice comes up equally often (shuffled rounds), and so do
-    the kinds themselves; each range is cut into `count` equal parts, and each part is used at most once (a Latin
-    hypercube).
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57A27]))
-    parts = {name: rng.permutation(count) for name, one in space.parameters.items() if not one.choices}
-    rounds: dict[tuple[str, Any], list[Any]] = {}
-    kinds = space.kinds()
-
-    def draw(parameter: Parameter, number: int, group: Any) -> Any:
-        if not parameter.choices:
-            return parameter.at((parts[parameter.name][number] + rng.random()) / count)
-        left = rounds.setdefault((parameter.name, group), [])
-        if not left:
-            left.extend(rng.permutation(_round(parameter, kinds)))
-        return parameter.choices[left.pop()]
-
-    design = []
-    for number in range(count):
-        group: list[Any] = []
-
-        def choose(parameter: Parameter, number: int = number, group: list[Any] = group) -> Any:
-            value = draw(parameter, number, tuple(group))
-            if parameter.name in ("method", "prox"):
-                group.append(value)
-            return value
-
-        design.append(space.fill(choose))
-    return design
+def open_journal(path: Path) -> JournalStorage:
+    """Optuna's journal at `path`; one that cannot be read is moved aside, and a new one begun."""
+    try:
+        return _journal(path)
+    except (ValueError, KeyError, OSError) as error:
+        _log.warning("%s cannot be read (%s); it is moved aside and written again", path, error)
+        set_aside(path, "damaged")
+        return _journal(path)
 
 
-def _round(parameter: Parameter, kinds: list[Values]) -> list[int]:
-    """The places of a parameter's choices in one round: each once, a method once for each of its proximal maps."""
-    if parameter.name != "method":
-        return list(range(len(parameter.choices)))
-    return [place for kind in kinds for place, choice in enumerate(parameter.choices) if kind["method"] == choice]
+def set_aside(path: Path, why: str) -> None:
+    """Keep a journal that is to be written anew, under another name."""
+    path.replace(path.with_name(f"{path.name}.{why}"))
+
+
+def _journal(path: Path) -> JournalStorage:
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            last = next(iter(deque(file, maxlen=1)))
+        # Optuna takes a last line that it cannot read for one that is still being written.
+        if not last.endswith(b"\n"):
+            raise ValueError("its last line is torn")
+        json.loads(last)
+    # A driver that was killed leaves its lock behind; the study's own lock says that there is no other driver.
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    storage = JournalStorage(_Journal(str(path)))
+    storage.get_all_studies()
+    return storage
 
 
 class TuneSearcher(Searcher):

@@ -1,7 +1,7 @@
 """The search space: conditional names, and the check that every corner is a possible trial."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +34,26 @@ class Space:
 
     A name that means nothing to a method (`folds` to total variation) or to a proximal map (`depth` to a U-Net) is not
     searched for it, with or without a `when`; nor is `prox.NAME`, a parameter of a map of one's own, for another map.
+    Where there is a `baseline`, each name has its value there as its first choice.
     """
 
-    def __init__(self, entries: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, entries: Mapping[str, Any], fixed: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+    ) -> None:
         if not entries:
             raise SpaceError("space has at least one name to search, such as prox: [glow, resnet, unet]")
         self.fixed = dict(fixed)
         parameters = {name: parse(name, entry) for name, entry in entries.items()}
+        self._before: dict[str, list[str]] = {}
+        if baseline is not None:
+            parameters = {name: one.listed(baseline[name]) for name, one in parameters.items()}
         self.parameters = {name: parameters[name] for name in self._order(parameters)}
         self._check_conditions()
 
     def _order(self, parameters: dict[str, Parameter]) -> list[str]:
         of_every_map = set.intersection(*(TrialConfig.applicable(prox) for prox in PROXES))
         of_every_method = set.intersection(*(TrialConfig.applicable(None, method) for method in METHODS))
-        before: dict[str, list[str]] = {}
+        before = self._before
         for name, parameter in parameters.items():
             before[name] = [other for other in parameter.when if other in parameters]
             if "prox" in parameters and name not in of_every_map:
@@ -106,6 +112,11 @@ class Space:
             other in values and any(meets(other, values[other], value) for value in allowed)
             for other, allowed in parameter.when.items()
         )
+
+    def above(self, name: str) -> list[str]:
+        """The names whose values say whether `name` is searched, theirs included; in order."""
+        found = _above(name, self._before) - {name}
+        return [other for other in self.parameters if other in found]
 
     def fill(self, choose: Callable[[Parameter], Any]) -> Values:
         """One point of the space: `choose` gives a value for each name that is searched there."""
@@ -171,13 +182,15 @@ class Space:
                 needed = self._conditions(other) | needed
         return needed
 
-    def check(self, configure: Callable[[Values], TrialConfig]) -> None:
-        """Refuse a space some corner of which is no possible trial.
+    def check(
+        self, configure: Callable[[Values], TrialConfig], points: Iterable[tuple[str, Values]] | None = None
+    ) -> None:
+        """Refuse a space one of whose `points` (each with the name it is about; default: the corners) is no trial.
 
-        Raises SpaceError naming the rule and the corner.
+        Raises SpaceError naming the rule and the point.
         """
         reached = set()
-        for name, point in self.corners():
+        for name, point in self.corners() if points is None else points:
             reached |= set(point)
             try:
                 configure(point)

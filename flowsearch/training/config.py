@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, get_type_hints
 
 from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
@@ -262,6 +263,7 @@ class TrialConfig:
             )
 
     @staticmethod
+    @cache
     def field_types() -> dict[str, Any]:
         """Type of each flat field (`data` and `prior` are sections of their own)."""
         return {name: kind for name, kind in get_type_hints(TrialConfig).items() if name not in ("data", "prior")}

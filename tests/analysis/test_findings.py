@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_up import make_study
 
-from flowsearch.analysis.findings import findings, status_line
+from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.results import Results, load
 
 
@@ -24,6 +24,21 @@ def test_glow_is_held_against_the_baselines(results: Results, other: str) -> Non
     best = results.by("prox")["best_trial"]
     images = results.images[results.images["split"] == "test"].set_index(["trial_id", "image"])["psnr"]
     assert f"{(images[best['glow']] - images[best[other]]).mean():+.2f} dB on the same 24 test images" in sentence
+
+
+@pytest.mark.parametrize(
+    ("more", "asked"),
+    [
+        ("search: {trials: 5}\n", 5),
+        ("search: {trials: 5}\ntasks: [denoise-0.1, deblur-5]\nrepeats: 3\n", 30),
+        ("mode: grid\nsearch: {window: 8}\n", 12),
+    ],
+    ids=["search", "tasks and repeats", "grid"],
+)
+def test_how_many_trials_a_study_asks_for(tmp_path: Path, more: str, asked: int) -> None:
+    (tmp_path / "study.yaml").write_text(f"name: x\n{more}")
+    (tmp_path / "provenance.json").write_text('{"trials": 12}')
+    assert asked_for(load(tmp_path)) == asked
 
 
 def test_few_trials_on_a_side_are_no_finding(results: Results) -> None:

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flowsearch.analysis.statistics import bootstrap_mean, difference_of_means, gain, paired_difference
+from flowsearch.analysis.statistics import (
+    bootstrap_mean,
+    difference_of_means,
+    gain,
+    paired_difference,
+    student_interval,
+)
 
 
 def _images(**psnr: list[float]) -> pd.DataFrame:
@@ -14,6 +20,18 @@ def _images(**psnr: list[float]) -> pd.DataFrame:
         for i, value in enumerate(values)
     ]
     return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "half"),
+    [([1.0, 3.0], 12.7062), ([20.0, 30.0, 25.0], 12.4207), ([2.0], 0.0)],  # t: 12.706 and 4.303
+    ids=["two", "three", "one"],
+)
+def test_the_interval_of_a_few_seeds_is_students(values: list[float], half: float) -> None:
+    interval = student_interval(values)
+    assert (interval.mean, interval.n) == (sum(values) / len(values), len(values))
+    assert interval.high - interval.mean == pytest.approx(half, abs=1e-3)
+    assert interval.low + interval.high == pytest.approx(2 * interval.mean)
 
 
 def test_a_constant_has_no_spread() -> None:

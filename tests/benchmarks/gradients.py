@@ -21,8 +21,12 @@ from flowsearch.training.loop import to_images
 CPU = torch.device("cpu")
 
 
-def rows(folds: list[int], epochs: int) -> list[tuple[str, str, int, float]]:
-    """(precision, state, K, error) for each combination."""
+WAYS = (("fp32", "invertible"), ("bf16", "invertible"), ("bf16", "autograd"))
+"""Precision and memory of the gradients that are compared."""
+
+
+def rows(folds: list[int], epochs: int) -> list[tuple[str, str, str, int, float]]:
+    """(precision, memory, state, K, error) for each combination."""
     data = DataConfig(size=32, train=400, val=64, test=64, ood=None)
     images_BCHW = to_images(load(data).val[:4], CPU)
     found = []
@@ -44,11 +48,11 @@ def rows(folds: list[int], epochs: int) -> list[tuple[str, str, int, float]]:
                 print(f"K {count}: {record['phase']} {record['epoch']}", flush=True)
             tensors, _ = checkpoint.read(Path(folder) / checkpoint.LAST)
         trained = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        for precision in ("fp32", "bf16"):
-            chosen = dataclasses.replace(config, precision=precision)
-            found.append((precision, "fresh", count, gradient_error(chosen, CPU, images_BCHW=images_BCHW)))
-            error = gradient_error(chosen, CPU, state=trained, images_BCHW=images_BCHW)
-            found.append((precision, "trained", count, error))
+        for precision, memory in WAYS:
+            chosen = dataclasses.replace(config, precision=precision, memory=memory)
+            for state, weights in (("fresh", None), ("trained", trained)):
+                error = gradient_error(chosen, CPU, state=weights, images_BCHW=images_BCHW)
+                found.append((precision, memory, state, count, error))
     return found
 
 
@@ -58,13 +62,13 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=[1, 5, 10])
     parser.add_argument("--epochs", type=int, default=6)
     options = parser.parse_args()
-    found = {row[:3]: row[3] for row in rows(options.folds, options.epochs)}
-    print("| precision | weights | " + " | ".join(f"K = {count}" for count in options.folds) + " |")
-    print("| --- | --- |" + " --- |" * len(options.folds))
-    for precision in ("fp32", "bf16"):
+    found = {row[:4]: row[4] for row in rows(options.folds, options.epochs)}
+    print("| precision | memory | weights | " + " | ".join(f"K = {count}" for count in options.folds) + " |")
+    print("| --- | --- | --- |" + " --- |" * len(options.folds))
+    for precision, memory in WAYS:
         for state in ("fresh", "trained"):
-            cells = [f"{found[precision, state, count]:.1e}" for count in options.folds]
-            print(f"| {precision} | {state} | " + " | ".join(cells) + " |")
+            cells = [f"{found[precision, memory, state, count]:.1e}" for count in options.folds]
+            print(f"| {precision} | {memory} | {state} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

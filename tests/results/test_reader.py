@@ -65,6 +65,17 @@ def test_a_minimized_objective_turns_best_round(study: Path, tmp_path: Path) -> 
     assert results.best()["val_loss"] == results.completed["val_loss"].min()
 
 
+@pytest.mark.parametrize("limit", ["parameters <= {}", "parameters >= {}"], ids=["at most", "at least"])
+def test_what_breaks_a_constraint_is_never_best(tmp_path: Path, limit: str) -> None:
+    copy = make_study(tmp_path / "copy", trials=9)
+    bound = int(load(copy).completed["parameters"].median())
+    (copy / "study.yaml").write_text((copy / "study.yaml").read_text() + f'constraints: ["{limit.format(bound)}"]\n')
+    results = load(copy)
+    kept = results.completed.query(limit.format(bound))
+    assert 0 < len(kept) < len(results.completed)
+    assert set(results.ranked()["trial_id"]) == set(kept["trial_id"])
+
+
 def test_best_refuses_an_unknown_metric_by_its_nearest_name(study: Path) -> None:
     with pytest.raises(ValueError, match="did you mean test_psnr"):
         load(study).best("test_pnsr")

@@ -56,12 +56,16 @@ MISSPELLED = {
     "objective": (
         "val_psnr",
         "val_pnsr",
-        "objective is one of val_psnr, val_loss, val_ssim, not 'val_pnsr'; did you mean",
+        "peak_memory_bytes, not 'val_pnsr'; did you mean val_psnr?",
     ),
     "search": ("trials: 8", "trails: 8", "search.trails is not a known name; did you mean search.trials?"),
     "scheduler": ("asha:", "asah:", "scheduler.asah is not a known name; did you mean scheduler.asha?"),
     "asha": ("grace: 1", "grac: 1", "scheduler.asha.grac is not a known name; did you mean scheduler.asha.grace?"),
-    "sampler": ("sampler: tpe", "sampler: tpo", "search.sampler is one of tpe, random, not 'tpo'; did you mean tpe?"),
+    "sampler": (
+        "sampler: tpe",
+        "sampler: tpo",
+        "search.sampler is one of tpe, random, gp, cmaes, nsga2, not 'tpo'; did",
+    ),
 }
 
 
@@ -86,9 +90,10 @@ WRONG = {
     "name": ("name=a/b", "name is letters"),
     "numeric name": ("name=7", "name is text, not 7"),
     "prior": ("prior.lr=fast", "prior.lr is a number"),
-    "mode": ("mode=grid", "mode is one of search, not 'grid'"),
+    "mode": ("mode=gird", "mode is one of search, grid, ablate, not 'gird'; did you mean grid?"),
     "objective direction": ("objective={val_psnr: minimize}", "write val_psnr: maximize"),
-    "two objectives": ("objective={val_psnr: maximize, val_loss: minimize}", "one metric"),
+    "no objective": ("objective={}", "at least one metric"),
+    "objective of the test images": ("objective={test_psnr: maximize}", "test images judge what was chosen without"),
     "asha by ssim": ("objective={val_ssim: maximize}", "asha judges by what is known after each epoch"),
     "levels 7 at size 32": ("space.levels=[2, 7]", "size 32 allows at most 5 levels, not 7"),
     "folds 0": ("fixed={folds: 0}", "folds"),
@@ -107,7 +112,7 @@ WRONG = {
     "choice twice": ("space.weights=[tied, tied]", "lists tied twice"),
     "single value": ("space.weights=tied", "a single value belongs in fixed"),
     "nested choice": ("space.weights=[[tied]]", "single values as choices"),
-    "unknown key": ("repeats=2", "repeats is not a known name"),
+    "unknown key": ("repeat=2", "repeat is not a known name; did you mean repeats?"),
     "unknown nested key": ("data.sorce=celeba", "did you mean data.source?"),
     "no value": ("data.source", "expected NAME=VALUE"),
     "below a value": ("name.x=1", "there is nothing named x in it"),

@@ -224,6 +224,29 @@ def test_changes_that_spoil_results_are_refused(finished, change, words):
     assert (ending.root / "study.yaml").read_text() == before
 
 
+def test_a_grid_over_tasks_with_repeats_leaves_its_groups(study_of, tmp_path):
+    study = study_of(
+        "mode=grid",
+        "search={}",
+        "scheduler=none",
+        "tasks=[denoise-0.1, inpaint-9]",
+        "repeats=2",
+        "space={prox: [glow, unet], depth: [2, 3]}",
+        "fixed={epochs: 1, lr: 5.0e-4}",
+    )
+    ending = go(study, tmp_path)
+    trials = pd.read_parquet(ending.root / "trials")
+    assert (len(trials), ending.progress.total) == (12, 12)
+    groups = trials.groupby("configuration")
+    for name in ("repeat", "seed"):
+        assert set(groups[name].agg(lambda values: tuple(sorted(values)))) == {(0, 1)}
+    assert len(trials.groupby(["configuration", "task", "prox"])) == len(groups) == 6
+    assert len(trials.groupby(["task", "prox", "depth"], dropna=False)) == 6
+    file = json.loads((ending.root / "provenance.json").read_text())
+    assert file["trials"] == 12
+    assert resume(ending.root, run_trial="nowhere:nothing", images=fingerprint, cpus=2).progress.done == 12
+
+
 def test_a_listener_that_fails_ends_nothing(study_of, tmp_path):
     def listener(event):
         raise RuntimeError("broken view")

@@ -239,23 +239,3 @@ def test_hyperband_shares_trials_out_as_its_paper_does(epochs, turns):
     found = brackets_of(epochs, 1, 3)
     assert {bracket: found.count(bracket) for bracket in set(found)} == turns
     assert found[0] == 0
-
-
-def test_a_retried_trial_is_taken_back_from_optuna(tmp_path):
-    study = small("scheduler=none", "search.trials=3")
-    proposer = Proposer(study, tmp_path / "journal", 1)
-    planned, ends = {}, {}
-    for _ in range(3):
-        number, planned[number] = proposer.next()
-        ends[number] = End("failed", "KeyError") if number == 1 else End("completed", None, 28.0)
-        proposer.end(number, ends[number])
-    proposer.close()
-    del ends[1]
-    again = Proposer(study, tmp_path / "journal", 1)
-    again.restore(planned, ends)
-    assert again.frozen(1).state.name == "RUNNING"
-    again.end(1, End("completed", None, 40.0))
-    again.close()
-    assert [trial.state.name for trial in again.study.trials] == ["COMPLETE"] * 3
-    assert again.study.best_trial.number == 1
-    assert [trial.params for trial in again.study.trials] == list(planned.values())

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from flowsearch.study.searcher import startup_design
+from flowsearch.study.samplers import startup_design
 from flowsearch.study.space import Space, SpaceError
 
 

@@ -1,0 +1,188 @@
+"""The tables at a study's end, by its mode: an ablation, a Pareto front, configurations with their repeats."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from flowsearch.cli.live import number, short
+from flowsearch.study.enumeration import varied
+from flowsearch.study.parameter import show
+
+if TYPE_CHECKING:
+    from flowsearch.study.progress import Progress
+    from flowsearch.study.standing import Configuration
+
+_MOST = 10
+"""Configurations in a table of those with repeats."""
+_INTERVALS = "± is a 95% interval of the mean over n repeats (seeds), by Student's t; one repeat has none"
+_PAIRED = "; of a difference, over the repeats with the same seed"
+
+
+def closing_tables(progress: "Progress") -> list[Table]:
+    """The tables that the study's mode asks for, one for each task; none for a search of one objective."""
+    study = progress.study
+    if study.mode == "ablate":
+        draw = ablation_table
+    elif len(study.objective) > 1:
+        draw = front_table
+    elif study.mode == "grid" or study.repeats > 1:
+        draw = ranking_table
+    else:
+        return []
+    return [draw(progress, task) for task in _tasks(progress)]
+
+
+def best_lines(progress: "Progress") -> list[str]:
+    """A line for the best configuration of each task; what stands in its way, where there is none."""
+    study = progress.study
+    if len(study.objective) > 1:
+        return []
+    lines = []
+    for task in _tasks(progress):
+        of = "" if task is None else f" on {task}"
+        best = progress.best_of(task)
+        if best is not None:
+            trial, mean = best.completed[0], best.mean(study.metric)
+            repeats = f" (mean of {len(best.completed)} repeats)" if study.repeats > 1 else ""
+            lines.append(
+                f"best{of}: trial {trial.id}, {number(mean, study.metric)}{repeats}: {short(_proposed(progress, best))}"
+            )
+        elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
+            lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")
+    return lines
+
+
+def _tasks(progress: "Progress") -> list[str | None]:
+    """Each task that the study is repeated for; None for a study that is not."""
+    return [None] if progress.study.tasks is None else [*progress.study.tasks]
+
+
+def ablation_table(progress: "Progress", task: str | None) -> Table:
+    """The baseline, then each configuration by what differs from it, with the difference that it makes."""
+    from flowsearch.study.standing import configurations
+
+    study = progress.study
+    metric = study.metric
+    names = ["factor", "value", metric, "difference", *_also(progress), "parameters", *_repeated(progress)]
+    table = _table(progress, task, "the baseline, and what differs from it", names, left=2)
+    found = configurations(progress.of(task))
+    baseline = next((one for one in found if not _varied(progress, one)), None)
+    for one in found:
+        other = _varied(progress, one)
+        table.add_row(
+            ", ".join(other) or "baseline",
+            ", ".join(_value(value) for value in other.values()),
+            _mean(one, metric),
+            _difference(one, baseline, metric) if other else "",
+            *(_mean(one, name) for name in _also(progress)),
+            _mean(one, "parameters"),
+            *(str(len(one.completed)) for _ in _repeated(progress)),
+        )
+    table.caption = _caption("PSNR in dB", _INTERVALS + _PAIRED if study.repeats > 1 else "")
+    return table
+
+
+def front_table(progress: "Progress", task: str | None) -> Table:
+    """The Pareto front: configurations that no other beats in every objective."""
+    from flowsearch.study.standing import ranked
+
+    study = progress.study
+    heads = ["trial", *study.objective, *_repeated(progress), "configuration"]
+    table = _table(progress, task, "the Pareto front", heads, left=0)
+    found = progress.front(task)
+    for one in found:
+        table.add_row(
+            one.completed[0].id,
+            *(_mean(one, metric) for metric in study.objective),
+            *(str(len(one.completed)) for _ in _repeated(progress)),
+            short(_proposed(progress, one)),
+        )
+    feasible = len(ranked(study, progress.of(task)))
+    limits = f" that keep to {' and '.join(study.constraints)}" if study.constraints else ""
+    said = f"{len(found)} of the {feasible} completed configurations{limits}"
+    table.caption = _caption(said, _INTERVALS if study.repeats > 1 else "")
+    return table
+
+
+def ranking_table(progress: "Progress", task: str | None) -> Table:
+    """The best configurations, by the mean over their repeats."""
+    from flowsearch.study.standing import ranked
+
+    names = [progress.study.metric, *_also(progress)]
+    heads = ["trial", *names, *_repeated(progress), "configuration"]
+    table = _table(progress, task, "the best configurations", heads, left=0)
+    found = ranked(progress.study, progress.of(task))
+    for one in found[:_MOST]:
+        means = [_mean(one, name) for name in names]
+        repeats = [str(len(one.completed)) for _ in _repeated(progress)]
+        table.add_row(one.completed[0].id, *means, *repeats, short(_proposed(progress, one)))
+    said = f"{min(_MOST, len(found))} of {len(found)} completed configurations; PSNR in dB"
+    table.caption = _caption(said, _INTERVALS if progress.study.repeats > 1 else "")
+    return table
+
+
+def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[str], *, left: int) -> Table:
+    """An empty table; the first `left` columns, and the configuration's, are text."""
+    of = "" if task is None else f" on {task}"
+    table = Table(title=f"{progress.study.name}: {what}{of}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, head in enumerate(heads):
+        text = place < left or head == "configuration"
+        table.add_column(head, justify="left" if text else "right", no_wrap=head != "configuration")
+    return table
+
+
+def _caption(*said: str) -> str:
+    return "\n".join(one for one in said if one)
+
+
+def _also(progress: "Progress") -> list[str]:
+    """What is shown beside the objective."""
+    return [name for name in ("test_psnr",) if name not in progress.study.objective]
+
+
+def _repeated(progress: "Progress") -> list[str]:
+    """The column of how many repeats were completed, where there are any."""
+    return ["n"] if progress.study.repeats > 1 else []
+
+
+def _proposed(progress: "Progress", one: "Configuration") -> dict[str, Any]:
+    return {name: value for name, value in one.trials[0].values.items() if name in progress.study.space}
+
+
+def _varied(progress: "Progress", one: "Configuration") -> dict[str, Any]:
+    return varied(progress.study.baseline, _proposed(progress, one))
+
+
+def _value(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else show(value)
+
+
+def _mean(one: "Configuration", metric: str) -> str:
+    """`28.31 ±0.12`, as far as it is known."""
+    values = one.measured(metric)
+    return _around(values, metric) if values else ""
+
+
+def _difference(one: "Configuration", baseline: "Configuration | None", metric: str) -> str:
+    """How much more than the baseline, over the repeats that both completed."""
+    if baseline is None:
+        return ""
+    first, second = (
+        {trial.repeat: trial.metrics[metric] for trial in each.completed if metric in trial.metrics}
+        for each in (one, baseline)
+    )
+    pairs = [first[repeat] - second[repeat] for repeat in first if repeat in second]
+    return _around(pairs, metric, sign="+") if pairs else ""
+
+
+def _around(values: list[float], metric: str, sign: str = "") -> str:
+    from flowsearch.analysis.statistics import student_interval
+
+    interval = student_interval(values)
+    if metric == "parameters":
+        return f"{interval.mean:,.0f}"
+    form = ".2f" if metric.endswith("_psnr") else ".4g"
+    around = "" if interval.n < 2 else f" ±{format(interval.high - interval.mean, '.2g' if form == '.4g' else form)}"
+    return format(interval.mean, f"{sign}z{form}") + around

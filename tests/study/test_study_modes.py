@@ -1,0 +1,213 @@
+"""Grids, ablations, tasks and repeats: which trials a study has, in which order, and what a file may say of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from small_study import TEXT
+
+from flowsearch.results.objective import constraint
+from flowsearch.study import Study, load
+from flowsearch.study.enumeration import ablation, grid
+from flowsearch.study.file import StudyFileError, read
+from flowsearch.study.layout import Layout
+from flowsearch.study.source import Source, dump
+from flowsearch.study.space import Space, SpaceError
+
+GRID = """\
+name: grid
+data: {source: faces, size: 32}
+fixed: {epochs: 4}
+mode: grid
+space:
+  depth: {int: [2, 6], step: 2, when: {prox: glow}}
+  prox: [glow, resnet]
+  weights: [tied, untied]
+  lr: {float: [1.0e-4, 1.0e-2], log: true, points: 3}
+"""
+
+ABLATE = """\
+name: ablate
+data: {source: faces, size: 32}
+fixed: {epochs: 4}
+mode: ablate
+baseline: {prox: glow, folds: 3, depth: 4, channels: 8, lr: 1.0e-4}
+space:
+  prox: [glow, unet]
+  folds: {int: [1, 3]}
+  depth: {choice: [2, 6], when: {prox: glow}}
+  channels: [8]
+  lr: [1.0e-3]
+pairs: [[folds, lr], [prox, depth]]
+"""
+
+
+def study(text: str, *sets: str) -> Study:
+    return read(Source("x.yaml", text, sets))
+
+
+def points(text: str, *sets: str) -> list[dict]:
+    found = study(text, *sets).points()
+    assert found is not None
+    return found
+
+
+def test_a_grid_has_each_combination_once():
+    found = points(GRID)
+    assert Counter(point["prox"] for point in found) == {"glow": 3 * 2 * 3, "resnet": 2 * 3}
+    assert all(("depth" in point) == (point["prox"] == "glow") for point in found)
+    assert len({tuple(sorted(point.items())) for point in found}) == len(found) == 24
+    assert {point["depth"] for point in found if "depth" in point} == {2, 4, 6}
+    assert sorted({point["lr"] for point in found}) == pytest.approx([1e-4, 1e-3, 1e-2])
+
+
+def test_a_grid_is_in_the_order_of_its_file():
+    space = Space({"weights": ["untied", "tied"], "folds": {"int": [1, 2]}}, {})
+    order = [(point["weights"], point["folds"]) for _, point in grid(space)]
+    assert order == [("untied", 1), ("untied", 2), ("tied", 1), ("tied", 2)]
+
+
+@pytest.mark.parametrize(("ends", "values"), [((0.0, 1.0, 5), (0, 0.25, 0.5, 0.75, 1)), ((0.5, 2.0, 1), (0.5,))])
+def test_points_of_a_range_are_evenly_spaced(ends, values):
+    low, high, count = ends
+    parameter = Space({"gamma": {"float": [low, high], "points": count}}, {"method": "map"}).parameters["gamma"]
+    assert parameter.values == pytest.approx(values)
+
+
+def test_an_ablation_varies_one_name_at_a_time_and_the_pairs():
+    first, *others = points(ABLATE)
+    assert first == {"prox": "glow", "folds": 3, "depth": 4, "lr": 1e-4}
+    assert others == [
+        {"prox": "unet", "folds": 3, "channels": 8, "lr": 1e-4},  # depth means nothing there, channels does now
+        first | {"folds": 1},
+        first | {"folds": 2},
+        first | {"depth": 2},
+        first | {"depth": 6},
+        first | {"lr": 1e-3},
+        first | {"folds": 1, "lr": 1e-3},
+        first | {"folds": 2, "lr": 1e-3},  # prox with depth is prox alone, which came before
+    ]
+
+
+def test_a_factor_that_means_nothing_beside_the_baseline_is_refused():
+    space = Space({"prox": ["glow", "unet"], "channels": [8, 16]}, {}, {"prox": "glow", "channels": 8})
+    with pytest.raises(SpaceError, match="channels means nothing beside the baseline"):
+        ablation(space, ["prox", "channels"], [])
+    assert len(ablation(space, ["prox", "channels"], [["prox", "channels"]])) == 3
+
+
+def test_trials_are_numbered_by_configuration_task_and_repeat():
+    layout = Layout.of(study(GRID, "tasks=[denoise-0.1, inpaint-9]", "repeats=3"))
+    assert layout.total == 24 * 2 * 3
+    places = [layout.place(number) for number in range(8)]
+    assert [(one.branch, one.local, one.repeat) for one in places[:7]] == [
+        (0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2), (0, 1, 0),
+    ]  # fmt: skip
+    assert [one.configuration for one in places] == [0, 0, 0, 1, 1, 1, 2, 2]
+    with pytest.raises(IndexError):
+        layout.place(layout.total)
+
+
+def test_more_trials_renumber_none():
+    few, more = (
+        Layout.of(study(TEXT, f"search.trials={count}", "tasks=[denoise-0.1, inpaint-9]", "scheduler=none"))
+        for count in (3, 5)
+    )
+    assert more.configurations[: len(few.configurations)] == few.configurations
+
+
+@pytest.mark.parametrize(
+    ("text", "sets"),
+    [
+        (GRID, ["tasks=[denoise-0.1, {deblur: {sigma: 3}}]", "repeats=2"]),
+        (ABLATE, []),
+        (TEXT, ["objective={val_psnr: maximize, parameters: minimize}", "scheduler=none"]),
+        (TEXT, ["constraints=[parameters<=3e7, val_psnr >= 20]"]),
+        (TEXT, ["enqueue=[{prox: glow, depth: 3}]", "start_from=results/other"]),
+    ],
+    ids=["grid", "ablate", "objectives", "constraints", "enqueue"],
+)  # fmt: skip
+def test_each_mode_survives_its_own_file(tmp_path: Path, text, sets):
+    first = study(text, *sets)
+    (tmp_path / "study.yaml").write_text(dump(first.to_dict()))
+    again = load(tmp_path / "study.yaml")
+    assert again == first
+    assert Layout.of(again) == Layout.of(first)
+
+
+REFUSED = {
+    "grid over a range": (GRID, "space.lr={float: [1e-4, 1e-2]}", "space.lr has endlessly many values"),
+    "grid on a log scale": (GRID, "space.depth={int: [1, 9], log: true}", "space.depth.log says nothing"),
+    "too large a grid": (GRID, "space={seed: {int: [0, 10_000]}}", "more than 10,000 combinations"),
+    "an impossible point": (GRID, "space.depth=[0, 2]", "depth is at least 1, not 0"),
+    "trials of a grid": (GRID, "search.trials=5", "search.trials says nothing in mode: grid"),
+    "sampler of a grid": (GRID, "search.sampler=gp", "search.sampler says nothing in mode: grid"),
+    "points of a search": (TEXT, "space.lr={float: [1e-4, 1e-3], points: 3}", "points belongs to mode: grid"),
+    "points": (GRID, "space.lr={float: [1e-4, 1e-3], points: 0}", "points is a whole number of at least 1, not 0"),
+    "enqueue in a grid": (GRID, "enqueue=[{prox: glow}]", "enqueue belongs to mode: search, not to mode: grid"),
+    "baseline in a search": (TEXT, "baseline={prox: glow}", "baseline belongs to mode: ablate"),
+    "no baseline": (ABLATE, "baseline={prox: glow}", "baseline.folds is missing"),
+    "a baseline's name": (ABLATE, "baseline.fold=2", "baseline.fold is no name of space; did you mean folds?"),
+    "a baseline's value": (ABLATE, "baseline.folds=0", "folds is at least 1, not 0"),
+    "a baseline's map": (ABLATE, "baseline.prox=glwo", "did you mean glow?"),
+    "a pair of one": (ABLATE, "pairs=[[folds]]", "two names, such as [folds, weights]"),
+    "a pair's name": (ABLATE, "pairs=[[folds, lrr]]", "pairs: lrr is no name of space; did you mean lr?"),
+    "a pair with itself": (ABLATE, "pairs=[[lr, lr]]", "lr makes no pair with itself"),
+    "task beside tasks": (GRID, "fixed.task=denoise-0.1", "tasks says which tasks there are"),
+    "no tasks": (GRID, "tasks=[]", "tasks lists at least one task"),
+    "a task's name": (GRID, "tasks=[denose-0.1]", "did you mean denoise?"),
+    "a task twice": (GRID, "tasks=[deblur-3, {deblur: {sigma: 3.0}}]", "tasks lists deblur-3 twice"),
+    "a task too large": (GRID, "tasks=[deblur-1, {deblur: {sigma: 9}}]", "8 pixels, not 9"),
+    "seed in space": (GRID, "space.seed=[1, 2]", "repeats chooses the seeds"),
+    "repeats with a scheduler": (TEXT, "repeats=2", "write scheduler: none"),
+    "a scheduler for two": (TEXT, "scheduler={asha: {grace: 1}}", "stopped early by one objective"),
+    "constraint on a test": (TEXT, "constraints=[test_psnr >= 30]", "test images judge what was chosen without them"),
+    "constraint's metric": (TEXT, "constraints=[parameter <= 30]", "did you mean parameters?"),
+    "constraint without a number": (TEXT, "constraints=[parameters <= many]", "many is no such number"),
+    "constraint that is none": (TEXT, "constraints=[__import__('os')]", "a constraint is a metric, <= or >="),
+    "strict constraint": (TEXT, "constraints=[parameters < 3]", "not < as in"),
+    "cmaes for two": (TEXT, "search.sampler=cmaes", "cmaes knows one objective"),
+    "enqueued name": (TEXT, "enqueue=[{fold: 2}]", "enqueue: fold is no name of space; did you mean folds?"),
+    "enqueued value": (TEXT, "enqueue=[{folds: 9}]", "enqueue: folds is 1 to 4, not 9"),
+    "enqueued choice": (
+        TEXT,
+        "enqueue=[{weights: tide}]",
+        "weights is one of tied, untied, not tide; did you mean tied?",
+    ),
+    "enqueued without meaning": (TEXT, "enqueue=[{prox: unet, depth: 3}]", "depth means nothing beside prox: unet"),
+    "too many enqueued": (TEXT, "enqueue=[{}, {}, {}, {}, {}, {}, {}, {}, {}]", "9 configurations, and search.trials"),
+}
+BESIDE = {
+    "task beside tasks": ["tasks=[denoise-0.1]"],
+    "seed in space": ["repeats=2"],
+    "a scheduler for two": ["objective={val_psnr: maximize, val_loss: minimize}"],
+    "cmaes for two": ["scheduler=none", "objective={val_psnr: maximize, val_loss: minimize}"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_go_together_is_refused_by_its_own_name(case):
+    text, override, words = REFUSED[case]
+    with pytest.raises(StudyFileError) as caught:
+        study(text, *BESIDE.get(case, []), override)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"--set {override}: ")
+
+
+def test_a_mistake_is_named_with_its_line():
+    with pytest.raises(StudyFileError, match=r"x.yaml, line 12: pairs: lrr is no name"):
+        study(ABLATE.replace("[folds, lr]", "[folds, lrr]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "metrics", "violation"),
+    [
+        ("parameters <= 30e6", {"parameters": 31_000_000}, 1e6),
+        ("parameters<=30e6", {"parameters": 29_000_000}, -1e6),
+        ("val_psnr >= 30", {"val_psnr": 28.0}, 2.0),
+        ("val_psnr >= 30", {"val_psnr": float("nan")}, None),
+        ("peak_memory_bytes <= 1e9", {}, None),
+    ],
+)
+def test_how_far_a_constraint_is_broken(text, metrics, violation):
+    assert constraint(text).violation(metrics) == violation
