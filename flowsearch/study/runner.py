@@ -243,6 +243,7 @@ def _drive(
 ) -> Ending:
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
+    from flowsearch.study import warm
     from flowsearch.study.driver import Driver
 
     with _signals() as stop:
