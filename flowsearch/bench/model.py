@@ -41,7 +41,7 @@ class ModelCost:
 
 def bench_model(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> ModelCost:
     """Measure a training step of `config`'s network on random images, `batch` at a time."""
-    step_once, model = _training(config, batch, device)
+    step_once, model = training_step(config, batch, device)
     seconds = time_in_turn({"step": step_once}, device, rounds=rounds)["step"]
     return ModelCost(
         step_seconds=seconds,
@@ -69,7 +69,7 @@ def activation_bytes(config: TrialConfig, batch: int, device: torch.device) -> i
 
 def measure_activations(config: TrialConfig, batch: int, device: torch.device) -> int:
     """`activation_bytes` in this process."""
-    step_once, _ = _training(config, batch, device)
+    step_once, _ = training_step(config, batch, device)
     for _ in range(2):  # gradients, the optimizer's state and libraries' work space come to be
         step_once()
     settle(device)
@@ -116,7 +116,7 @@ def _gradient(model: Unrolled, y: Tensor, images_BCHW: Tensor) -> Tensor:
     )
 
 
-def _training(config: TrialConfig, batch: int, device: torch.device) -> tuple[Callable[[], object], Unrolled]:
+def training_step(config: TrialConfig, batch: int, device: torch.device) -> tuple[Callable[[], object], Unrolled]:
     """A training step to call again and again, and its model."""
     images_BCHW = _images(config, batch, device)
     model = build_model(config, CHANNELS).to(device)

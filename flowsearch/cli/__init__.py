@@ -2,8 +2,9 @@
 
 import typer
 
-from flowsearch.cli import bench, data, study
+from flowsearch.cli import bench, data, prior, studies, study
 from flowsearch.cli.evaluate import evaluate
+from flowsearch.cli.plan import plan
 from flowsearch.cli.reconstruct import reconstruct
 from flowsearch.cli.report import report
 from flowsearch.cli.train import train
@@ -14,7 +15,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+study.app.command()(plan)
+study.app.command()(studies.show)
+study.app.command("list")(studies.list_studies)
+study.app.command()(studies.export)
 app.add_typer(study.app, name="study")
+app.add_typer(prior.app, name="prior")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.command()(train)

@@ -34,7 +34,7 @@ def view(console: Console, *, plain: bool) -> "Iterator[Listener]":
 
 
 class PlainLines:
-    """One line for each trial that starts or ends."""
+    """One line for each trial and each prior that starts or ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -47,6 +47,8 @@ class PlainLines:
         elif event.kind == "begun":
             left = progress.total - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
+        elif event.kind == "prior":
+            self._say(event.note)
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
             self._say(f"trial {trial.id} started{again}: {short(trial.values)}")
@@ -84,14 +86,14 @@ class LiveView:
 
 def draw(progress: "Progress") -> RenderableType:
     """The live view at this moment."""
-    study, counts = progress.study, progress.counts
+    study, by_status = progress.study, progress.counts
     head = Text.assemble(
         (study.name, "bold"),
         f"  {progress.done} of {progress.total} done  ",
         (f"{len(progress.running)} running  ", "cyan"),
-        (f"{counts['pruned']} pruned  ", "yellow"),
-        (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
-        (f"  {counts['diverged']} diverged" if counts["diverged"] else "", "red"),
+        (f"{by_status['pruned']} pruned  ", "yellow"),
+        (f"{by_status['failed']} failed", "red" if by_status["failed"] else "dim"),
+        (f"  {by_status['diverged']} diverged" if by_status["diverged"] else "", "red"),
         (left_text(progress), "dim"),
     )
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -107,6 +109,15 @@ def draw(progress: "Progress") -> RenderableType:
             Text(number(value, study.metric)),
             Text(short(trial.values), style="dim"),
         )
+    for prior in progress.priors.values():
+        if prior.status == "running":
+            table.add_row(
+                "prior",
+                ProgressBar(total=1.0, completed=prior.share, width=12),
+                Text(f"prior {prior.epoch}"),
+                Text(""),
+                Text(f"{prior.words}, for {len(prior.trials)} trials", style="dim"),
+            )
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, table]
@@ -211,6 +222,12 @@ def standings_tables(progress: "Progress", width: int) -> list[Table]:
 def _standing(trial: Mapping[str, Any]) -> list[str]:
     shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
     return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
+
+
+def counts(progress: "Progress") -> str:
+    """`9 completed, 3 pruned of 12 trials`."""
+    known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
+    return f"{', '.join(known) or 'nothing yet'} of {progress.total} trials"
 
 
 def outcome(trial: "TrialState", metric: str) -> str:

@@ -1,4 +1,4 @@
-"""`flowsearch study`: run a study file, go on with a study, look at one."""
+"""`flowsearch study run` and `resume`; the commands that only look are in `plan` and `studies`."""
 
 import logging
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import typer
 from flowsearch.cli.errors import user_errors
 
 if TYPE_CHECKING:
-    from flowsearch.study import Ending, Study
-    from flowsearch.study.progress import Listener, Progress
+    from flowsearch.study import Ending
+    from flowsearch.study.progress import Listener
 
 app = typer.Typer(
     name="study", help="Run studies: search for the best unrolled network, many trials at once.", no_args_is_help=True
@@ -107,54 +107,11 @@ def retry(
         )
 
 
-@app.command()
-def show(
-    path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
-) -> None:
-    """Print how a study stands: its trials by status, the best of each method, what failed."""
-    with user_errors():
-        from rich.console import Console
-
-        from flowsearch.cli.live import summarize
-
-        progress = _read(path)
-        console = Console()
-        console.print(f"{progress.study.name}: {_counts(progress)}", highlight=False)
-        summarize(console, progress)
-
-
-@app.command("list")
-def list_studies(
-    results: Annotated[Path, typer.Option(help="Folder that holds the results of all studies.")] = Path("results"),
-) -> None:
-    """List the studies in the results' folder."""
-    with user_errors():
-        from rich.console import Console
-
-        from flowsearch.cli.live import number
-
-        console = Console()
-        folders = sorted(path.parent for path in results.glob("*/study.yaml"))
-        if not folders:
-            console.print(f"no studies in {results}", highlight=False)
-        for folder in folders:
-            try:
-                progress = _read(folder)
-            except ValueError as error:
-                console.print(f"{folder.name}: {error}", highlight=False, markup=False, soft_wrap=True)
-                continue
-            best, metric = progress.best, progress.study.metric
-            single = None if best is None else progress.best_of(None)
-            mean = None if single is None else single.mean(metric)
-            text = "" if best is None else f", best {metric} {number(mean, metric)} (trial {best.id})"
-            console.print(f"{folder.name}: {_counts(progress)}{text}", highlight=False, soft_wrap=True)
-
-
 def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose: bool) -> None:
     """Run or resume with the view, then print the end and leave with its exit code."""
     from rich.console import Console
 
-    from flowsearch.cli.live import duration, summarize, view
+    from flowsearch.cli.live import counts, duration, summarize, view
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     console = Console()
@@ -167,22 +124,23 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
     go_on = f"flowsearch study resume {root}"
     if ending.stopped == "signal":
         console.print(
-            f"interrupted: {_counts(ending.progress)}; everything so far is in {root}", highlight=False, soft_wrap=True
+            f"interrupted: {counts(ending.progress)}; everything so far is in {root}", highlight=False, soft_wrap=True
         )
         console.print(f"go on with:  {go_on}", highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     summarize(console, ending.progress)
-    console.print(f"{_counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
+    console.print(f"{counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
     if ending.stopped == "budget":
-        hours = ending.progress.study.budget.hours
-        console.print(
-            f"stopped after the budget of {hours:g} hours; go on with:  {go_on}", highlight=False, soft_wrap=True
-        )
+        budget = ending.progress.study.budget
+        whole = [name for name in ("gpu_hours", "usd") if getattr(budget, name) is not None]
+        more = "".join(f" --set budget.{name}=MORE" for name in whole)
+        console.print(f"stopped: {ending.reason}", highlight=False, soft_wrap=True)
+        console.print(f"go on with:  {go_on}{more}", highlight=False, soft_wrap=True)
     if ending.stopped == "ray":
         typer.echo(f"Ray died, so nothing more could run; go on with:  {go_on}", err=True)
         raise typer.Exit(1)
     if ending.stopped == "failures":
-        typer.echo(f"stopped: {ending.said}; mend it, then:  flowsearch study retry {root}", err=True)
+        typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {root}", err=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
@@ -200,24 +158,3 @@ def _report(root: Path) -> None:
         typer.echo(
             f"the report could not be written ({type(error).__name__}: {error}); the results are in {root}", err=True
         )
-
-
-def _read(path: Path) -> "Progress":
-    from flowsearch.results import schema
-    from flowsearch.study import load
-    from flowsearch.study.ledger import Ledger
-    from flowsearch.study.progress import replay
-
-    file = path / schema.STUDY_FILE
-    if not file.is_file():
-        raise ValueError(
-            f"{path} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
-        )
-    study: Study = load(file)
-    return replay(study, Ledger(path / schema.LEDGER))
-
-
-def _counts(progress: "Progress") -> str:
-    """`9 completed, 3 pruned of 12 trials`."""
-    known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
-    return f"{', '.join(known) or 'nothing yet'} of {progress.total} trials"

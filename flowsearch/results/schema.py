@@ -161,7 +161,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     ),
     EPOCHS: (
         _STUDY,
-        _TRIAL,
+        Column("trial_id", _TEXT, "trial, or prior-KEY of a pre-training that trials share"),
         _ATTEMPT,
         Column("phase", _TEXT, "prior: pre-training; train: training"),
         _EPOCH,

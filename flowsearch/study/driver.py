@@ -7,8 +7,9 @@ date first and the disk second, so that a disk that refuses to write costs rows 
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
+from flowsearch.study.packing import Packing
 from flowsearch.study.planner import Planner
+from flowsearch.study.priors import Priors
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState
 from flowsearch.study.scheduler import Judge
 from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.trainable import Record, Report, read_records
 from flowsearch.study.warm import end_of
+from flowsearch.training.prior_store import FOLDER, PriorStore
 
 _log = logging.getLogger(__name__)
 
@@ -40,16 +44,31 @@ class Driver:
         *,
         run_trial: str,
         window: int,
+        run_prior: str | None = None,
+        fingerprint: str = "",
         writer: Any = None,
         listener: Listener | None = None,
         earlier: Sequence[Sequence[Earlier]] = (),
     ) -> None:
         self.root, self.progress, self.ledger = root, progress, ledger
         self.study = progress.study
-        self._run_trial, self._listener = run_trial, listener
+        self._run_trial, self._run_prior, self._listener = run_trial, run_prior, listener
         self._writer = Writer(root, self.study.name) if writer is None else writer
         self.proposer = Planner(self.study, progress.layout, root / schema.JOURNAL, window, earlier)
         self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)
+        self._window = window
+        self.packing: Packing | None = None
+        """Of `gpu: auto`, once the GPUs are known."""
+        self.priors = Priors(
+            PriorStore(root.resolve().parent / FOLDER),
+            fingerprint,
+            self.study.name,
+            ledger,
+            note=partial(self._guard, ledger.add),
+            write=partial(self._guard, self._writer.epoch),
+            tell=lambda said: self._tell("prior", None, said),
+        )
+        progress.priors = self.priors.states
         self._restore()
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
@@ -67,13 +86,30 @@ class Driver:
         return not self._queue and not self._handed_out and self.proposer.exhausted
 
     def plan(self) -> dict[str, Any] | None:
-        """The next trial's work order, those planned and not finished first; None if there is none yet."""
-        trial = self._queue.popleft() if self._queue else self._propose()
-        if trial is None:
-            return None
-        trial.failure, trial.finished, trial.pruned = None, False, False
-        self._handed_out.add(trial.number)
-        return self._order(trial)
+        """The next work order, of a trial or of a prior that trials wait for; None if there is none yet.
+
+        Trials planned and not finished come first, in order; one whose prior is not there yet lets others pass.
+        """
+        for trial in self._lined_up():
+            prior = None if self._run_prior is None else self.priors.needed(trial.number, trial.config)
+            if prior is None:
+                self._queue.remove(trial)
+                trial.failure, trial.finished, trial.pruned = None, False, False
+                self._handed_out.add(trial.number)
+                return self._order(trial)
+            if prior.failure is not None:
+                self._queue.remove(trial)
+                self._settle(trial, Outcome("raised", prior.failure))
+            elif (order := self.priors.order(prior, self._prior_order(trial))) is not None:
+                return order
+        return None
+
+    def _lined_up(self) -> Iterator[TrialState]:
+        """The trials that wait, then new ones, of which at most a window's number wait in their turn."""
+        yield from list(self._queue)
+        while len(self._queue) < self._window and (trial := self._propose()) is not None:
+            self._queue.append(trial)
+            yield trial
 
     def _propose(self) -> TrialState | None:
         proposal = self.proposer.next()
@@ -90,18 +126,34 @@ class Driver:
         return trial
 
     def _order(self, trial: TrialState) -> dict[str, Any]:
-        checkpoints = (self.root / schema.CHECKPOINTS).resolve()
-        return {
+        trial.gpu = self.share(trial.config)
+        return self._common(trial.gpu) | {
             "number": trial.number,
             "trial": trial.config,
             "run_trial": self._run_trial,
-            "checkpoint_dir": str(checkpoints / trial.id),
-            "prior_dir": str(checkpoints / "priors"),
-            "device": "auto" if self.study.resources.gpu else "cpu",
-            "threads": self.study.resources.cpu,
+            "checkpoint_dir": str((self.root / schema.CHECKPOINTS / trial.id).resolve()),
             "micro_batch": trial.micro_batch,
             "anew": trial.anew,
         }
+
+    def _prior_order(self, trial: TrialState) -> dict[str, Any]:
+        """What the order of the trial's prior says, besides whose it is."""
+        return self._common(self.share(trial.config, prior=True)) | {"run_trial": self._run_prior}
+
+    def _common(self, gpu: float) -> dict[str, Any]:
+        return {
+            "prior_dir": str(self.priors.store.root),
+            "device": "auto" if gpu else "cpu",
+            "threads": self.study.resources.cpu,
+            "gpu": gpu,
+        }
+
+    def share(self, config: dict[str, Any], *, prior: bool = False) -> float:
+        """GPUs that the trial gets, or the pre-training of its prior."""
+        gpu = self.study.resources.gpu
+        if isinstance(gpu, str):
+            return self.packing.share(config, prior=prior) if self.packing is not None else 0.0
+        return gpu
 
     def _restore(self) -> None:
         trials = self.progress.trials
@@ -124,8 +176,10 @@ class Driver:
 
     # What comes back --------------------------------------------------------------------------------------------
 
-    def judge(self, number: int, report: Report) -> bool:
+    def judge(self, number: int | str, report: Report) -> bool:
         """Whether the trial should stop after the epochs in `report`; never, where they are not epochs of training."""
+        if isinstance(number, str):
+            return False
         trial = self.progress.trials[number]
         if not trial.by_epochs:
             return False
@@ -138,8 +192,11 @@ class Driver:
         trial.pruned = trial.pruned or (stops and last < trial.config["epochs"])
         return trial.pruned
 
-    def take(self, number: int, report: Report) -> None:
+    def take(self, number: int | str, report: Report) -> None:
         """Note a report of a running trial."""
+        if isinstance(number, str):
+            self.priors.take(number, report)
+            return
         trial = self.progress.trials[number]
         if report.kind == "started":
             self._started(trial, report.host)
@@ -147,11 +204,14 @@ class Driver:
         for record in report.records:
             self._record(trial, record)
 
-    def ended(self, number: int, *, died: bool = False, failure: Failure | None = None) -> None:
-        """Note that a trial ended; with `died` because its worker process went away, of which Ray says `failure`.
+    def ended(self, number: int | str, *, died: bool = False, failure: Failure | None = None) -> None:
+        """Note that an order ended; with `died` because its worker process went away, of which Ray says `failure`.
 
-        It is put back into the queue where it is worth another attempt.
+        A trial is put back into the queue where it is worth another attempt.
         """
+        if isinstance(number, str):
+            self.priors.ended(number, died=died, failure=failure)
+            return
         trial = self.progress.trials[number]
         self._handed_out.discard(number)
         if died:
@@ -174,6 +234,7 @@ class Driver:
         """Note that the study stops here: what runs is interrupted, and can be resumed."""
         for trial in self.progress.running:
             self._settle(trial, Outcome("interrupted", why=why))
+        self.priors.stop(why)
 
     def close(self) -> None:
         """Write what waits; call it last, whatever happened."""
@@ -204,7 +265,7 @@ class Driver:
         trial.status, trial.reason, trial.host, trial.anew = schema.RUNNING, None, host, False
         trial.attempt += 1
         trial.started, trial.ended = datetime.now(UTC), None
-        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host)
+        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host, gpu=trial.gpu)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)
 
@@ -213,6 +274,8 @@ class Driver:
         if record["phase"] == "final":
             trial.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
             trial.finished = True
+            if self.packing is not None and record.get("peak_memory_bytes"):
+                self.packing.took(trial.config, record["peak_memory_bytes"])
             self._guard(self._writer.final, trial.id, trial.attempt, record)
             return
         trial.phase, trial.epoch, trial.current = record["phase"], record["epoch"], record

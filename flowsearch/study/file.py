@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from flowsearch.checks import nearest
 from flowsearch.data.config import DataConfig
@@ -24,6 +24,7 @@ from flowsearch.study import modes
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, Values, config_of
 from flowsearch.training.config import METHOD_FIELDS, PriorConfig, TrialConfig
+from flowsearch.training.prior_store import FOLDER
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
 __all__ = [
@@ -102,10 +103,29 @@ class Scheduler(_Section):
 
 
 class Budget(_Section):
-    """What a study may use."""
+    """What a study may use. When a part is used up nothing more is launched; what runs is interrupted at its last
+    checkpoint, and can be resumed with a larger budget."""
 
     hours: Annotated[float, Field(gt=0)] | None = None
-    """Wall-clock hours of one `run` or `resume`; trials still running then are interrupted and can be resumed."""
+    """Wall-clock hours of one `run` or `resume`."""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """GPU-hours over all runs of the study: half a GPU for two hours is one."""
+    usd: Annotated[float, Field(gt=0)] | None = None
+    """Money over all runs, at one of the two prices."""
+    usd_per_gpu_hour: Annotated[float, Field(gt=0)] | None = None
+    """Price of a GPU for an hour in which a trial has it."""
+    usd_per_hour: Annotated[float, Field(gt=0)] | None = None
+    """Price of everything that the study holds, such as one machine, for an hour of running."""
+
+
+def _gpu_share(value: object) -> float | str:
+    """A share of a GPU, whole GPUs, or `auto`; Ray gives no trial one and a half."""
+    if value == "auto":
+        return "auto"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and value >= 0 and (value < 1 or value == int(value)):  # type: ignore[operator,call-overload]
+        return float(value)  # type: ignore[arg-type]
+    raise ValueError("auto, a share of a GPU below 1, or a whole number of GPUs")
 
 
 class Failures(_Section):
@@ -121,8 +141,9 @@ class Resources(_Section):
 
     cpu: Annotated[int, Field(ge=1)] = 1
     """CPU cores, which is also the number of torch threads."""
-    gpu: Annotated[float, Field(ge=0)] = 0
-    """GPUs: 0 trains on the CPU, 1 is a whole one, 0.5 lets two trials share one."""
+    gpu: Annotated[float | str, BeforeValidator(_gpu_share)] = 0.0
+    """GPUs: 0 trains on the CPU, 1 is a whole one, 0.5 lets two trials share one; `auto` is the share that each trial's
+    own memory needs, and 0 where there is no GPU."""
     concurrent: Annotated[int, Field(ge=1)] | None = None
     """How many trials run at once, at most. Null: as many as there is room for. A cluster that starts machines only
     when trials wait for them needs the number."""
@@ -272,6 +293,7 @@ def read(source: Source) -> Study:
     except ValidationError as error:
         raise _first_error(source, error) from None
     _check_name(source, study)
+    _check_budget(source, study.budget)
     _check_objective(source, study)
     _check_fixed(source, study)
     study = modes.check(source, study)
@@ -326,6 +348,19 @@ def _check_name(source: Source, study: Study) -> None:
         raise source.error(
             ("name",),
             f"name is letters, digits, dots, dashes and underscores (it names the results' folder), not {study.name!r}",
+        )
+    if study.name == FOLDER:
+        raise source.error(("name",), f"name {FOLDER} is taken: results/{FOLDER} holds the priors that studies share")
+
+
+def _check_budget(source: Source, budget: Budget) -> None:
+    prices = [name for name in ("usd_per_gpu_hour", "usd_per_hour") if getattr(budget, name) is not None]
+    if len(prices) > 1:
+        raise source.error(("budget", prices[1]), "budget has one price: usd_per_gpu_hour or usd_per_hour")
+    if budget.usd is not None and not prices:
+        raise source.error(
+            ("budget", "usd"),
+            "budget.usd needs a price: usd_per_gpu_hour (of a GPU) or usd_per_hour (of the whole machine), in budget",
         )
 
 
@@ -410,6 +445,7 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
             way, f"{way[0] if way[0] == 'objective' else name} is one of {', '.join(allowed)}, not {value!r}{hint}"
         )
     rules = {
+        "value_error": str(context.get("error")),
         "int_type": "a whole number",
         "float_type": "a number",
         "bool_type": "true or false",

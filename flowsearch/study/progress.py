@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowsearch.results import schema
 from flowsearch.results.objective import finite
@@ -16,6 +16,9 @@ from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED
+
+if TYPE_CHECKING:
+    from flowsearch.study.priors import PriorState
 
 FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERGED})
 """Statuses of trials that a resume leaves alone."""
@@ -39,6 +42,8 @@ class TrialState:
     reason: str | None = None
     attempt: int = 0
     host: str | None = None
+    gpu: float = 0.0
+    """Its share of a GPU."""
     started: datetime | None = None
     ended: datetime | None = None
     earlier_seconds: float = 0.0
@@ -73,11 +78,9 @@ class TrialState:
 
     @property
     def share(self) -> float:
-        """Share of the trial's epochs that are done, those of a flow or a denoiser counted like training."""
-        before = self.config["prior"]["epochs"] if self.config.get("pretrain") else 0
+        """Share of the trial's epochs that are done, those of a denoiser counted like training."""
+        before = self.config["epochs"] if self.config["method"] == "pnp" else 0
         after = self.config["epochs"] if self.by_epochs else 1
-        if self.config["method"] == "pnp":
-            before = self.config["epochs"]
         done = self.epoch + (before if self.phase == "train" else 0)
         return min(1.0, done / max(1, before + after))
 
@@ -95,6 +98,8 @@ class Progress:
     slots: int = 1
     """Trials that run at once."""
     trials: dict[int, TrialState] = field(default_factory=dict)
+    priors: dict[str, "PriorState"] = field(default_factory=dict)
+    """Pre-trainings that trials of this run need, by key."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @cached_property
@@ -186,7 +191,7 @@ def score(trial: TrialState, metric: str) -> float | None:
 class Event:
     """Something that a listener may want to show."""
 
-    kind: Literal["begun", "planned", "started", "epoch", "again", "ended", "tick", "changed", "stopping"]
+    kind: Literal["begun", "planned", "prior", "started", "epoch", "again", "ended", "tick", "changed", "stopping"]
     progress: Progress
     trial: TrialState | None = None
     note: str = ""

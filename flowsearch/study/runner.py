@@ -1,26 +1,21 @@
 """Runs a study on Ray Tune, or goes on with one: the only module that drives Ray."""
 
-import fcntl
 import json
 import logging
 import os
-import platform
-import signal
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any
 
 from flowsearch.results import schema
-from flowsearch.study import changes, modes, own_parts, provenance, retrying
+from flowsearch.study import changes, modes, own_parts, packing, provenance, retrying
 from flowsearch.study import ledger as events
+from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.holding import LOCK, Signal, Why, locked, signals, watched
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
@@ -29,12 +24,9 @@ from flowsearch.study.progress import Event, Listener, Progress, replay
 _log = logging.getLogger(__name__)
 
 RUN_TRIAL = "flowsearch.training:run_trial"
-_LOCK = ".lock"
+RUN_PRIOR = "flowsearch.training.prior:run_prior"
 _TICK_SECONDS = 0.25
-_LAST_SECONDS = 15
-"""What a study has to write down its end after Ray died."""
 
-Why = Literal["", "signal", "budget", "failures", "ray"]
 CheckData = Callable[[DataConfig], str]
 
 
@@ -46,9 +38,9 @@ class Ending:
     progress: Progress
     stopped: Why = ""
     """What stopped it before its last trial."""
+    reason: str = ""
+    """The same in words."""
     seconds: float = 0.0
-    said: str = ""
-    """What there is to say of that."""
 
 
 class _Stop(BaseException):
@@ -68,6 +60,7 @@ def run(
     listener: Listener | None = None,
     *,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -78,18 +71,19 @@ def run(
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
 
-    `run_trial` is the import path of the generator that runs a trial, `images` what opens the data and gives its
-    fingerprint. Raises ValueError where the folder is taken by another study, the images are not to be had or the
-    machine is too small.
+    `run_trial` is the import path of the generator that runs a trial, `run_prior` of the one that pre-trains a prior
+    for all trials that need it (by default flowsearch's own for its own trials, and none for a stand-in), `images` what
+    opens the data and gives its fingerprint. Raises ValueError where the folder is taken by another study, the images
+    are not to be had or the machine is too small.
     """
     root = Path(results) / study.name
     if (root / schema.STUDY_FILE).is_file():
         _check_same(root, study)
-        return _go_on(root, listener, run_trial, images, cpus, address, verbose, like=study)
+        return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=study)
     _check_free(root)
     modes.check_start(study)
     with own_parts.importable(study, {}):
-        return _run(root, study, listener, run_trial, images, cpus, address, verbose)
+        return _run(root, study, listener, run_trial, run_prior, images, cpus, address, verbose)
 
 
 def _run(
@@ -97,6 +91,7 @@ def _run(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     images: CheckData,
     cpus: int | None,
     address: str | None,
@@ -112,12 +107,12 @@ def _run(
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    with locked(root):
         _check_free(root)
         _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
-        return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+        return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def resume(
@@ -127,6 +122,7 @@ def resume(
     file: Path | str | None = None,
     sets: Sequence[str] = (),
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -140,7 +136,7 @@ def resume(
     """
     root = Path(path)
     like = load(file or _study_file(root), sets) if file is not None or sets else None
-    return _go_on(root, listener, run_trial, images, cpus, address, verbose, like=like)
+    return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=like)
 
 
 def retry(
@@ -150,6 +146,7 @@ def retry(
     ids: Sequence[str] = (),
     reason: str | None = None,
     run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
     images: CheckData = check_data,
     cpus: int | None = None,
     address: str | None = None,
@@ -160,7 +157,7 @@ def retry(
     They keep their configuration and id. Where nothing was wrong with the trial itself (memory, a lost worker) it goes
     on from its checkpoint, else it begins anew. Raises ValueError as `resume` does, and where there is none to retry.
     """
-    return _go_on(Path(path), listener, run_trial, images, cpus, address, verbose, retried=(ids, reason))
+    return _go_on(Path(path), listener, run_trial, run_prior, images, cpus, address, verbose, retried=(ids, reason))
 
 
 def _study_file(root: Path) -> Path:
@@ -176,6 +173,7 @@ def _go_on(
     root: Path,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     images: CheckData,
     cpus: int | None,
     address: str | None,
@@ -197,13 +195,13 @@ def _go_on(
         own_parts.check(study)
         own_parts.provenance(study, known)  # says what has changed
         cpus = cpus or _cpus()
-        with _locked(root):
+        with locked(root):
             ledger = Ledger(root / schema.LEDGER)
             if retried is not None:
                 retrying.note(ledger, retrying.chosen(replay(study, ledger), *retried))
             study = _changed(root, study, like, ledger, listener)
             carried = own_parts.carried(study, known, address is not None)
-            return _drive(root, study, listener, run_trial, cpus, address, verbose, carried)
+            return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
 
 
 def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, listener: Listener | None) -> Study:
@@ -236,6 +234,7 @@ def _drive(
     study: Study,
     listener: Listener | None,
     run_trial: str,
+    run_prior: str | None,
     cpus: int,
     address: str | None,
     verbose: bool,
@@ -246,47 +245,55 @@ def _drive(
     from flowsearch.study import warm
     from flowsearch.study.driver import Driver
 
-    with _signals() as stop:
+    with signals() as stop:
         ledger = Ledger(root / schema.LEDGER)
         for path in ledger.damaged:
             _log.warning("%s holds no whole event; it is passed over", root / schema.LEDGER / path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
         earlier = warm.learned(study, ledger)
-        driver = Driver(root, progress, ledger, run_trial=run_trial, window=window, listener=listener, earlier=earlier)
+        driver = Driver(
+            root,
+            progress,
+            ledger,
+            run_trial=run_trial,
+            run_prior=run_prior or (RUN_PRIOR if run_trial == RUN_TRIAL else None),
+            fingerprint=str(_known(root).get("data_fingerprint")),
+            window=window,
+            listener=listener,
+            earlier=earlier,
+        )
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, address, verbose, began, carried)
+                _run_trials(driver, stop, cpus, address, verbose, carried)
         finally:
             why: Why = "" if driver.exhausted and not progress.running else stop.why
+            reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
             driver.announce("stopping", stop.why)
-            driver.stop(_REASONS.get(stop.why, "the driver ended"))
+            driver.stop(reason)
             driver.close()
-            _note(ledger, events.STOPPED, why=stop.why, seconds=time.monotonic() - began)
-    return Ending(root, progress, why, time.monotonic() - began, driver.hopeless or "")
+            _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
+    return Ending(root, progress, why, reason, time.monotonic() - began)
 
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
-    "budget": "the study's budget of hours was used up",
     "ray": "Ray died",
-    "failures": "the study stopped, as its trials failed one after the other",
 }
 
 
 def _run_trials(
     driver: Any,
-    stop: "_Signal",
+    stop: Signal,
     cpus: int,
     address: str | None,
     verbose: bool,
-    began: float,
     carried: own_parts.Carried | None,
 ) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(cpus, address=address, verbose=verbose)
-    with _watched(), ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
+    with watched(), ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
         from ray import tune
 
         from flowsearch.study.callback import TuneCallback
@@ -298,16 +305,19 @@ def _run_trials(
         concurrent = study.resources.concurrent
         slots = concurrent if concurrent and address is not None else _slots(study, resources)
         driver.progress.slots = slots
+        if study.resources.gpu == "auto":
+            gpu = packing.look(resources)
+            driver.packing = None if gpu is None else packing.Packing(gpu)
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
-        hours = study.budget.hours
-        deadline = None if hours is None else began + 3600 * hours
+        meter = Meter(study.budget, driver.ledger)
 
         def check() -> None:
-            if deadline is not None and time.monotonic() > deadline and not stop.asked:
-                stop.ask("budget")
+            over = None if stop.asked else meter.over()
+            if over is not None:
+                stop.ask("budget", over)
             if driver.hopeless and not stop.asked:
-                stop.ask("failures")
+                stop.ask("failures", driver.hopeless)
             if not stop.asked and (dead := broken()) is not None:
                 _log.error("Ray's %s died; the study stops here and can be resumed", dead)
                 stop.ask("ray")
@@ -320,10 +330,9 @@ def _run_trials(
             tune.run(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
-                resources_per_trial={"cpu": study.resources.cpu, "gpu": study.resources.gpu},
-                num_samples=-1,  # the searcher says when it is enough: a trial may be handed out more than once
+                num_samples=-1,  # the searcher says when nothing is left: trials may go out again, and priors are orders too
                 storage_path=scratch,
-                search_alg=TuneSearcher(driver),
+                search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
@@ -338,37 +347,15 @@ def _run_trials(
                 scheduler.release()
 
 
-@contextmanager
-def _watched() -> Iterator[None]:
-    """End this process where its Ray died during the body and the body does not come to its end soon after.
-
-    A call to a raylet that is gone may wait for ever. Nothing is lost so: the ledger is written event by event.
-    """
-    over = threading.Event()
-
-    def watch() -> None:
-        seconds = 0
-        while not over.wait(1):
-            seconds = seconds + 1 if broken() is not None else 0
-            if seconds >= _LAST_SECONDS:
-                print("Ray died, and this process can only be ended; resume the study", file=sys.stderr, flush=True)
-                os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="watch Ray").start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
 def _slots(study: Study, resources: dict[str, float]) -> int:
     """How many trials run at once."""
-    slots = int(resources.get("CPU", 1) // study.resources.cpu)
-    if study.resources.gpu:
-        slots = int(min(slots, resources.get("GPU", 0) // study.resources.gpu))
+    slots, gpu = int(resources.get("CPU", 1) // study.resources.cpu), study.resources.gpu
+    if not isinstance(gpu, str) and gpu:
+        slots = int(min(slots, resources.get("GPU", 0) // gpu))
     if slots < 1:
+        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPUs" if not isinstance(gpu, str) else "")
         raise ValueError(
-            f"a trial uses {study.resources.cpu} CPUs and {study.resources.gpu:g} GPUs (resources), but there are "
+            f"a trial uses {asked} (resources), but there are "
             f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
         )
     return min(slots, study.resources.concurrent or slots)
@@ -380,7 +367,7 @@ def _cpus() -> int:
 
 def _check_free(root: Path) -> None:
     """Refuse to write into a folder that holds anything."""
-    if not root.exists() or (root.is_dir() and all(path.name == _LOCK for path in root.iterdir())):
+    if not root.exists() or (root.is_dir() and all(path.name == LOCK for path in root.iterdir())):
         return
     what = "a study that was begun just now" if (root / schema.STUDY_FILE).is_file() else "something other than a study"
     raise ValueError(f"{root} exists and holds {what}; give another --name or --results")
@@ -420,71 +407,3 @@ def _note(ledger: Ledger, event: str, **content: Any) -> None:
         ledger.add(event, events.STUDY, **content)
     except OSError:
         _log.exception("could not write to the ledger")
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the study for this process; a process that dies lets go by itself."""
-    with (root / _LOCK).open("a+") as file:
-        _lock(file, root)
-        yield
-
-
-def _lock(file: TextIO, root: Path) -> None:
-    """Take the lock, and write into its file who has it.
-
-    The lock is the kernel's, so that it goes with the process. On NFS (version 4, or 3 with its lock service) it holds
-    between machines too; a file system without locks is refused.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        who = " ".join(file.read(200).split())
-        raise ValueError(
-            f"another process is running the study in {root}{f' ({who})' if who else ''}; wait for it, or end it first"
-        ) from None
-    except OSError as error:
-        raise ValueError(f"{root} cannot be locked against a second driver ({error}); use another disk") from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
-    file.flush()
-
-
-class _Signal:
-    """Whether the study was asked to stop, and by what.
-
-    SIGINT and SIGTERM ask it to; the second one ends the process on the spot, and Ray's processes die with it.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.why: Why = ""
-
-    def install(self) -> None:
-        """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.why == "signal":
-            os._exit(128 + number)
-        self.ask("signal")
-
-    def ask(self, why: Why) -> None:
-        self.asked, self.why = True, self.why or why
-
-
-@contextmanager
-def _signals() -> Iterator[_Signal]:
-    """The signals taken for the body, and given back after it."""
-    stop = _Signal()
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    stop.install()
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,12 +313,16 @@ def _journal(path: Path) -> JournalStorage:
 class TuneSearcher(Searcher):
     """What Ray Tune asks for configurations: a shell over the driver."""
 
-    def __init__(self, driver: "Driver") -> None:
+    def __init__(self, driver: "Driver", check: Callable[[], None]) -> None:
         super().__init__()
-        self._driver = driver
+        self._driver, self._check = driver, check
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next trial's work order; None while it has to wait; FINISHED after the last."""
+        """The next work order; None while it has to wait; FINISHED after the last.
+
+        While nothing runs, Ray Tune does nothing but ask again, so whether to stop is looked at here too.
+        """
+        self._check()
         order = self._driver.plan()
         if order is None:
             return Searcher.FINISHED if self._driver.exhausted else None

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from ray.tune import Trainable
+from ray.tune import PlacementGroupFactory, Trainable
 
 from flowsearch.study.outcome import Failure
 from flowsearch.study.own_parts import Carried
@@ -21,7 +21,7 @@ from flowsearch.training.config import TrialConfig
 Record = dict[str, Any]
 RunTrial = Callable[..., Iterator[Record]]
 
-_LOCK = ".lock"
+_LOCK = ".worker.lock"
 _PATIENCE_SECONDS = 30.0
 """How long to wait for a worker that an earlier driver left behind."""
 
@@ -43,9 +43,14 @@ class TrialActor(Trainable):
     """Runs one trial after another in the same process.
 
     An order holds `number`, `trial` (the configuration), `run_trial` (an import path such as
-    `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device`, `threads`, `micro_batch` (None: the whole
-    batch at once) and `anew` (whether what is in `checkpoint_dir` is cleared first).
+    `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device`, `threads`, `gpu`, `micro_batch` (None:
+    the whole batch at once) and `anew` (whether what is in `checkpoint_dir` is cleared first).
     """
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What Ray holds for an order: a core for each thread, and its share of a GPU."""
+        return PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpu"]}])
 
     def setup(self, config: dict[str, Any], parts: Carried | None = None) -> None:
         """Called by Ray once a process, with the first order, and with parts of one's own where the study has any."""
@@ -127,7 +132,10 @@ class TrialActor(Trainable):
     def _begin(self) -> Iterator[Record]:
         run_trial = resolve(self._order["run_trial"])
         if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(self._order["threads"])
+            torch = sys.modules["torch"]
+            torch.set_num_threads(self._order["threads"])
+            if torch.get_num_interop_threads() != 1:  # by default as many as the machine has cores; settable once
+                torch.set_num_interop_threads(1)
         config = TrialConfig.from_dict(self._order["trial"])
         where = {"checkpoint_dir": self._folder, "prior_dir": Path(self._order["prior_dir"])}
         micro_batch = self._order["micro_batch"]

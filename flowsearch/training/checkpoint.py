@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn, optim
 
-LAST, BEST, PRIOR = "last.safetensors", "best.safetensors", "prior.safetensors"
+LAST, BEST = "last.safetensors", "best.safetensors"
 CHOSEN = "chosen.safetensors"
 """What a trial tuned on its validation images: a file without tensors, all of it in its header."""
 

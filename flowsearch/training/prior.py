@@ -1,10 +1,8 @@
-"""Pre-training a Glow prior by maximum likelihood (paper eq. (14)), and the store that keeps priors for reuse."""
+"""Pre-training a Glow prior by maximum likelihood (paper eq. (14)), once for all trials that need the same one."""
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,34 +12,38 @@ import numpy as np
 import torch
 from torch import optim
 
-from flowsearch.data import Datasets
+from flowsearch.data import Datasets, load
 from flowsearch.flows import Glow, dequantize
 from flowsearch.models import trouble
 from flowsearch.models.unrolled import in_precision
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
-from flowsearch.training.config import OWN_FIELDS, TrialConfig
+from flowsearch.training.config import TrialConfig
+from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images
+from flowsearch.training.prior_store import PRIOR, UNFINISHED, prior_key
 
 Record = dict[str, Any]
 
 
-def prior_key(config: TrialConfig, fingerprint: str) -> str:
-    """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors.
+def run_prior(
+    config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, device: str = "auto", micro_batch: int | None = None
+) -> Iterator[Record]:
+    """Pre-train the flow of `config` into the store `prior_dir`; yield a record after each epoch and a last one.
 
-    `memory` is no part of it: it decides how gradients are computed, not which.
+    It is to `pretrain` what `run_trial` is to a trial, and is called in the same way; `checkpoint_dir` is not needed.
+    Called again after an interruption it goes on after the last epoch; of a finished prior it yields the last record.
     """
-    names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
-    prior = config.prior.to_dict()
-    del prior["memory"]
-    decided = {
-        "fingerprint": fingerprint,
-        "flow": {name: getattr(config, name) for name in names},
-        "prior": prior,
-        "flip": config.flip,
-        "precision": config.precision,
+    place = resolve(device)
+    assert config.precision
+    check_precision(config.precision, place)
+    _, about = yield from pretrain(config, load(config.data), prior_dir, place, micro_batch)
+    yield {
+        "phase": "final",
+        "epoch": about["epoch"],
+        "bits_per_dim": about["bits_per_dim"],
+        "prior_seconds": about["seconds"],
     }
-    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
@@ -68,8 +70,8 @@ def pretrain(
     """
     images_NCHW = datasets.train
     channels = images_NCHW.shape[1]
-    key = prior_key(config, datasets.fingerprint)
-    finished, unfinished = store / f"{key}.safetensors", store / f"{key}.unfinished.safetensors"
+    place = store / prior_key(config, datasets.fingerprint)
+    finished, unfinished = place / PRIOR, place / UNFINISHED
     flow = build_flow(replace(config, seed=config.prior.seed), channels).to(device)
     if finished.exists():
         tensors, about = checkpoint.read(finished)
@@ -99,10 +101,12 @@ def pretrain(
             if micro_batch is not None and (epoch, number) == (1, 0):
                 # A flow's actnorms take their start from the first images that they see: the whole batch, as ever.
                 with torch.no_grad():
-                    _loss(flow, config.precision, x_BCHW)
+                    likelihood_loss(flow, config.precision, x_BCHW)
             look = partial(trouble.in_flow, flow, x_BCHW)
             parts, where = split([x_BCHW], micro_batch), f"epoch {epoch} of pre-training"
-            loss, norm = step(partial(_loss, flow, config.precision), parts, flow, optimizer, prior.clip, where, look)
+            loss, norm = step(
+                partial(likelihood_loss, flow, config.precision), parts, flow, optimizer, prior.clip, where, look
+            )
             norms.append(norm)
             losses.append(loss)
         took = time.perf_counter() - began
@@ -132,7 +136,7 @@ def pretrain(
     return flow, about
 
 
-def _loss(flow: Glow, precision: str, x_BCHW: torch.Tensor) -> torch.Tensor:
+def likelihood_loss(flow: Glow, precision: str, x_BCHW: torch.Tensor) -> torch.Tensor:
     """The negative log-likelihood in nats per dimension."""
     with in_precision(precision, x_BCHW.device):
         return -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()

@@ -21,7 +21,7 @@ from flowsearch.training.loop import to_images
 CPU = torch.device("cpu")
 
 
-WAYS = (("fp32", "invertible"), ("bf16", "invertible"), ("bf16", "autograd"))
+WAYS = (("fp32", "invertible"), ("fp32", "autograd"), ("bf16", "invertible"), ("bf16", "autograd"))
 """Precision and memory of the gradients that are compared."""
 
 

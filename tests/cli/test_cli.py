@@ -45,7 +45,8 @@ def test_surface() -> None:
     }
     assert names == {"train", "evaluate", "reconstruct", "report"}
     assert groups == {
-        "study": {"run", "resume", "retry", "show", "list"},
+        "study": {"run", "resume", "retry", "plan", "show", "list", "export"},
+        "prior": {"train", "list"},
         "data": {"prepare", "list", "show"},
         "bench": {"model", "peers", "study"},
     }

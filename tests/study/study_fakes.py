@@ -125,3 +125,28 @@ def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -
     if config.seed == 7:
         raise DataError("data.root has no images")
     yield final_record(config)
+
+
+def run_prior(config: TrialConfig, *, checkpoint_dir: Path, pause: float = 0.05, **where: Any) -> Iterator[Record]:
+    """Leave a prior that is a number, after as many epochs as asked for; one line in `begun` for each beginning."""
+    with (checkpoint_dir / "begun").open("a") as file:
+        file.write("begun\n")
+    for epoch in range(1, config.prior.epochs + 1):
+        time.sleep(pause)
+        yield {"phase": "prior", "epoch": epoch, "train_loss": 1.0, "bits_per_dim": 4.0, "seconds": pause}
+    (checkpoint_dir / "prior.safetensors").write_text("a prior")
+    yield {"phase": "final", "epoch": config.prior.epochs}
+
+
+def failing_prior(config: TrialConfig, **where: Any) -> Iterator[Record]:
+    """Diverges where the flow has two levels."""
+    if config.levels == 2:
+        raise NonFiniteError("non-finite loss at epoch 1 of pre-training")
+    return run_prior(config, **where)
+
+
+def trial_with_prior(config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, **where: Any) -> Iterator[Record]:
+    """Fails where its prior is not in the store."""
+    if config.pretrain and not list(prior_dir.glob("*/prior.safetensors")):
+        raise FileNotFoundError("no prior in the store")
+    return run_trial(config, checkpoint_dir=checkpoint_dir, prior_dir=prior_dir, **where)

@@ -85,7 +85,10 @@ WRONG = {
     "size": ("data.size=big", "size is a whole number"),
     "section": ("search=3", "search is a mapping"),
     "data section": ("data=faces", "data is a mapping"),
-    "gpu": ("resources.gpu=auto", "resources.gpu is a number, not 'auto'"),
+    "gpu": (
+        "resources.gpu=all",
+        "resources.gpu is auto, a share of a GPU below 1, or a whole number of GPUs, not 'all'",
+    ),
     "reproducible": ("search.reproducible=maybe", "search.reproducible is true or false"),
     "name": ("name=a/b", "name is letters"),
     "numeric name": ("name=7", "name is text, not 7"),

@@ -95,3 +95,19 @@ def test_nothing_left_behind_is_a_pickle(ending: Ending) -> None:
     write_report(ending.root)
     known = {".parquet", ".json", ".jsonl", ".safetensors", ".yaml", ".journal", ".html", ".lock"}
     assert {path.suffix or path.name for path in ending.root.rglob("*") if path.is_file()} <= known
+
+
+@pytest.mark.slow
+def test_trials_over_three_flows_pretrain_three_priors(study: Study, tmp_path: Path) -> None:
+    overrides = ["space={depth: [1, 2, 3], lr: {float: [1e-3, 4e-3]}}", "search.trials=12"]
+    fixed = "fixed={prox: glow, folds: 1, epochs: 1, batch_size: 8, levels: 2, hidden: 8, task: denoise-0.2}"
+    ending = run(read(Source("real.yaml", FILE, [*overrides, fixed, "search.startup=12"])), tmp_path, cpus=4)
+    assert ending.progress.counts == {"completed": 12}
+    trials = flowsearch.load(ending.root).trials
+    assert sorted(trials["depth"].unique()) == [1, 2, 3]
+    started = [path.name for path in (ending.root / "ledger").glob("*-started-prior-*.json")]
+    assert len(started) == 3
+    assert len(list((tmp_path / "priors").glob("*/prior.safetensors"))) == 3
+    assert trials.groupby("depth")["prior_seconds"].nunique().tolist() == [1, 1, 1]
+    epochs = flowsearch.load(ending.root).epochs
+    assert (epochs["phase"] == "prior").sum() == 3 * study.prior["epochs"]

@@ -168,7 +168,7 @@ def test_a_study_that_only_breaks_stops_and_can_be_retried(study_of, tmp_path):
     study = study_of("search.trials=30", "failures.stop_after=3", "scheduler=none")
     ending = go(study, tmp_path, run_trial="study_fakes:broken_trial")
     assert ending.stopped == "failures"
-    assert ending.said.startswith("3 trials in a row failed before their first epoch: KeyError")
+    assert ending.reason.startswith("3 trials in a row failed before their first epoch: KeyError")
     assert 3 <= ending.progress.counts["failed"] <= 4
     mended = retry(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
     assert mended.progress.counts == {"completed": 30}
@@ -260,7 +260,7 @@ def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
     assert ending.stopped == "budget"
     assert ending.progress.counts["interrupted"] >= 1
     trials = pd.read_parquet(ending.root / "trials")
-    assert "the study's budget of hours was used up" in set(trials["reason"])
+    assert "the study's budget of 0.002 hours was used up" in set(trials["reason"])
     file = ending.root / "study.yaml"
     file.write_text(file.read_text().replace("hours: 0.002", "hours: null"))
     resumed = resume(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)

@@ -1,0 +1,132 @@
+"""`flowsearch study plan`: what a study will take, before anything runs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flowsearch.study.plan import Corner, Plan
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="Study file, e.g. studies/ablation.yaml.", show_default=False)],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. fixed.epochs=5."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time a step of the smallest, middle and largest configuration here.")
+    ] = False,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="Memory in GB of the GPUs to plan for. Default: this machine's.", min=0.1, show_default=False
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="How many GPUs. Default: this machine's.", min=1, show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a study will take: trials, priors, parameters, memory, GPU shares, time, cost; nothing is run."""
+    with user_errors():
+        from flowsearch.study import load
+        from flowsearch.study.own_parts import importable
+        from flowsearch.study.plan import make_plan
+
+        study = load(file, sets or [])
+        with importable(study, {}):
+            made = make_plan(
+                study,
+                measure=measure,
+                gpu_bytes=None if gpu_memory is None else int(gpu_memory * 1e9),
+                gpus=gpus,
+                say=lambda line: typer.echo(line, err=True),
+            )
+    if as_json:
+        typer.echo(json.dumps(made.to_dict()))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_head(made), highlight=False, soft_wrap=True)
+    console.print(_table(made))
+    for corner in made.corners:
+        from flowsearch.cli.live import short
+
+        console.print(f"{corner.which}: {short(corner.values)}", highlight=False, soft_wrap=True)
+    for line in _lines(made, measure):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _head(plan: "Plan") -> str:
+    priors = f"{plan.priors} {'prior' if plan.priors == 1 else 'priors'} to pre-train"
+    priors = f"at most {priors}" if plan.priors_at_most else priors
+    return f"{plan.name}, {plan.mode}: {plan.trials} trials, {priors}, {plan.at_once} at once"
+
+
+def _table(plan: "Plan") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from flowsearch.cli.live import duration
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("trial", no_wrap=True)
+    for head in ("parameters", "memory", "GPU share", "a step", "training", "its prior"):
+        table.add_column(head, justify="right", no_wrap=True)
+
+    def time(seconds: float | None) -> str:
+        return "?" if seconds is None else duration(seconds)
+
+    for corner in plan.corners:
+        table.add_row(
+            corner.which,
+            f"{corner.parameters:,}",
+            _bytes(corner),
+            "-" if corner.gpu_share is None else f"{corner.gpu_share:.2f}",
+            "?" if corner.step_seconds is None else f"{corner.step_seconds:.3g} s",
+            time(corner.trial_seconds),
+            time(corner.prior_seconds) if corner.config.get("pretrain") else "-",
+        )
+    return table
+
+
+def _bytes(corner: "Corner") -> str:
+    size = f"{corner.bytes / 1e9:.2f} GB" if corner.bytes >= 1e8 else f"{corner.bytes / 1e6:.1f} MB"
+    return size if corner.measured else f"~{size}"
+
+
+def _lines(plan: "Plan", measured: bool) -> list[str]:
+    """What the table's numbers mean, and what follows from them."""
+    lines = []
+    if not all(corner.measured for corner in plan.corners):
+        lines.append("~: by formula (weights, gradients, optimizer, activations); parameters are exact")
+    if plan.gpu == "auto" and plan.gpu_bytes is None:
+        lines.append("no GPU here: gpu: auto trains on the CPU; --gpu-memory 80 shows the shares of GPUs of 80 GB")
+    if plan.hours is None:
+        lines.append("time: not known yet; --measure times a step of each on this machine")
+    else:
+        most = f", {_hours(plan.hours_at_most)} if all were the largest" if plan.hours_at_most is not None else ""
+        stops = "; fewer epochs where the scheduler stops trials" if plan.trials_at_most else ""
+        lines.append(
+            f"time on this machine ({plan.device}): about {_hours(plan.hours)}, every trial taken as the middle one"
+            f"{most}; training steps only{stops}"
+        )
+    if plan.gpu_hours is not None:
+        lines.append(f"GPU-hours: about {plan.gpu_hours:.3g}")
+    if plan.usd is not None:
+        lines.append(f"cost: about {plan.usd:.2f} USD at the file's price")
+    return [*lines, *(f"budget of {cut}" for cut in plan.cuts)]
+
+
+def _hours(hours: float | None) -> str:
+    from flowsearch.cli.live import duration
+
+    return "?" if hours is None else duration(3600 * hours)

@@ -1,0 +1,99 @@
+"""`flowsearch prior`: the pre-trained flows that studies share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+app = typer.Typer(help="Pre-train flows as priors, and list those there are.", no_args_is_help=True)
+
+_Results = Annotated[Path, typer.Option(help="Folder that holds the results of all studies; priors lie in it.")]
+
+
+@app.command()
+def train(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="YAML file of a trial's names. Default: the paper's flow.", show_default=False),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a name, e.g. depth=8, data.size=32 or prior.epochs=20."),
+    ] = None,
+    results: _Results = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Pre-train one prior, for all studies in the results' folder that need it; goes on where it was interrupted."""
+    with user_errors():
+        from flowsearch.data import load
+        from flowsearch.study.source import Source
+        from flowsearch.training import TrialConfig
+        from flowsearch.training.prior import run_prior
+        from flowsearch.training.prior_store import FOLDER, PriorStore, prior_key
+
+        text = "{}" if file is None else file.read_text(encoding="utf-8")
+        config = TrialConfig.from_dict({"pretrain": True} | Source(file or "command line", text, sets or []).values)
+        if not config.pretrain:
+            raise ValueError(f"only a flow is pre-trained: prox: glow with pretrain: true, not prox {config.prox}")
+        store = PriorStore(results / FOLDER)
+        key = prior_key(config, load(config.data).fingerprint)
+        try:
+            lock = store.hold(key)
+            if lock is None:
+                typer.echo("another process is pre-training it; waiting", err=True)
+            else:
+                lock.close()
+            with store.held(key):
+                folder = store.folder(key)
+                for record in run_prior(config, checkpoint_dir=folder, prior_dir=store.root, device=device):
+                    if record["phase"] == "prior":
+                        bits = f"{record['bits_per_dim']:.3f} bits/dim"
+                        typer.echo(f"prior {record['epoch']:4d}   {bits}   {record['seconds']:.1f} s")
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on from the last epoch", err=True)
+            raise typer.Exit(130) from None
+        typer.echo(f"prior {key}: {record['bits_per_dim']:.3f} bits/dim after {record['epoch']} epochs, in {folder}")
+
+
+@app.command("list")
+def list_priors(results: _Results = Path("results")) -> None:
+    """The priors there are: what they are, how far, and which studies use them."""
+    with user_errors():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        from flowsearch.cli.live import duration
+        from flowsearch.training.prior_store import FOLDER, PriorStore
+
+        console = Console()
+        priors = PriorStore(results / FOLDER).listed()
+        if not priors:
+            console.print(f"no priors in {results / FOLDER}", highlight=False)
+            return
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "MB", "used by"):
+            right = head in ("epochs", "bits/dim", "time", "MB")
+            table.add_column(
+                head, justify="right" if right else "left", no_wrap=right or head == "prior", overflow="fold"
+            )
+        for prior in priors:
+            about, config = prior.about, prior.about.get("config", {})
+            data = config.get("data", {})
+            users = ", ".join(
+                f"{name} ({len(trials)} trial{'s' if len(trials) > 1 else ''})"
+                for name, trials in sorted(prior.users.items())
+            )
+            table.add_row(
+                prior.key,
+                f"{config.get('levels')} levels, depth {config.get('depth')}, hidden {config.get('hidden')}",
+                f"{data.get('source')} {data.get('size')}x{data.get('size')}, {data.get('train')}",
+                f"{about.get('epoch')}/{config.get('prior', {}).get('epochs')}",
+                f"{about.get('bits_per_dim', float('nan')):.3f}",
+                duration(about.get("seconds", 0.0)),
+                f"{prior.bytes / 1e6:.1f}",
+                users or "nobody yet",
+            )
+        console.print(table)

@@ -1,0 +1,209 @@
+"""`flowsearch study list`, `show` and `export`: how studies stand and what they found; they change nothing."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flowsearch.cli.errors import user_errors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from flowsearch.study.ledger import Ledger
+    from flowsearch.study.progress import Progress, TrialState
+
+_LIVE_SECONDS = 1.0
+
+_Dir = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A study's results, e.g. results/quickstart.", show_default=False)
+]
+
+
+def show(
+    path: _Dir,
+    trials: Annotated[bool, typer.Option("--trials", help="A row for each trial.")] = False,
+    trial: Annotated[
+        str | None, typer.Option(metavar="ID", help="One trial: its configuration, numbers, reason and trace.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Follow the study while it runs.")] = False,
+) -> None:
+    """Print how a study stands, also while it runs: trials by status, the best, what failed."""
+    with user_errors():
+        from rich.console import Console
+
+        from flowsearch.cli.live import counts, summarize
+        from flowsearch.study.listing import opened
+
+        console = Console()
+        if live:
+            _follow(console, path)
+        progress, ledger = opened(path)
+        if trial is not None:
+            _one(console, progress, ledger, trial)
+            return
+        console.print(f"{progress.study.name}: {counts(progress)}", highlight=False)
+        for prior in progress.priors.values():
+            done = f"{prior.epoch} of {prior.config['prior']['epochs']} epochs"
+            console.print(f"pre-training {prior.id}: {done}", highlight=False, soft_wrap=True)
+        if trials:
+            console.print(_trials(progress))
+        else:
+            summarize(console, progress)
+
+
+def list_studies(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that holds the results of all studies.")] = Path(
+        "results"
+    ),
+) -> None:
+    """List the studies in the results' folder: trials done, states, the best so far."""
+    with user_errors():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        from flowsearch.cli.live import number
+        from flowsearch.study.listing import listed
+
+        console, studies = Console(), listed(root)
+        if not studies:
+            console.print(f"no studies in {root}", highlight=False)
+            return
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in ("study", "mode", "done", "trials", "best", "changed"):
+            table.add_column(head, justify="right" if head in ("done", "changed") else "left")
+        for one in studies:
+            if one.problem:
+                table.add_row(one.name, "", "", one.problem, "", "")
+                continue
+            states = ", ".join(f"{count} {status}" for status, count in sorted(one.states.items()))
+            best = "" if one.best is None else f"{number(one.best, one.metric)} (trial {one.best_trial})"
+            done = f"{one.done}/{one.trials}"
+            table.add_row(one.name, one.mode, done, states or "nothing yet", best, _age(one.changed))
+        console.print(table)
+
+
+def export(
+    path: _Dir,
+    form: Annotated[
+        Literal["csv", "latex", "json"], typer.Option("--format", help="csv, json: all trials; latex: the best ones.")
+    ] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: print it.", show_default=False)] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write the best model there, for evaluate and reconstruct.", show_default=False
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None, typer.Option(metavar="ID", help="With --model: another trial than the best.", show_default=False)
+    ] = None,
+) -> None:
+    """Write the trials' table for elsewhere, or the best model as a folder."""
+    with user_errors():
+        import flowsearch
+        from flowsearch.results import export as exports
+
+        results = flowsearch.load(path)
+        if model is not None:
+            from flowsearch.study.model_folder import export_model
+
+            chosen = export_model(results, model, trial)
+            typer.echo(f"trial {chosen} of {results.name}: {model}")
+            typer.echo(f"try it:  flowsearch evaluate {model}")
+            return
+        if trial is not None:
+            raise ValueError("--trial goes with --model FOLDER; a table has all trials")
+        text = {"csv": exports.to_csv, "json": exports.to_json, "latex": exports.to_latex}[form](results)
+        if out is None:
+            typer.echo(text, nl=False)
+            return
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        typer.echo(f"{form}: {out}")
+
+
+def _follow(console: "Console", path: Path) -> None:
+    """Draw the live view from the ledger until the study's driver is gone."""
+    from rich.live import Live
+
+    from flowsearch.cli.live import draw
+    from flowsearch.study.listing import is_running, opened
+
+    with Live(draw(opened(path)[0]), console=console, auto_refresh=False, transient=True) as view:
+        while is_running(path):
+            time.sleep(_LIVE_SECONDS)
+            view.update(draw(opened(path)[0]), refresh=True)
+
+
+def _trials(progress: "Progress") -> "Table":
+    """A row for each trial."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from flowsearch.cli.live import duration, number, short
+
+    metric = progress.study.metric
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("trial", "status", metric, "epochs", "time", "configuration"):
+        right = head in (metric, "epochs", "time")
+        table.add_column(head, justify="right" if right else "left", no_wrap=head != "configuration")
+    for trial in sorted(progress.trials.values(), key=lambda one: one.number):
+        words = short(trial.values) + (f"  [{trial.reason}]" if trial.reason and trial.status != "pruned" else "")
+        table.add_row(
+            trial.id,
+            trial.status,
+            number(trial.metrics.get(metric, trial.current.get(metric)), metric),
+            str(trial.metrics.get("epochs_run") or trial.epoch or ""),
+            duration(trial.seconds) if trial.started is not None else "",
+            Text(words),
+        )
+    return table
+
+
+def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str) -> None:
+    """Everything about one trial."""
+    from flowsearch.cli.live import duration, short
+    from flowsearch.study.listing import trace
+
+    known = {trial.id: trial for trial in progress.trials.values()}
+    trial: TrialState | None = known.get(asked.zfill(4))
+    if trial is None:
+        raise ValueError(f"{progress.study.name} has no trial {asked}; it has {len(known)}, 0000 and on")
+    again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
+    took = f" in {duration(trial.seconds)}" if trial.started is not None else ""
+    lines = [f"trial {trial.id} {trial.status}{took}{again}: {short(trial.values)}"]
+    if trial.reason:
+        lines.append(f"reason: {trial.reason}")
+    if trial.host:
+        lines.append(f"host: {trial.host}")
+    lines += ["", "configuration"]
+    nested = {name: trial.config[name] for name in ("data", "prior")}
+    for section, values in [("", {k: v for k, v in trial.config.items() if k not in nested}), *nested.items()]:
+        if section == "prior" and not trial.config.get("pretrain"):
+            continue
+        prefix = f"{section}." if section else ""
+        lines += [f"  {prefix}{name}: {value}" for name, value in values.items() if value is not None]
+    if trial.metrics:
+        lines += ["", "numbers", *(f"  {name}: {value}" for name, value in trial.metrics.items() if value is not None)]
+    traced = trace(ledger, trial.id)
+    if traced:
+        lines += ["", traced.rstrip()]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _age(then: datetime | None) -> str:
+    """`3 min ago`; nothing where nothing has happened."""
+    from flowsearch.cli.live import duration
+
+    if then is None:
+        return ""
+    seconds = max(0.0, (datetime.now(UTC) - then).total_seconds())
+    if seconds < 86400:
+        return f"{duration(seconds)} ago"
+    return f"{int(seconds // 86400)} days ago"

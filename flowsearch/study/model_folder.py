@@ -1,0 +1,50 @@
+"""A trial's network as a folder of its own, to be passed on."""
+
+import json
+import shutil
+from pathlib import Path
+
+from flowsearch.results import schema
+from flowsearch.results.export import plain
+from flowsearch.results.reader import Results
+from flowsearch.training.header import about
+
+BEST_FILE = "best.safetensors"
+"""A trial's network at its best epoch, as `training.checkpoint` calls it (which would load torch)."""
+
+
+def export_model(results: Results, out: Path, trial_id: str | None = None) -> str:
+    """Write the best trial's network (or that of `trial_id`) into the folder `out`; return the trial's id.
+
+    The folder holds the safetensors file with its configuration in its header, the configuration again as
+    `config.json` for people, and `provenance.json`: the study's, with the trial and its numbers. `evaluate` and
+    `reconstruct` take the folder as they take a trial's own. Raises ValueError where `out` holds anything, or the trial
+    has left no network.
+    """
+    if trial_id is None:
+        row = results.best().to_dict()
+    else:
+        rows = results.trials[results.trials["trial_id"] == trial_id]
+        if rows.empty:
+            raise ValueError(f"{results.path} has no trial {trial_id}; its trials are 0000 and on")
+        row = rows.iloc[0].to_dict()
+    trial = str(row["trial_id"])
+    network = results.path / schema.CHECKPOINTS / trial / BEST_FILE
+    if not network.is_file():
+        raise ValueError(
+            f"{results.path}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not empty; name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(network, out / BEST_FILE)
+    numbers = {one.name: plain(row.get(one.name)) for one in schema.METRIC_COLUMNS}
+    told = {
+        "study": results.name,
+        "trial": trial,
+        "metrics": {name: value for name, value in numbers.items() if value is not None},
+    }
+    (out / "config.json").write_text(json.dumps(about(network)["config"], indent=2) + "\n", encoding="utf-8")
+    known = json.dumps(results.provenance | told, indent=2)
+    (out / schema.PROVENANCE_FILE).write_text(known + "\n", encoding="utf-8")
+    return trial

@@ -1,0 +1,133 @@
+"""The store of pre-trained priors: a folder each, named by what decides the prior. Neither torch nor Ray is loaded.
+
+    <store>/<key>/prior.safetensors         the flow, once it is pre-trained; its header says what it is
+    <store>/<key>/unfinished.safetensors    flow and optimizer after the last epoch, until then
+    <store>/<key>/users.jsonl               which trials of which studies have asked for it
+
+Whoever pre-trains holds the folder's lock. It is the operating system's (flock): it is gone when its holder is, however
+that died, so the next one takes over and goes on after the last epoch. It holds between processes of one machine, and
+between machines that share a disk whose file system passes such locks on (NFS 4 does).
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from flowsearch.training.config import OWN_FIELDS, TrialConfig
+from flowsearch.training.header import about
+
+FOLDER = "priors"
+"""The store's name in the results' folder, beside the studies that share it."""
+
+PRIOR, UNFINISHED = "prior.safetensors", "unfinished.safetensors"
+_USERS, _LOCK = "users.jsonl", ".lock"
+
+
+def prior_key(config: TrialConfig, fingerprint: str) -> str:
+    """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors.
+
+    `memory` is no part of it: it decides how gradients are computed, not which.
+    """
+    names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
+    prior = config.prior.to_dict()
+    del prior["memory"]
+    decided = {
+        "fingerprint": fingerprint,
+        "flow": {name: getattr(config, name) for name in names},
+        "prior": prior,
+        "flip": config.flip,
+        "precision": config.precision,
+    }
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class StoredPrior:
+    """What `listed` tells of a prior: `about` is its header, `users` the trials that asked for it, by study."""
+
+    key: str
+    finished: bool
+    about: dict[str, Any]
+    bytes: int
+    changed: datetime
+    users: dict[str, set[str]] = field(default_factory=dict)
+
+
+class PriorStore:
+    """The priors in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, key: str) -> Path:
+        """Where the prior of that key lies."""
+        return self.root / key
+
+    def finished(self, key: str) -> bool:
+        """Whether the prior is pre-trained."""
+        return (self.root / key / PRIOR).is_file()
+
+    def hold(self, key: str) -> TextIO | None:
+        """The prior's lock, to be closed when it is pre-trained; None while another process has it."""
+        self.folder(key).mkdir(parents=True, exist_ok=True)
+        file = (self.folder(key) / _LOCK).open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    @contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """The prior's lock for the body, after waiting for it."""
+        self.folder(key).mkdir(parents=True, exist_ok=True)
+        with (self.folder(key) / _LOCK).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def note_use(self, key: str, study: str, trial: str) -> None:
+        """Note that a trial asked for the prior."""
+        self.folder(key).mkdir(parents=True, exist_ok=True)
+        with (self.folder(key) / _USERS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"study": study, "trial": trial, "time": datetime.now(UTC).isoformat()}) + "\n")
+
+    def listed(self) -> list[StoredPrior]:
+        """The priors there are, the latest last; those that nobody has begun are left out."""
+        found = [self._read(folder) for folder in self.root.iterdir()] if self.root.is_dir() else []
+        return sorted((prior for prior in found if prior is not None), key=lambda one: one.changed)
+
+    def _read(self, folder: Path) -> StoredPrior | None:
+        for name in (PRIOR, UNFINISHED):
+            path = folder / name
+            try:
+                header, status = about(path), path.stat()
+            except (OSError, ValueError):
+                continue
+            changed = datetime.fromtimestamp(status.st_mtime, UTC)
+            return StoredPrior(folder.name, name == PRIOR, header, status.st_size, changed, _users(folder / _USERS))
+        return None
+
+
+def _users(path: Path) -> dict[str, set[str]]:
+    users: dict[str, set[str]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return users
+    for line in lines:
+        try:
+            use = json.loads(line)
+            users.setdefault(str(use["study"]), set()).add(str(use["trial"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return users

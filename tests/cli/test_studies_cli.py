@@ -1,0 +1,281 @@
+"""`flowsearch study plan`, `list`, `show`, `export` and `flowsearch prior`, on what a study leaves."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from flowsearch.cli import app
+from flowsearch.results import schema
+from flowsearch.study import load
+from flowsearch.study.driver import Driver
+from flowsearch.study.file import dump
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.outcome import Failure
+from flowsearch.study.plan import make_plan
+from flowsearch.study.progress import replay
+from flowsearch.study.trainable import Report
+from flowsearch.training.config import TrialConfig
+
+FILE = """\
+name: small
+data: {source: faces, size: 16, train: 16, val: 4, test: 4}
+fixed: {epochs: 1, batch_size: 4, hidden: 8, features: 4, channels: 4, task: denoise-0.2}
+space:
+  prox: [glow, resnet]
+  folds: {int: [1, 3]}
+  depth: {int: [1, 4], when: {prox: glow}}
+  levels: {choice: [1, 2], when: {prox: glow}}
+search: {trials: 4, startup: 4, sampler: random}
+prior: {epochs: 1}
+"""
+
+
+def flowsearch(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "160"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of which two trials ended well, one failed, and one is interrupted."""
+    folder = tmp_path_factory.mktemp("results") / "small"
+    folder.mkdir()
+    path = folder.parent / "small.yaml"
+    path.write_text(FILE)
+    study = load(path, ["space={prox: [resnet], folds: {int: [1, 3]}}"])
+    (folder / schema.STUDY_FILE).write_text(dump(study.to_dict()))
+    ledger = Ledger(folder / schema.LEDGER)
+    ledger.add("started", "study")
+    driver = Driver(folder, replay(study, ledger), ledger, run_trial="none:none", window=4)
+    for number in range(4):
+        driver.plan()
+        driver.take(number, Report("started", host="here"))
+        config = TrialConfig.from_dict(driver.progress.trials[number].config)
+        if number == 2:
+            driver.take(number, Report("raised", failure=Failure(("KeyError",), "'x'", "Traceback: the line")))
+        elif number < 2:
+            driver.take(number, Report("record", [final(config, 20.0 + number)]))
+        if number < 3:
+            driver.ended(number)
+    driver.stop("by a signal")
+    driver.close()
+    return folder
+
+
+def final(config: TrialConfig, psnr: float) -> dict:
+    return {
+        "phase": "final",
+        "epoch": 1,
+        "val_psnr": psnr,
+        "test_psnr": psnr - 1,
+        "test_ssim": 0.5,
+        "measurement_psnr": 14.0,
+        "parameters": 1000,
+        "images": [],
+        "panels": [],
+    }
+
+
+def test_list_names_each_study_in_a_line(root: Path) -> None:
+    code, printed, _ = flowsearch("study", "list", root.parent)
+    assert code == 0
+    (line,) = [line for line in printed.splitlines() if "small" in line]
+    for words in ("search", "3/4", "2 completed", "1 failed", "1 interrupted", "21.00 dB (trial 0001)", "ago"):
+        assert words in line
+
+
+def test_list_passes_over_what_it_cannot_read(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / schema.STUDY_FILE).write_text("name: [")
+    code, printed, _ = flowsearch("study", "list", tmp_path)
+    assert (code, "cannot be read" in printed) == (0, True)
+    assert flowsearch("study", "list", tmp_path / "nowhere")[0] == 2
+
+
+def test_list_is_quick_on_a_hundred_studies(root: Path, tmp_path: Path) -> None:
+    for number in range(100):
+        os.symlink(root, tmp_path / f"study{number:03d}", target_is_directory=True)
+    began = time.perf_counter()
+    code, printed, _ = flowsearch("study", "list", tmp_path)
+    assert code == 0
+    assert printed.count("3/4") == 100
+    assert time.perf_counter() - began < 5
+
+
+def test_show_has_a_row_for_each_trial(root: Path) -> None:
+    code, printed, _ = flowsearch("study", "show", root, "--trials")
+    assert code == 0
+    rows = [line for line in printed.splitlines() if line.strip().startswith("000")]
+    assert len(rows) == 4
+    assert "KeyError: 'x'" in rows[2]
+    assert "interrupted" in rows[3]
+
+
+def test_show_one_trial_with_its_reason_and_trace(root: Path) -> None:
+    code, printed, _ = flowsearch("study", "show", root, "--trial", "2")
+    assert code == 0
+    for words in ("trial 0002 failed", "reason: KeyError: 'x'", "prox: resnet", "Traceback: the line"):
+        assert words in printed
+    code, _, said = flowsearch("study", "show", root, "--trial", "9")
+    assert code == 2
+    assert "has no trial 9" in said
+
+
+@pytest.mark.parametrize("more", [[], ["--live"]], ids=["once", "live"])
+def test_show_prints_what_a_run_ends_with(root: Path, more: list[str]) -> None:
+    code, printed, _ = flowsearch("study", "show", root, *more)
+    assert code == 0
+    assert "best: trial 0001, 21.00 dB" in printed
+
+
+def test_a_study_that_runs_is_shown_as_running(root: Path, tmp_path: Path) -> None:
+    import fcntl
+    import shutil
+
+    shutil.copytree(root, tmp_path / "small")
+    for path in (tmp_path / "small" / "ledger").glob("*-ended-0003.json"):
+        path.unlink()
+    with (tmp_path / "small" / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "1 running" in flowsearch("study", "show", tmp_path / "small")[1]
+        assert "1 running" in flowsearch("study", "list", tmp_path)[1]
+    assert "1 interrupted" in flowsearch("study", "list", tmp_path)[1]
+
+
+def test_export_of_the_table(root: Path, tmp_path: Path) -> None:
+    code, printed, _ = flowsearch("study", "export", root, "--format", "csv", "--out", tmp_path / "deep" / "t.csv")
+    assert code == 0, printed
+    assert list(pd.read_csv(tmp_path / "deep" / "t.csv")["status"].iloc[:3]) == ["completed", "completed", "failed"]
+    rows = json.loads(flowsearch("study", "export", root, "--format", "json")[1])
+    assert [row["val_psnr"] for row in rows] == [20.0, 21.0, None, None]
+    latex = flowsearch("study", "export", root, "--format", "latex")[1]
+    assert "\\textbf{20.00}" in latex
+    assert "denoise-0.2 & measured & 14.00" in latex
+    assert latex.count("\\\\") == 3
+    assert flowsearch("study", "export", root, "--trial", "0001")[0] == 2
+
+
+def test_export_of_a_model_that_evaluate_takes(root: Path, tmp_path: Path) -> None:
+    sets = [part for one in FILE_TRIAL for part in ("--set", one)]
+    trained = root / schema.CHECKPOINTS / "0001"
+    assert flowsearch("train", *sets, "--out", trained)[0] == 0
+    code, printed, said = flowsearch("study", "export", root, "--model", tmp_path / "best")
+    assert code == 0, said
+    assert "trial 0001 of small" in printed
+    assert json.loads((tmp_path / "best" / "config.json").read_text())["data"]["size"] == 16
+    known = json.loads((tmp_path / "best" / "provenance.json").read_text())
+    assert (known["study"], known["trial"], known["metrics"]["val_psnr"]) == ("small", "0001", 21.0)
+    code, printed, said = flowsearch("evaluate", tmp_path / "best")
+    assert code == 0, said
+    code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "best")
+    assert (code, "not empty" in said) == (2, True)
+    code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "other", "--trial", "0000")
+    assert (code, "has left no best.safetensors" in said) == (2, True)
+
+
+FILE_TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
+FILE_TRIAL += ["epochs=1", "task=denoise-0.2"]
+
+
+def test_a_plan_knows_the_smallest_and_the_largest(file: Path) -> None:
+    code, printed, said = flowsearch("study", "plan", file, "--set", "resources.gpu=auto", "--gpu-memory", 1, "--json")
+    assert code == 0, said
+    plan = json.loads(printed)
+    assert (plan["trials"], plan["priors"], plan["priors_at_most"]) == (4, 4, True)
+    small, _, large = plan["corners"]
+    assert small["values"] == {"prox": "resnet", "folds": 1} or small["values"]["depth"] == 1
+    assert (large["values"]["prox"], large["values"]["folds"], large["values"]["depth"]) == ("glow", 3, 4)
+    assert small["bytes"] < large["bytes"]
+    assert 0.6 < small["gpu_share"] <= large["gpu_share"] <= 1
+    assert plan["hours"] is None
+
+
+@pytest.mark.parametrize(
+    ("sets", "priors"),
+    [(["space.levels=[2]", "space.depth={int: [1, 2]}"], 2), (["fixed.pretrain=false"], 0), (["search.trials=3"], 3)],
+    ids=["two depths", "none pre-trained", "no more than trials"],
+)
+def test_a_plan_counts_priors(file: Path, sets: list[str], priors: int) -> None:
+    assert make_plan(load(file, sets)).priors == priors
+
+
+def test_a_measured_step_gives_time_and_cost(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "flowsearch.bench.steps.measure_step", lambda config, threads: {"seconds": 9.0 * config.folds, "bytes": 1e6}
+    )
+    monkeypatch.setattr("flowsearch.bench.steps.measure_prior", lambda config, threads: {"seconds": 9.0})
+    study = load(
+        file,
+        [
+            "space={folds: [1, 2, 3]}",
+            "fixed={prox: resnet, epochs: 100, batch_size: 4}",
+            "budget={hours: 0.25, usd: 100.0, usd_per_hour: 10.0}",
+        ],
+    )
+    plan = make_plan(study, measure=True, cpus=1, shapes=tmp_path / "shapes.json")
+    # 4 trials of 100 epochs of 4 steps of 18 s, one after another
+    assert plan.hours == pytest.approx(4 * 100 * 4 * 18 / 3600)
+    assert plan.hours_at_most == pytest.approx(1.5 * plan.hours)
+    assert plan.usd == pytest.approx(10 * plan.hours)
+    assert plan.cuts == [
+        "0.25 hours: enough for about 0 of 4 trials",
+        "100 USD: enough for all, about 80 are needed",
+    ]
+    again = make_plan(study, cpus=2, shapes=tmp_path / "shapes.json")
+    assert again.hours == pytest.approx(plan.hours / 2)
+
+
+def test_a_step_is_measured_for_real(file: Path, tmp_path: Path) -> None:
+    study = load(file, ["space={folds: [1]}", "fixed={prox: glow, depth: 1, levels: 1, hidden: 4, epochs: 1}"])
+    plan = make_plan(study, measure=True, shapes=tmp_path / "shapes.json")
+    (corner,) = plan.corners
+    assert corner.measured
+    assert corner.step_seconds > 0
+    assert corner.prior_seconds > 0
+    assert plan.hours > 0
+
+
+def test_the_paper_s_ablation_is_planned_within_five_seconds() -> None:
+    file = Path(__file__).parents[2] / "studies" / "ablation.yaml"
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "flowsearch", "study", "plan", str(file), "--gpu-memory", "80"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "54 trials, 6 priors to pre-train" in done.stdout
+    assert time.perf_counter() - began < 15, "5 s on an idle machine"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "baselines", "own_parts"])
+def test_every_example_has_a_plan(name: str) -> None:
+    code, printed, said = flowsearch("study", "plan", Path(__file__).parents[2] / "studies" / f"{name}.yaml")
+    assert code == 0, said
+    assert "largest" in printed
+    assert "--gpu-memory" not in printed, "only gpu: auto asks for a GPU's memory"
+
+
+def test_priors_are_trained_once_and_listed(tmp_path: Path) -> None:
+    sets = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "depth=1", "levels=1", "hidden=4"]
+    arguments = [part for one in [*sets, "prior.epochs=2"] for part in ("--set", one)]
+    code, printed, said = flowsearch("prior", "train", *arguments, "--results", tmp_path)
+    assert code == 0, said
+    assert "prior    2" in printed
+    assert "prior    1" not in flowsearch("prior", "train", *arguments, "--results", tmp_path)[1]
+    code, printed, _ = flowsearch("prior", "list", "--results", tmp_path)
+    assert code == 0
+    for words in ("1 levels, depth 1, hidden 4", "2/2", "nobody yet", "faces 16x16"):
+        assert words in printed
+    assert flowsearch("prior", "train", "--set", "prox=unet", "--results", tmp_path)[0] == 2

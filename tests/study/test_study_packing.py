@@ -1,0 +1,149 @@
+"""`gpu: auto`: what a trial needs, its share, and how Ray packs by it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from flowsearch.data import DataConfig
+from flowsearch.study.packing import CONTEXT_BYTES, Gpu, Packing, share_of
+from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
+from flowsearch.training.build import build_model, build_prox
+from flowsearch.training.config import TrialConfig
+from flowsearch.training.need import estimate, estimate_prior
+
+GB = 10**9
+
+
+def config_of(**values) -> TrialConfig:
+    return TrialConfig(data=DataConfig(size=16), **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"prox": "glow", "folds": 3, "depth": 2, "levels": 3, "hidden": 8, "last_depth": 1},
+        {"prox": "glow", "folds": 2, "depth": 3, "levels": 2, "hidden": 6, "weights": "tied"},
+        {"prox": "resnet", "folds": 4, "features": 8},
+        {"prox": "unet", "folds": 2, "channels": 4, "weights": "tied"},
+    ],
+    ids=["glow untied", "glow tied", "resnet untied", "unet tied"],
+)
+def test_parameters_are_counted_exactly(values):
+    config = config_of(**values)
+    real = sum(parameter.numel() for parameter in build_model(config, 3).parameters())
+    assert estimate(config).parameters == real
+
+
+@pytest.mark.parametrize("method", ["feedforward", "pnp", "map", "tv", "adjoint"])
+def test_every_method_has_a_need(method):
+    config = config_of(method=method)
+    need = estimate(config)
+    assert need.activation_bytes > 0
+    if method == "pnp":
+        assert need.parameters == sum(parameter.numel() for parameter in build_prox(config, 4).parameters())
+
+
+def test_memory_modes_are_in_order():
+    needs = [
+        estimate(config_of(prox="glow", folds=4, memory=memory)).activation_bytes
+        for memory in ("invertible", "checkpoint", "networks")
+    ]
+    assert needs == sorted(needs)
+    folds = [estimate(config_of(prox="unet", folds=K)).activation_bytes for K in (1, 2, 4)]
+    assert folds[2] - folds[1] == pytest.approx(2 * (folds[1] - folds[0]), rel=0.01)
+
+
+@pytest.mark.slow
+def test_the_formula_is_near_what_a_step_takes():
+    from flowsearch.bench.model import activation_bytes
+
+    config = TrialConfig(data=DataConfig(size=32), prox="unet", folds=2, channels=16, batch_size=16)
+    measured = activation_bytes(config, 16, torch.device("cpu"))
+    assert measured * 0.8 < estimate(config).activation_bytes < measured * 2
+
+
+@pytest.mark.parametrize(
+    ("need", "share"),
+    [(0, 0.07), (1 * GB, 0.19), (7 * GB, 0.91), (80 * GB, 1.0)],
+    ids=["nothing", "small", "large", "more than there is"],
+)
+def test_a_share_is_the_need_with_headroom(need, share):
+    assert share_of(need, 10 * GB) == share
+    assert share == 1.0 or share * 10 * GB >= 1.2 * need + CONTEXT_BYTES
+
+
+def test_a_measured_need_is_remembered_for_the_next_study(tmp_path):
+    config = config_of(prox="unet", folds=2, channels=8).to_dict()
+    packing = Packing(Gpu("Fake 10", 10 * GB), shapes=Shapes("Fake 10", tmp_path / "shapes.json"))
+    guessed = packing.share(config)
+    packing.took(config, 5 * GB)
+    packing.took(config, 4 * GB)
+    again = Packing(Gpu("Fake 10", 10 * GB), shapes=Shapes("Fake 10", tmp_path / "shapes.json"))
+    assert again.share(config) == share_of(5 * GB, 10 * GB) > guessed
+    assert again.share(config | {"lr": 0.5}) == again.share(config)
+    assert again.share(config | {"folds": 3}) < again.share(config)
+    other = Packing(Gpu("Other", 10 * GB), shapes=Shapes("Other", tmp_path / "shapes.json"))
+    assert other.share(config) == guessed
+
+
+def test_a_torn_table_is_begun_again(tmp_path):
+    path = tmp_path / "shapes.json"
+    path.write_text("{torn")
+    Shapes("cpu", path).remember("a shape", seconds=1.0)
+    assert json.loads(path.read_text()) == {"cpu": {"a shape": {"seconds": 1.0}}}
+
+
+def test_pre_training_has_a_shape_of_its_own():
+    config = config_of(prox="glow", folds=5, depth=2, levels=2, hidden=8, pretrain=True)
+    assert prior_shape_of(config.to_dict()) != shape_of(config.to_dict())
+    assert estimate_prior(config).parameters * 5 + 10 == estimate(config).parameters
+
+
+@pytest.mark.ray
+def test_trials_pack_by_their_share_and_a_gpu_is_never_overfull(tmp_path):
+    """Ray's own arithmetic, with a pretended GPU: small ones together, the large one alone."""
+    code = PRETENDED.format(here=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["statuses"] == {"completed": 6}
+    assert told["most"] <= 1.0 + 1e-9
+    assert told["most_trials"] >= 2
+    assert sorted(set(told["shares"])) == [0.31, 1.0]
+
+
+PRETENDED = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "tests/study")
+import os
+os.environ["PYTHONPATH"] = os.pathsep.join(["tests/study", os.environ.get("PYTHONPATH", "")])
+from small_study import TEXT
+from flowsearch.study import run
+from flowsearch.study.file import read
+from flowsearch.study.local import joined_ray
+from flowsearch.study.source import Source
+from flowsearch.study import packing
+here = Path({here!r})
+os.environ["FLOWSEARCH_HOME"] = str(here)
+packing.look = lambda resources: packing.Gpu("Pretended", 10 * 10**9)
+packing.Packing.need = lambda self, config, prior=False: {{1: 2 * 10**9, 2: 40 * 10**9}}[config["folds"]]
+sets = ["space={{folds: [1, 2]}}", "fixed={{prox: unet, epochs: 2, lr: 0.001}}", "search.trials=6", "search.startup=6"]
+study = read(Source("small.yaml", TEXT, [*sets, "scheduler=none", "resources.gpu=auto"]))
+running, most, most_trials, shares = {{}}, 0.0, 0, []
+def listener(event):
+    global most, most_trials
+    if event.kind == "started":
+        running[event.trial.number] = event.trial.gpu
+        shares.append(event.trial.gpu)
+    if event.kind == "ended":
+        running.pop(event.trial.number)
+    most, most_trials = max(most, sum(running.values())), max(most_trials, len(running))
+with joined_ray(4, gpus=1):
+    ending = run(study, here, listener, run_trial="study_fakes:slow_trial", images=lambda config: "images", cpus=4)
+told = {{"statuses": dict(ending.progress.counts), "most": most, "most_trials": most_trials, "shares": shares}}
+print(json.dumps(told))
+"""
