@@ -330,7 +330,7 @@ def _run_trials(
             tune.run(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
-                num_samples=-1,  # the searcher says when nothing is left: trials may go out again, and priors are orders too
+                num_samples=-1,  # the searcher says when nothing is left: trials may go out again, priors are orders
                 storage_path=scratch,
                 search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
