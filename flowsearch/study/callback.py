@@ -9,6 +9,7 @@ from typing import Any
 from ray.tune import Callback
 
 from flowsearch.study.driver import Driver
+from flowsearch.study.local import broken
 from flowsearch.study.outcome import Failure
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class TuneCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial's process went away. The driver decides what follows; Tune takes nothing up again."""
+        if broken() is not None:
+            return  # the process went with this machine's Ray: the study stops now, and its trials are interrupted
         self._safely(self._driver.ended, trial.config["number"], died=True, failure=_failure(trial))
 
     def get_state(self) -> None:

@@ -24,9 +24,9 @@ from unittest import mock
 import typer
 from flowsearch.cli import study as commands
 from flowsearch.study import runner
-runner.RUN_TRIAL = sys.argv.pop(1)
-for function in (runner.run, runner.resume):
-    function.__kwdefaults__.update(run_trial=runner.RUN_TRIAL, images=lambda config: "same", cpus=2)
+run_trial = sys.argv.pop(1)
+for function in (runner.run, runner.resume, runner.retry):
+    function.__kwdefaults__.update(run_trial=run_trial, images=lambda config: "same", cpus=2)
 app = typer.Typer()
 app.add_typer(commands.app, name="study")
 app()

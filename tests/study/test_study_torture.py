@@ -43,11 +43,12 @@ def waited(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def pids(process: subprocess.Popen[str], what: str) -> list[int]:
-    """Processes of the driver's session whose command line holds `what`."""
+    """Processes of the driver's session whose program's name ends so, or begins so (as Ray's workers name theirs)."""
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "-s", str(process.pid)], capture_output=True, text=True, check=False
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if what in line]
+    found = [line.split()[:2] for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, program in found if program.startswith(what) or program.endswith(what)]
 
 
 def ledger_of(folder: Path) -> list[events.Event]:
@@ -78,7 +79,7 @@ def torture(folder: Path, victims: list[str], moments: random.Random) -> None:
             assert waited(lambda known=known: begun(folder) > known, 60), process.communicate()
         time.sleep(moments.uniform(0, 3))
         known = len(ledger_of(folder))
-        what = {"driver": [process.pid], "worker": pids(process, "ray::"), "raylet": pids(process, "raylet/raylet")}
+        what = {"driver": [process.pid], "worker": pids(process, "ray::Trial"), "raylet": pids(process, "/raylet")}
         for pid in what[victim][:1]:
             os.kill(pid, signal.SIGKILL)
         if victim == "worker" and what[victim]:
