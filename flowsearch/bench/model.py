@@ -128,10 +128,13 @@ def training_step(config: TrialConfig, batch: int, device: torch.device) -> tupl
     model.initialize(task.measure(images_BCHW, generator))
     model.train()
 
+    def loss(y: Tensor, x_BCHW: Tensor) -> Tensor:
+        return mse_loss(model(y), x_BCHW)
+
     def step_once() -> float:
         y = task.measure(images_BCHW, generator)
-        loss = mse_loss(model(y), images_BCHW)
-        return step(loss, model, optimizer, clip, "the benchmark", partial(trouble.in_network, model, y))
+        look = partial(trouble.in_network, model, y)
+        return step(loss, [(y, images_BCHW)], model, optimizer, clip, "the benchmark", look)[1]
 
     return step_once, model
 

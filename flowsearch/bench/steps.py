@@ -11,13 +11,13 @@ from flowsearch.bench.model import CHANNELS, activation_bytes, training_step
 from flowsearch.bench.timing import settle, time_in_turn
 from flowsearch.flows import dequantize
 from flowsearch.models import trouble
-from flowsearch.models.unrolled import in_precision
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import resolve
 from flowsearch.training.loop import step
 from flowsearch.training.memory import peak_bytes, reset_peak
 from flowsearch.training.need import STATE_BYTES
+from flowsearch.training.prior import likelihood_loss
 
 _ROUNDS = 2
 
@@ -50,9 +50,8 @@ def measure_prior(config: TrialConfig, threads: int) -> dict[str, float]:
 
     def step_once() -> float:
         x_BCHW = dequantize(images_BCHW, generator)
-        with in_precision(precision, device):
-            loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
-        return step(loss, flow, optimizer, prior.clip, "the measurement", partial(trouble.in_flow, flow, x_BCHW))
+        loss, look = partial(likelihood_loss, flow, precision), partial(trouble.in_flow, flow, x_BCHW)
+        return step(loss, [(x_BCHW,)], flow, optimizer, prior.clip, "the measurement", look)[1]
 
     return _timed(step_once, device)
 

@@ -128,3 +128,24 @@ def _where(device: str) -> str:
 
     place = resolve(device)
     return torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+@app.command()
+def study(
+    trials: Annotated[int, typer.Option(min=1, help="Instant trials.")] = 100,
+    cpus: Annotated[int, typer.Option(min=1, help="CPU cores, of which a trial takes one.")] = 2,
+    as_json: _Json = False,
+) -> None:
+    """Measure what a study costs beyond training, a trial, beside plain Ray Tune with the actors used again."""
+    with user_errors():
+        from flowsearch.bench.study import measure
+
+        found = measure(trials, cpus)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(
+        f"{trials} instant trials on {cpus} CPUs: {found['seconds_per_trial']:.3f} s a trial, plain Ray Tune "
+        f"{found['ray_tune_seconds_per_trial']:.3f} s (ratio {found['ratio']:.2f}); the driver held "
+        f"{found['driver_bytes_before'] / 2**20:.0f} MiB before and {found['driver_bytes_after'] / 2**20:.0f} MiB after"
+    )

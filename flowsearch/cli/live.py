@@ -42,7 +42,9 @@ class PlainLines:
     def __call__(self, event: "Event") -> None:
         """Called by the study's driver."""
         progress, trial = event.progress, event.trial
-        if event.kind == "begun":
+        if event.kind == "changed":
+            self._say(event.note)
+        elif event.kind == "begun":
             left = progress.total - progress.done
             self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
         elif event.kind == "prior":
@@ -50,7 +52,7 @@ class PlainLines:
         elif event.kind == "started" and trial is not None:
             again = f", attempt {trial.attempt}" if trial.attempt > 1 else ""
             self._say(f"trial {trial.id} started{again}: {short(trial.values)}")
-        elif event.kind == "lost" and trial is not None:
+        elif event.kind == "again" and trial is not None:
             self._say(f"trial {trial.id} runs again: {event.note}")
         elif event.kind == "ended" and trial is not None:
             done = f"{progress.done} of {progress.total} done"
@@ -73,7 +75,9 @@ class LiveView:
     def __call__(self, event: "Event") -> None:
         """Called by the study's driver."""
         now = time.monotonic()
-        if event.kind == "stopping":
+        if event.kind == "changed":
+            self._live.console.print(event.note, highlight=False, markup=False, soft_wrap=True)
+        elif event.kind == "stopping":
             self._live.update(Text("stopping ..." if event.note else "finishing ..."), refresh=True)
         elif now - self._drawn >= _REFRESH_SECONDS:
             self._drawn = now

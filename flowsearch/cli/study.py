@@ -58,6 +58,12 @@ def run(
 @app.command()
 def resume(
     path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Option(help="The study file as it is now, with more trials, say.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a name, e.g. search.trials=40.")
+    ] = None,
     address: _Address = None,
     plain: _Plain = False,
     verbose: _Verbose = False,
@@ -66,7 +72,39 @@ def resume(
     with user_errors():
         from flowsearch.study import resume as resume_study
 
-        _go(lambda listener: resume_study(path, listener, address=address, verbose=verbose), path, plain, verbose)
+        _go(
+            lambda listener: resume_study(path, listener, file=file, sets=sets or (), address=address, verbose=verbose),
+            path,
+            plain,
+            verbose,
+        )
+
+
+@app.command()
+def retry(
+    path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    ids: Annotated[
+        list[str] | None, typer.Option("--trial", metavar="ID", help="Only this trial; may be given several times.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only trials with this in their reason.", show_default=False)
+    ] = None,
+    address: _Address = None,
+    plain: _Plain = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Run the failed and diverged trials of a study again, and go on with it."""
+    with user_errors():
+        from flowsearch.study import retry as retry_trials
+
+        _go(
+            lambda listener: retry_trials(
+                path, listener, ids=ids or (), reason=reason, address=address, verbose=verbose
+            ),
+            path,
+            plain,
+            verbose,
+        )
 
 
 def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose: bool) -> None:
@@ -94,14 +132,19 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
     console.print(f"{counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
     if ending.stopped == "budget":
         budget = ending.progress.study.budget
-        whole = budget.gpu_hours is not None or budget.usd is not None
-        first = f", after raising what counts over all runs (gpu_hours, usd) in {root}/study.yaml" if whole else ""
+        whole = [name for name in ("gpu_hours", "usd") if getattr(budget, name) is not None]
+        more = "".join(f" --set budget.{name}=MORE" for name in whole)
         console.print(f"stopped: {ending.reason}", highlight=False, soft_wrap=True)
-        console.print(f"go on with:  {go_on}{first}", highlight=False, soft_wrap=True)
+        console.print(f"go on with:  {go_on}{more}", highlight=False, soft_wrap=True)
+    if ending.stopped == "ray":
+        typer.echo(f"Ray died, so nothing more could run; go on with:  {go_on}", err=True)
+        raise typer.Exit(1)
+    if ending.stopped == "failures":
+        typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {root}", err=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
-        typer.echo(f"failed: {', '.join(failed)}", err=True)
+        typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {root / 'errors'})", err=True)
         raise typer.Exit(1)
 
 

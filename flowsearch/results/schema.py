@@ -27,6 +27,8 @@ REPORT_FILE: Final = "report.html"
 LEDGER: Final = "ledger"
 JOURNAL: Final = "optuna.journal"
 CHECKPOINTS: Final = "checkpoints"
+ERRORS: Final = "errors"
+"""A text file for each trial that failed, with the traceback of its last attempt."""
 
 PLANNED: Final = "planned"
 RUNNING: Final = "running"
@@ -153,6 +155,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("started", _TIME, "started", "UTC"),
         Column("ended", _TIME, "ended", "UTC"),
         Column("host", _TEXT, "host"),
+        Column("micro_batch", _INT, "images whose gradient is computed at once, after memory ran out", "images"),
         *CONFIG_COLUMNS,
         *METRIC_COLUMNS,
     ),

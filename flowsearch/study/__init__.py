@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowsearch.study.file import Study, StudyFileError, load
     from flowsearch.study.progress import Progress, TrialState
-    from flowsearch.study.runner import Ending, resume, run
+    from flowsearch.study.runner import Ending, resume, retry, run
 
 _HOMES = {
     "Ending": "runner",
@@ -18,9 +18,10 @@ _HOMES = {
     "TrialState": "progress",
     "load": "file",
     "resume": "runner",
+    "retry": "runner",
     "run": "runner",
 }
-__all__ = ["Ending", "Progress", "Study", "StudyFileError", "TrialState", "load", "resume", "run"]
+__all__ = ["Ending", "Progress", "Study", "StudyFileError", "TrialState", "load", "resume", "retry", "run"]
 
 
 def __getattr__(name: str) -> Any:

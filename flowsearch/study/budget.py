@@ -11,7 +11,7 @@ from flowsearch.study import ledger as events
 from flowsearch.study.file import Budget
 from flowsearch.study.ledger import Event, Ledger
 
-_ENDS = (events.LOST, events.ENDED)
+_ENDS = (events.AGAIN, events.ENDED)
 
 
 class Meter:

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ray.tune import Callback
 
 from flowsearch.study.driver import Driver
+from flowsearch.study.local import broken
+from flowsearch.study.outcome import Failure
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +44,11 @@ class TuneCallback(Callback):
         """Called when a trial is done, or was stopped by the scheduler."""
         self._safely(self._driver.ended, trial.config["number"])
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called when a trial's process died and another will take it up."""
-        self._safely(self._driver.lost, trial.config["number"], _error(trial))
-
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called when a trial's process died once too often."""
-        self._safely(self._driver.ended, trial.config["number"], lost=True, error=_error(trial))
+        """Called when a trial's process went away. The driver decides what follows; Tune takes nothing up again."""
+        if broken() is not None:
+            return  # the process went with this machine's Ray: the study stops now, and its trials are interrupted
+        self._safely(self._driver.ended, trial.config["number"], died=True, failure=_failure(trial))
 
     def get_state(self) -> None:
         """Nothing for Tune to keep."""
@@ -60,10 +61,15 @@ class TuneCallback(Callback):
             _log.exception("could not take up what Ray Tune reported; the study goes on")
 
 
-def _error(trial: Any) -> BaseException | None:
-    """What Ray says about a trial's end."""
+def _failure(trial: Any) -> Failure | None:
+    """What Ray says about the end of a trial's process: as an exception of its own, or else as text only."""
     try:
         error = trial.get_pickled_error()
+        if isinstance(error, BaseException):
+            preempted = " (preempted)" if getattr(error, "preempted", False) else ""
+            failure = Failure.of(error)
+            return replace(failure, message=f"{failure.message}{preempted}")
+        said = trial.get_error()
     except Exception:
         return None
-    return error if isinstance(error, BaseException) else None
+    return Failure(("RayError",), str(said), str(said)) if said else None

@@ -16,7 +16,7 @@ from typing import Any
 from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.outcome import Failure, Outcome, settle
+from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.packing import Packing
 from flowsearch.study.planner import Planner
 from flowsearch.study.priors import Priors
@@ -55,7 +55,7 @@ class Driver:
         self._run_trial, self._run_prior, self._listener = run_trial, run_prior, listener
         self._writer = Writer(root, self.study.name) if writer is None else writer
         self.proposer = Planner(self.study, progress.layout, root / schema.JOURNAL, window, earlier)
-        self._judge = Judge(self.proposer, self.study.scheduler)
+        self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)
         self._window = window
         self.packing: Packing | None = None
         """Of `gpu: auto`, once the GPUs are known."""
@@ -73,13 +73,17 @@ class Driver:
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
         self.remaining = progress.total - progress.done
+        self._handed_out: set[int] = set()
+        self._hopeless = Hopeless(self.study.failures.stop_after)
+        self.hopeless: str | None = None
+        """Why there is no point in going on; None while there is."""
 
     # What to run ------------------------------------------------------------------------------------------------
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to hand out."""
-        return not self._queue and self.proposer.exhausted
+        """Whether nothing is left to hand out. What runs may have to be taken up again."""
+        return not self._queue and not self._handed_out and self.proposer.exhausted
 
     def plan(self) -> dict[str, Any] | None:
         """The next work order, of a trial or of a prior that trials wait for; None if there is none yet.
@@ -91,6 +95,7 @@ class Driver:
             if prior is None:
                 self._queue.remove(trial)
                 trial.failure, trial.finished, trial.pruned = None, False, False
+                self._handed_out.add(trial.number)
                 return self._order(trial)
             if prior.failure is not None:
                 self._queue.remove(trial)
@@ -127,6 +132,8 @@ class Driver:
             "trial": trial.config,
             "run_trial": self._run_trial,
             "checkpoint_dir": str((self.root / schema.CHECKPOINTS / trial.id).resolve()),
+            "micro_batch": trial.micro_batch,
+            "anew": trial.anew,
         }
 
     def _prior_order(self, trial: TrialState) -> dict[str, Any]:
@@ -197,26 +204,18 @@ class Driver:
         for record in report.records:
             self._record(trial, record)
 
-    def lost(self, number: int | str, error: BaseException | None) -> None:
-        """Note that the trial's worker process died; Ray starts another, which goes on from the checkpoint."""
-        reason = "its worker process died" + (f" ({Failure.of(error).line})" if error is not None else "")
-        if isinstance(number, str):
-            self.priors.lost(number, reason)
-            return
-        trial = self.progress.trials[number]
-        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
-        trial.failure, trial.finished, trial.pruned = None, False, False
-        self._guard(self.ledger.add, events.LOST, trial.id, attempt=trial.attempt, reason=reason)
-        self._tell("lost", trial, reason)
+    def ended(self, number: int | str, *, died: bool = False, failure: Failure | None = None) -> None:
+        """Note that an order ended; with `died` because its worker process went away, of which Ray says `failure`.
 
-    def ended(self, number: int | str, *, lost: bool = False, error: BaseException | None = None) -> None:
-        """Note that a trial needs no more running; with `lost` because its worker process died once too often."""
+        A trial is put back into the queue where it is worth another attempt.
+        """
         if isinstance(number, str):
-            self.priors.ended(number, lost=lost, error=error)
+            self.priors.ended(number, died=died, failure=failure)
             return
         trial = self.progress.trials[number]
-        if lost:
-            outcome = Outcome("lost", Failure.of(error) if error is not None else None)
+        self._handed_out.discard(number)
+        if died:
+            outcome = Outcome.of_worker(failure)
         elif trial.failure is not None:
             outcome = Outcome("raised", trial.failure)
         elif trial.finished:
@@ -225,7 +224,11 @@ class Driver:
             outcome = Outcome("pruned")
         else:
             outcome = Outcome("interrupted", why="stopped by Ray Tune")
-        self._settle(trial, outcome)
+        one_more = again(outcome, trial.taken_up, trial.micro_batch or trial.config.get("batch_size"))
+        if one_more is None:
+            self._settle(trial, outcome)
+        else:
+            self._take_up(trial, one_more)
 
     def stop(self, why: str) -> None:
         """Note that the study stops here: what runs is interrupted, and can be resumed."""
@@ -246,10 +249,20 @@ class Driver:
         """Tell the listener something about the whole study."""
         self._tell(kind, None, note)
 
+    def _take_up(self, trial: TrialState, one_more: Again) -> None:
+        """Put a trial back into the queue: it goes on from its checkpoint."""
+        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
+        trial.micro_batch = one_more.micro_batch or trial.micro_batch
+        trial.taken_up[one_more.cause] += 1
+        self._queue.appendleft(trial)
+        content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": trial.micro_batch}
+        self._guard(self.ledger.add, events.AGAIN, trial.id, attempt=trial.attempt, **content)
+        self._tell("again", trial, one_more.reason)
+
     def _started(self, trial: TrialState, host: str) -> None:
         if trial.ended is not None:
             trial.earlier_seconds = trial.seconds
-        trial.status, trial.reason, trial.host = schema.RUNNING, None, host
+        trial.status, trial.reason, trial.host, trial.anew = schema.RUNNING, None, host, False
         trial.attempt += 1
         trial.started, trial.ended = datetime.now(UTC), None
         self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host, gpu=trial.gpu)
@@ -282,8 +295,7 @@ class Driver:
             trial.started = datetime.now(UTC)
         trial.status, trial.reason = settle(outcome)
         trial.ended = datetime.now(UTC)
-        if trial.status in FINAL:
-            self.proposer.end(trial.number, self._end(trial))
+        self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
         trace = outcome.failure.trace if outcome.failure is not None else None
         content = {
             "attempt": trial.attempt,
@@ -292,8 +304,19 @@ class Driver:
             "metrics": _plain(trial.metrics),
         }
         self._guard(self.ledger.add, events.ENDED, trial.id, **content, **({"traceback": trace} if trace else {}))
+        if trial.status in FINAL:
+            # After the ledger, so that Optuna never knows of an end that the ledger lacks.
+            self._guard(self.proposer.end, trial.number, self._end(trial))
+        if trace:
+            self._guard(self._keep_trace, trial, trace)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("ended", trial)
+
+    def _keep_trace(self, trial: TrialState, trace: str) -> None:
+        """Put the traceback where a person finds it."""
+        folder = self.root / schema.ERRORS
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{trial.id}.txt").write_text(trace, encoding="utf-8")
 
     def _row(self, trial: TrialState) -> dict[str, Any]:
         config = trial.config
@@ -309,6 +332,7 @@ class Driver:
             "started": trial.started,
             "ended": trial.ended,
             "host": trial.host,
+            "micro_batch": trial.micro_batch,
             "source": config["data"]["source"],
             "size": config["data"]["size"],
             **{name: config[name] for name in _CONFIG if name in config},

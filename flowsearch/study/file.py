@@ -23,11 +23,25 @@ from flowsearch.results.objective import (
 from flowsearch.study import modes
 from flowsearch.study.source import Source, StudyFileError, dump
 from flowsearch.study.space import Space, SpaceError, Values, config_of
-from flowsearch.training.config import PriorConfig, TrialConfig
+from flowsearch.training.config import METHOD_FIELDS, PriorConfig, TrialConfig
 from flowsearch.training.prior_store import FOLDER
 from flowsearch.training.prox_names import SEARCHED, parse_prox
 
-__all__ = ["Asha", "Budget", "Resources", "Search", "Study", "StudyFileError", "dump", "load", "read"]
+__all__ = [
+    "Asha",
+    "Budget",
+    "Failures",
+    "Hyperband",
+    "Median",
+    "Resources",
+    "Scheduler",
+    "Search",
+    "Study",
+    "StudyFileError",
+    "dump",
+    "load",
+    "read",
+]
 
 
 class _Section(BaseModel):
@@ -58,10 +72,34 @@ class Asha(_Section):
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
-class Scheduler(_Section):
-    """When a trial is stopped before its last epoch."""
+class Hyperband(_Section):
+    """Successive halving in several brackets, of which the later ones stop trials later: for when it is not known
+    after how many epochs a trial can be judged. Trials take turns in the brackets, the first bracket most often."""
 
-    asha: Asha
+    grace: Annotated[int, Field(ge=1)] = 1
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class Median(_Section):
+    """A trial goes on while its best epoch so far is at least the median of the completed trials' at that epoch."""
+
+    grace: Annotated[int, Field(ge=0)] = 5
+    """Epochs before a trial is judged."""
+    startup: Annotated[int, Field(ge=1)] = 5
+    """Trials that complete before any is judged."""
+
+
+class Scheduler(_Section):
+    """When a trial is stopped before its last epoch: by one of these."""
+
+    asha: Asha | None = None
+    hyperband: Hyperband | None = None
+    median: Median | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """The names of those that are given."""
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
 class Budget(_Section):
@@ -88,6 +126,14 @@ def _gpu_share(value: object) -> float | str:
     if number and value >= 0 and (value < 1 or value == int(value)):  # type: ignore[operator,call-overload]
         return float(value)  # type: ignore[arg-type]
     raise ValueError("auto, a share of a GPU below 1, or a whole number of GPUs")
+
+
+class Failures(_Section):
+    """What a study does about trials that fail."""
+
+    stop_after: Annotated[int, Field(ge=2)] | None = 5
+    """Stop the study once so many trials in a row have failed before their first epoch with the same error. Null: go
+    on whatever fails."""
 
 
 class Resources(_Section):
@@ -138,6 +184,7 @@ class Study(_Section):
     scheduler: Scheduler | None = None
     prior: dict[str, Any] = {}
     budget: Budget = Budget()
+    failures: Failures = Failures()
     resources: Resources = Resources()
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 
@@ -171,6 +218,15 @@ class Study(_Section):
     def config(self, values: Mapping[str, Any]) -> TrialConfig:
         """The configuration of the trial for which the search proposed `values`."""
         return config_of(self.data, self.prior, self.fixed, values)
+
+    @property
+    def most_epochs(self) -> int:
+        """The most epochs that any of its trials is trained for."""
+        given = self.space.get("epochs", self.fixed.get("epochs"))
+        if isinstance(given, dict):
+            given = next((given[kind] for kind in ("int", "choice") if kind in given), None)
+        numbers = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, int)]
+        return max(numbers, default=int(METHOD_FIELDS["unrolled"]["epochs"]))
 
     def parsed_space(self) -> Space:
         """The search space."""
@@ -322,10 +378,14 @@ def _check_objective(source: Source, study: Study) -> None:
         raise source.error(
             ("scheduler",), "trials are stopped early by one objective, not by several; write scheduler: none"
         )
+    names = study.scheduler.named
+    if len(names) != 1:
+        known = ", ".join(type(study.scheduler).model_fields)
+        raise source.error(("scheduler",), f"scheduler is none, or one of {known}, not {len(names)} of them")
     if study.metric not in EPOCH_METRICS:
         raise source.error(
             ("objective", study.metric),
-            f"asha judges by what is known after each epoch ({', '.join(EPOCH_METRICS)}), not by {study.metric}; "
+            f"{names[0]} judges by what is known after each epoch ({', '.join(EPOCH_METRICS)}), not by {study.metric}; "
             "change the objective or write scheduler: none",
         )
 

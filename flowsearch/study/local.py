@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "0",
+    # So that Tune takes up no trial by itself: the driver decides that, and notes it.
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -78,6 +81,19 @@ def joined_ray(
             yield dict(ray.cluster_resources())
         finally:
             ray.shutdown()
+
+
+def broken() -> str | None:
+    """What of this process's own Ray has died, so that nothing more will run; None while all is well.
+
+    Ray itself says nothing of it: calls to a raylet that is gone are waited for without end.
+    """
+    # Not imported here: a thread asks this, which may be while Ray is imported by another.
+    node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
+    if node is None:
+        return None
+    dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}
+    return " and ".join(sorted(dead)) or None
 
 
 def quiet(verbose: bool) -> None:

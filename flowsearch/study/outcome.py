@@ -1,6 +1,8 @@
-"""How a trial ended, and the one function that makes a status and a reason of it."""
+"""How a trial ended, the one function that makes a status and a reason of it, and whether it is taken up again."""
 
+import re
 import traceback
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +10,18 @@ from flowsearch.results import schema
 
 _LONGEST_TRACE = 20_000
 
-How = Literal["finished", "pruned", "raised", "lost", "interrupted"]
+How = Literal["finished", "pruned", "raised", "died", "lost", "interrupted"]
+
+Cause = Literal["memory", "died", "lost"]
+"""Why a trial is taken up again by itself: memory ran out, its worker process died, or its machine went away."""
+
+TAKEN_UP: dict[Cause, int] = {"memory": 1, "died": 1, "lost": 10}
+"""How often a trial is taken up again for each cause, before it has failed."""
+
+OUT_OF_MEMORY = "out of memory"
+
+_NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead", "preempt")
+_MEMORY_GONE = ("out of memory", "can't allocate memory", "running low on memory")
 
 
 @dataclass(frozen=True)
@@ -35,14 +48,22 @@ class Failure:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether memory ran out, on the CPU or on a GPU."""
+        """Whether memory ran out: on a GPU, on the CPU, or on the whole machine, where Ray then ends a worker."""
         said = self.message.lower()
         return (
-            "MemoryError" in self.kinds
-            or "OutOfMemoryError" in self.kinds
-            or "out of memory" in said
-            or "can't allocate memory" in said
+            "MemoryError" in self.kinds or "OutOfMemoryError" in self.kinds or any(one in said for one in _MEMORY_GONE)
         )
+
+    @property
+    def node_gone(self) -> bool:
+        """Whether Ray says that the machine went away, or was taken back (preempted)."""
+        said = self.message.lower()
+        return "NodeDiedError" in self.kinds or any(one in said for one in _NODE_GONE)
+
+    @property
+    def before_it_ran(self) -> bool:
+        """Whether the worker process could not even set itself up, which is a mistake in the code or its packages."""
+        return "RuntimeEnvSetupError" in self.kinds or "error raised in its creation task" in self.message
 
 
 @dataclass(frozen=True)
@@ -51,9 +72,25 @@ class Outcome:
 
     how: How
     failure: Failure | None = None
-    """What was raised (`raised`, and `lost` where Ray said why)."""
+    """What was raised (`raised`; `died` and `lost` where Ray said why)."""
     why: str = ""
     """Why it was `interrupted`."""
+
+    @classmethod
+    def of_worker(cls, failure: Failure | None) -> "Outcome":
+        """The end of a trial whose worker process went away, for what Ray says of it."""
+        if failure is not None and failure.before_it_ran:
+            return cls("raised", failure)
+        return cls("lost" if failure is not None and failure.node_gone else "died", failure)
+
+    @property
+    def cause(self) -> Cause | None:
+        """What a trial that ended so may be taken up again for; None where it ends for good."""
+        if self.failure is not None and self.how in ("raised", "died") and self.failure.out_of_memory:
+            return "memory"
+        if self.how == "died":
+            return "died"
+        return "lost" if self.how == "lost" else None
 
 
 def settle(outcome: Outcome) -> tuple[str, str | None]:
@@ -65,11 +102,68 @@ def settle(outcome: Outcome) -> tuple[str, str | None]:
     if outcome.how == "interrupted":
         return schema.INTERRUPTED, outcome.why or "interrupted"
     failure = outcome.failure
-    if failure is not None and failure.out_of_memory:
-        return schema.FAILED, "out of memory"
+    if outcome.cause == "memory":
+        return schema.FAILED, OUT_OF_MEMORY
+    said = "" if failure is None else f" ({failure.line})"
+    if outcome.how == "died":
+        return schema.FAILED, f"lost its worker process twice{said}"
     if outcome.how == "lost":
-        return schema.FAILED, "lost its worker process twice" + (f" ({failure.line})" if failure is not None else "")
+        return schema.FAILED, f"lost its machine {TAKEN_UP['lost'] + 1} times{said}"
     assert failure is not None
     if "NonFiniteError" in failure.kinds:
         return schema.DIVERGED, " ".join(failure.message.split())
+    if "DataError" in failure.kinds:
+        return schema.FAILED, f"data error: {' '.join(failure.message.split())}"
     return schema.FAILED, failure.line
+
+
+@dataclass(frozen=True)
+class Again:
+    """That a trial is taken up again by itself, and how."""
+
+    cause: Cause
+    reason: str
+    micro_batch: int | None = None
+    """Images whose gradient is computed at once from now on, where memory ran out."""
+
+
+def again(outcome: Outcome, before: Counter[str], batch: int | None) -> Again | None:
+    """Whether a trial that ended so is taken up again from its last checkpoint; None where it is not.
+
+    `before` counts how often it was already, by cause; `batch` is the images whose gradient it computes at once (None:
+    it has no batches). A machine that went away is not the trial's failure, so it is tried again many times.
+    """
+    cause = outcome.cause
+    if cause is None or before[cause] >= TAKEN_UP[cause]:
+        return None
+    said = "" if outcome.failure is None else f" ({outcome.failure.line})"
+    if cause == "memory":
+        if batch is None or batch < 2:
+            return None
+        return Again(cause, f"out of memory; now in micro-batches of {batch // 2}", batch // 2)
+    return Again(cause, f"{'its worker process died' if cause == 'died' else 'its machine went away'}{said}")
+
+
+class Hopeless:
+    """Notices a study whose every trial breaks in the same way at once: a mistake in the file or the code.
+
+    Trials that diverge, or that find too little memory, do not count: that may well depend on their configuration.
+    """
+
+    def __init__(self, stop_after: int | None) -> None:
+        self._stop_after = stop_after
+        self._line, self._count = "", 0
+
+    def noted(self, status: str, reason: str | None, began: bool) -> str | None:
+        """Take up the end of a trial, that `began` if it came to its first epoch; why to stop, where it is time to."""
+        if status == schema.INTERRUPTED:
+            return None
+        if status != schema.FAILED or reason is None or reason == OUT_OF_MEMORY or began:
+            self._line, self._count = "", 0
+            return None
+        line = re.sub(r"\d+", "#", reason)
+        self._count = self._count + 1 if line == self._line else 1
+        self._line = line
+        if self._stop_after is None or self._count < self._stop_after:
+            return None
+        return f"{self._count} trials in a row failed before their first epoch: {reason}"

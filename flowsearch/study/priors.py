@@ -8,6 +8,7 @@ decided before (`searcher`), so priors change nothing about that.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any, TextIO
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.outcome import Failure, Outcome, settle
+from flowsearch.study.outcome import Failure, Outcome, again, settle
 from flowsearch.study.trainable import Record, Report, read_records
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore, prior_key
@@ -53,6 +54,10 @@ class PriorState:
     """Numbers of the trials that need it."""
     gpu: float = 0.0
     """Its share of a GPU."""
+    micro_batch: int | None = None
+    """Images whose gradient is computed at once, where memory ran out before."""
+    taken_up: Counter[str] = field(default_factory=Counter)
+    """How often it was taken up again by itself, by cause."""
     lock: TextIO | None = None
     asked: float = 0.0
 
@@ -137,6 +142,8 @@ class Priors:
             "number": state.id,
             "trial": state.config,
             "checkpoint_dir": str(self.store.folder(state.key).resolve()),
+            "micro_batch": state.micro_batch,
+            "anew": False,
         }
 
     def take(self, number: str, report: Report) -> None:
@@ -154,24 +161,30 @@ class Priors:
             if record["phase"] != "final":
                 self._write(state.id, state.attempt, record)
 
-    def lost(self, number: str, reason: str) -> None:
-        """Note that its worker died; Ray starts another, which goes on from the checkpoint."""
-        state = self._at(number)
-        state.failure = None
-        self._note(events.LOST, state.id, attempt=state.attempt, reason=reason)
-        self._tell(f"{state.id} runs again: {reason}")
+    def ended(self, number: str, *, died: bool = False, failure: Failure | None = None) -> None:
+        """Note that a pre-training ended; with `died` because its worker went away, of which Ray says `failure`.
 
-    def ended(self, number: str, *, lost: bool = False, error: BaseException | None = None) -> None:
-        """Note that a pre-training needs no more running. Where it failed, the trials that need it fail alike."""
+        Where it is worth another attempt it waits to be ordered again, its lock held; where it failed for good, the
+        trials that need it fail alike.
+        """
         state = self._at(number)
-        if lost:
-            outcome = Outcome("lost", Failure.of(error) if error is not None else None)
+        if died:
+            outcome = Outcome.of_worker(failure)
         elif state.failure is not None:
             outcome = Outcome("raised", state.failure)
         elif self.store.finished(state.key):
             outcome = Outcome("finished")
         else:
             outcome = Outcome("raised", Failure(("RuntimeError",), "it left no prior in the store", ""))
+        one_more = again(outcome, state.taken_up, state.micro_batch or state.config["prior"]["batch_size"])
+        if one_more is not None:
+            state.status, state.failure = schema.PLANNED, None
+            state.micro_batch = one_more.micro_batch or state.micro_batch
+            state.taken_up[one_more.cause] += 1
+            content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": state.micro_batch}
+            self._note(events.AGAIN, state.id, attempt=state.attempt, **content)
+            self._tell(f"{state.id} runs again: {one_more.reason}")
+            return
         status, reason = settle(outcome)
         if status != schema.COMPLETED:
             found = outcome.failure or Failure(("RuntimeError",), str(reason), "")

@@ -55,6 +55,12 @@ class TrialState:
     current: dict[str, Any] = field(default_factory=dict)
     """The last epoch's record."""
     pruned: bool = False
+    micro_batch: int | None = None
+    """Images whose gradient is computed at once, where memory ran out before."""
+    taken_up: Counter[str] = field(default_factory=Counter)
+    """How often it was taken up again by itself, by cause."""
+    anew: bool = False
+    """Whether its next attempt begins from the start, its checkpoints cleared."""
     failure: Failure | None = None
     finished: bool = False
 
@@ -185,7 +191,7 @@ def score(trial: TrialState, metric: str) -> float | None:
 class Event:
     """Something that a listener may want to show."""
 
-    kind: Literal["begun", "planned", "prior", "started", "epoch", "lost", "ended", "tick", "stopping"]
+    kind: Literal["begun", "planned", "prior", "started", "epoch", "again", "ended", "tick", "changed", "stopping"]
     progress: Progress
     trial: TrialState | None = None
     note: str = ""
@@ -207,11 +213,17 @@ def replay(study: Study, ledger: Ledger) -> Progress:
         if event.event == events.STARTED:
             if trial.ended is not None:
                 trial.earlier_seconds = trial.seconds
-            trial.status, trial.reason = schema.RUNNING, None
+            trial.status, trial.reason, trial.anew = schema.RUNNING, None, False
             trial.attempt, trial.host = event.content["attempt"], event.content.get("host")
             trial.started, trial.ended = event.time, None
-        elif event.event == events.LOST:
+        elif event.event == events.AGAIN:
             trial.status, trial.ended = schema.PLANNED, event.time
+            trial.micro_batch = event.content.get("micro_batch")
+            trial.taken_up[event.content["cause"]] += 1
+        elif event.event == events.RETRIED:
+            trial.status, trial.reason, trial.anew = schema.PLANNED, None, event.content["anew"]
+            trial.metrics = {} if trial.anew else trial.metrics
+            trial.taken_up.clear()
         elif event.event == events.ENDED:
             trial.status, trial.reason = event.content["status"], event.content.get("reason")
             trial.metrics = event.content.get("metrics", {})

@@ -1,34 +1,30 @@
 """Runs a study on Ray Tune, or goes on with one: the only module that drives Ray."""
 
-import fcntl
 import json
 import logging
 import os
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any
 
 from flowsearch.results import schema
+from flowsearch.study import changes, modes, own_parts, packing, provenance, retrying
 from flowsearch.study import ledger as events
-from flowsearch.study import modes, own_parts, packing, provenance
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.holding import LOCK, Signal, Why, locked, signals, watched
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.local import ENVIRONMENT, joined_ray
-from flowsearch.study.progress import Listener, Progress, replay
+from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
+from flowsearch.study.progress import Event, Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
 
 RUN_TRIAL = "flowsearch.training:run_trial"
 RUN_PRIOR = "flowsearch.training.prior:run_prior"
-_LOCK = ".lock"
 _TICK_SECONDS = 0.25
 
 CheckData = Callable[[DataConfig], str]
@@ -40,7 +36,7 @@ class Ending:
 
     root: Path
     progress: Progress
-    stopped: Literal["", "signal", "budget"] = ""
+    stopped: Why = ""
     """What stopped it before its last trial."""
     reason: str = ""
     """The same in words."""
@@ -70,18 +66,21 @@ def run(
     address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
-    """Run `study` and leave everything in the folder `results/<name>`.
+    """Run `study` and leave everything in the folder `results/<name>`; go on with it where it was begun before.
 
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
 
     `run_trial` is the import path of the generator that runs a trial, `run_prior` of the one that pre-trains a prior
     for all trials that need it (by default flowsearch's own for its own trials, and none for a stand-in), `images` what
-    opens the data and gives its fingerprint. Raises ValueError where the folder is taken, the images are not to be had
-    or the machine is too small.
+    opens the data and gives its fingerprint. Raises ValueError where the folder is taken by another study, the images
+    are not to be had or the machine is too small.
     """
     root = Path(results) / study.name
-    _check_free(root, study)
+    if (root / schema.STUDY_FILE).is_file():
+        _check_same(root, study)
+        return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=study)
+    _check_free(root)
     modes.check_start(study)
     with own_parts.importable(study, {}):
         return _run(root, study, listener, run_trial, run_prior, images, cpus, address, verbose)
@@ -108,8 +107,8 @@ def _run(
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
-        _check_free(root, study)
+    with locked(root):
+        _check_free(root)
         _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
         _write(root / schema.STUDY_FILE, dump(study.to_dict()))
         carried = own_parts.carried(study, parts, address is not None)
@@ -120,6 +119,8 @@ def resume(
     path: Path | str,
     listener: Listener | None = None,
     *,
+    file: Path | str | None = None,
+    sets: Sequence[str] = (),
     run_trial: str = RUN_TRIAL,
     run_prior: str | None = None,
     images: CheckData = check_data,
@@ -129,16 +130,60 @@ def resume(
 ) -> Ending:
     """Go on with the study in the folder `path`: unfinished trials from their checkpoints, then those never planned.
 
-    Finished trials are left alone. Raises ValueError where there is no study, another process runs it, or its images
-    have changed.
+    Finished trials are left alone. `file` is the study file as it is now, `sets` are overrides; what they change is
+    taken over if that spoils no results (see `changes`). Raises ValueError where it would, where there is no study,
+    another process runs it, or its images have changed.
     """
     root = Path(path)
+    like = load(file or _study_file(root), sets) if file is not None or sets else None
+    return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=like)
+
+
+def retry(
+    path: Path | str,
+    listener: Listener | None = None,
+    *,
+    ids: Sequence[str] = (),
+    reason: str | None = None,
+    run_trial: str = RUN_TRIAL,
+    run_prior: str | None = None,
+    images: CheckData = check_data,
+    cpus: int | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+) -> Ending:
+    """Go on with the study in the folder `path`, its failed and diverged trials first: all, or those that are meant.
+
+    They keep their configuration and id. Where nothing was wrong with the trial itself (memory, a lost worker) it goes
+    on from its checkpoint, else it begins anew. Raises ValueError as `resume` does, and where there is none to retry.
+    """
+    return _go_on(Path(path), listener, run_trial, run_prior, images, cpus, address, verbose, retried=(ids, reason))
+
+
+def _study_file(root: Path) -> Path:
     file = root / schema.STUDY_FILE
     if not file.is_file():
         raise ValueError(
             f"{root} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
         )
-    study = load(file)
+    return file
+
+
+def _go_on(
+    root: Path,
+    listener: Listener | None,
+    run_trial: str,
+    run_prior: str | None,
+    images: CheckData,
+    cpus: int | None,
+    address: str | None,
+    verbose: bool,
+    *,
+    like: Study | None = None,
+    retried: tuple[Sequence[str], str | None] | None = None,
+) -> Ending:
+    """Go on with a study: changed to be `like` another, with the failed trials that are to be `retried`."""
+    study = load(_study_file(root))
     known = _known(root)
     with own_parts.importable(study, known):
         fingerprint, then = images(study.data_config), known.get("data_fingerprint")
@@ -150,9 +195,38 @@ def resume(
         own_parts.check(study)
         own_parts.provenance(study, known)  # says what has changed
         cpus = cpus or _cpus()
-        with _locked(root):
+        with locked(root):
+            ledger = Ledger(root / schema.LEDGER)
+            if retried is not None:
+                retrying.note(ledger, retrying.chosen(replay(study, ledger), *retried))
+            study = _changed(root, study, like, ledger, listener)
             carried = own_parts.carried(study, known, address is not None)
             return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
+
+
+def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, listener: Listener | None) -> Study:
+    """The study with what is different in `like`, noted and said; refused where results would be spoilt."""
+    if like is None:
+        return study
+    found = changes.changes(study, like)
+    progress = replay(study, ledger)
+    refused = changes.unsafe(found, len(progress.trials))
+    if refused:
+        raise ValueError(
+            f"the study in {root} has begun, and its results would not belong together after this: "
+            f"{'; '.join(map(str, refused))}. What may change is search.trials (not below the "
+            f"{len(progress.trials)} that are planned), budget, resources and failures; else begin a new study"
+        )
+    if not found:
+        return study
+    ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found])
+    changed = load(root / schema.STUDY_FILE, [one.override for one in found])
+    known = _known(root) | {"trials": Layout.of(changed).total}
+    _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
+    _write(root / schema.STUDY_FILE, dump(changed.to_dict()))
+    if listener is not None:
+        listener(Event("changed", progress, note=f"changed: {'; '.join(map(str, found))}"))
+    return changed
 
 
 def _drive(
@@ -171,10 +245,10 @@ def _drive(
     from flowsearch.study import warm
     from flowsearch.study.driver import Driver
 
-    with _signals() as stop:
+    with signals() as stop:
         ledger = Ledger(root / schema.LEDGER)
         for path in ledger.damaged:
-            _log.warning("%s holds no whole event; it is passed over", path)
+            _log.warning("%s holds no whole event; it is passed over", root / schema.LEDGER / path)
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
         earlier = warm.learned(study, ledger)
@@ -193,7 +267,7 @@ def _drive(
             if driver.remaining > 0 and not stop.asked:
                 _run_trials(driver, stop, cpus, address, verbose, carried)
         finally:
-            why: Literal["", "signal", "budget"] = "" if driver.exhausted and not progress.running else stop.why
+            why: Why = "" if driver.exhausted and not progress.running else stop.why
             reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
             driver.announce("stopping", stop.why)
             driver.stop(reason)
@@ -204,12 +278,13 @@ def _drive(
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
+    "ray": "Ray died",
 }
 
 
 def _run_trials(
     driver: Any,
-    stop: "_Signal",
+    stop: Signal,
     cpus: int,
     address: str | None,
     verbose: bool,
@@ -218,7 +293,7 @@ def _run_trials(
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(cpus, address=address, verbose=verbose)
-    with ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
+    with watched(), ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
         from ray import tune
 
         from flowsearch.study.callback import TuneCallback
@@ -241,6 +316,11 @@ def _run_trials(
             over = None if stop.asked else meter.over()
             if over is not None:
                 stop.ask("budget", over)
+            if driver.hopeless and not stop.asked:
+                stop.ask("failures", driver.hopeless)
+            if not stop.asked and (dead := broken()) is not None:
+                _log.error("Ray's %s died; the study stops here and can be resumed", dead)
+                stop.ask("ray")
             if stop.asked:
                 raise _Stop
 
@@ -250,20 +330,21 @@ def _run_trials(
             tune.run(
                 TrialActor if carried is None else tune.with_parameters(TrialActor, parts=carried),
                 name="tune",
-                num_samples=-1,  # the searcher says when there is nothing left: priors are orders too
+                num_samples=-1,  # the searcher says when nothing is left: trials may go out again, priors are orders
                 storage_path=scratch,
                 search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
                 max_concurrent_trials=slots,
-                max_failures=1,
+                max_failures=0,
                 reuse_actors=True,
                 raise_on_failed_trial=False,
                 trial_dirname_creator=lambda trial: str(trial.config["number"]),
                 verbose=2 if verbose else 0,
             )
         except _Stop:
-            scheduler.release()
+            if stop.why != "ray":
+                scheduler.release()
 
 
 def _slots(study: Study, resources: dict[str, float]) -> int:
@@ -284,26 +365,26 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def _check_free(root: Path, study: Study) -> None:
+def _check_free(root: Path) -> None:
     """Refuse to write into a folder that holds anything."""
-    if not root.exists() or (root.is_dir() and all(path.name == _LOCK for path in root.iterdir())):
+    if not root.exists() or (root.is_dir() and all(path.name == LOCK for path in root.iterdir())):
         return
-    if not (root / schema.STUDY_FILE).is_file():
-        raise ValueError(f"{root} exists and holds something other than a study; give another --name or --results")
+    what = "a study that was begun just now" if (root / schema.STUDY_FILE).is_file() else "something other than a study"
+    raise ValueError(f"{root} exists and holds {what}; give another --name or --results")
+
+
+def _check_same(root: Path, study: Study) -> None:
+    """Refuse to go on with another study than the one that is there; one that has only grown is the same."""
     try:
-        earlier = load(root / schema.STUDY_FILE).to_dict()
-        now = study.to_dict()
-        same = {**earlier, "search": {**earlier["search"], "window": None}} == {
-            **now,
-            "search": {**now["search"], "window": None},
-        }
-    except ValueError:
-        same = False
-    whose = "this study has been started before" if same else "another study of that name is there"
-    raise ValueError(
-        f"{root} is taken: {whose}, and nothing is overwritten. Go on with it by `flowsearch study resume {root}`, "
-        "or give this run another --name or --results"
-    )
+        planned = len(Ledger(root / schema.LEDGER).planned)
+        other = "; ".join(map(str, changes.unsafe(changes.changes(load(root / schema.STUDY_FILE), study), planned)))
+    except ValueError as error:
+        other = str(error)
+    if other:
+        raise ValueError(
+            f"{root} is taken: another study of that name is there ({other}), and nothing is overwritten. Go on with "
+            f"that one by `flowsearch study resume {root}`, or give this run another --name or --results"
+        )
 
 
 def _known(root: Path) -> dict[str, Any]:
@@ -326,58 +407,3 @@ def _note(ledger: Ledger, event: str, **content: Any) -> None:
         ledger.add(event, events.STUDY, **content)
     except OSError:
         _log.exception("could not write to the ledger")
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the study for this process; a process that dies lets go by itself."""
-    with (root / _LOCK).open("a+") as file:
-        _lock(file, root)
-        yield
-
-
-def _lock(file: TextIO, root: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ValueError(f"another process is running the study in {root}; wait for it, or end it first") from None
-
-
-class _Signal:
-    """Whether the study was asked to stop, and by what.
-
-    SIGINT and SIGTERM ask it to; the second one ends the process on the spot, and Ray's processes die with it.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.why: Literal["", "signal", "budget"] = ""
-        self.reason = ""
-
-    def install(self) -> None:
-        """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.why == "signal":
-            os._exit(128 + number)
-        self.ask("signal")
-
-    def ask(self, why: Literal["signal", "budget"], reason: str = "") -> None:
-        self.asked, self.why, self.reason = True, self.why or why, self.reason or reason
-
-
-@contextmanager
-def _signals() -> Iterator[_Signal]:
-    """The signals taken for the body, and given back after it."""
-    stop = _Signal()
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    stop.install()
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

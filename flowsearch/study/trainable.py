@@ -1,14 +1,16 @@
 """The worker's side: Ray Tune's trainable as a thin shell over the generator of a trial's records."""
 
+import fcntl
 import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from ray.tune import PlacementGroupFactory, Trainable
 
@@ -18,6 +20,10 @@ from flowsearch.training.config import TrialConfig
 
 Record = dict[str, Any]
 RunTrial = Callable[..., Iterator[Record]]
+
+_LOCK = ".worker.lock"
+_PATIENCE_SECONDS = 30.0
+"""How long to wait for a worker that an earlier driver left behind."""
 
 RECORDS = "records.jsonl"
 """Beside a trial's checkpoints: the records so far, so that a resume finds those that the driver never got."""
@@ -37,7 +43,8 @@ class TrialActor(Trainable):
     """Runs one trial after another in the same process.
 
     An order holds `number`, `trial` (the configuration), `run_trial` (an import path such as
-    `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device`, `threads` and `gpu`.
+    `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device`, `threads`, `gpu`, `micro_batch` (None:
+    the whole batch at once) and `anew` (whether what is in `checkpoint_dir` is cleared first).
     """
 
     @classmethod
@@ -50,6 +57,7 @@ class TrialActor(Trainable):
         if parts is not None:
             parts.put()
         self._records: Iterator[Record] | None = None
+        self._lock: IO[str] | None = None
         self._announced = False
         self._take(config)
 
@@ -61,21 +69,27 @@ class TrialActor(Trainable):
 
     def step(self) -> dict[str, Any]:
         """The trial's next record. Nothing is raised from here: the driver decides what an exception means."""
-        if not self._announced:
-            self._announced = True
-            return {"report": Report("started", read_records(self._folder), platform.node())}
         try:
+            if not self._announced:
+                self._announced = True
+                self._take_folder()
+                return {"report": Report("started", read_records(self._folder), platform.node())}
             if self._records is None:
                 self._records = self._begin()
             record = next(self._records, None)
             if record is None:
                 raise RuntimeError("the trial ended without a final record")
             final = record["phase"] == "final"
-            if not final:
+            if final:
+                self.cleanup()
+            else:
                 self._keep(record)
             return {"report": Report("record", [record]), "done": final}
         except (Exception, SystemExit) as error:
-            return {"report": Report("raised", failure=Failure.of(error)), "done": True}
+            failure = Failure.of(error)
+        # Outside of `except`, where the exception no longer holds on to what filled the memory.
+        self.cleanup()
+        return {"report": Report("raised", failure=failure), "done": True}
 
     def cleanup(self) -> None:
         """Called by Ray when the process is given up; lets the generator close what it holds."""
@@ -86,6 +100,9 @@ class TrialActor(Trainable):
                 close()
             except Exception as error:
                 print(f"a trial did not close cleanly: {error}", file=sys.stderr)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     def _take(self, order: dict[str, Any]) -> None:
         self._order = order
@@ -94,8 +111,25 @@ class TrialActor(Trainable):
         threads = str(order["threads"])
         os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
 
-    def _begin(self) -> Iterator[Record]:
+    def _take_folder(self) -> None:
+        """Be the only one that writes into the trial's folder, and clear it where the trial begins anew.
+
+        A driver that was killed may leave a worker behind, which ends within moments, but may still write until then.
+        Raises TimeoutError where it does not end.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self._folder / _LOCK).open("a")
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while not _locked(self._lock):
+            if time.monotonic() > until:
+                raise TimeoutError(f"another process has been writing into {self._folder} for {_PATIENCE_SECONDS:g} s")
+            time.sleep(0.05)
+        if self._order["anew"]:
+            for path in self._folder.iterdir():
+                if path.is_file() and path.name != _LOCK:
+                    path.unlink()
+
+    def _begin(self) -> Iterator[Record]:
         run_trial = resolve(self._order["run_trial"])
         if "torch" in sys.modules:
             torch = sys.modules["torch"]
@@ -103,14 +137,26 @@ class TrialActor(Trainable):
             if torch.get_num_interop_threads() != 1:  # by default as many as the machine has cores; settable once
                 torch.set_num_interop_threads(1)
         config = TrialConfig.from_dict(self._order["trial"])
-        return run_trial(
-            config, checkpoint_dir=self._folder, prior_dir=Path(self._order["prior_dir"]), device=self._order["device"]
-        )
+        where = {"checkpoint_dir": self._folder, "prior_dir": Path(self._order["prior_dir"])}
+        micro_batch = self._order["micro_batch"]
+        parts = {} if micro_batch is None else {"micro_batch": micro_batch}
+        return run_trial(config, **where, device=self._order["device"], **parts)
 
     def _keep(self, record: Record) -> None:
         line = json.dumps({key: value for key, value in record.items() if key not in ("images", "panels")})
         with (self._folder / RECORDS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether this process now holds the lock; a file system without locks has nothing to wait for."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def resolve(path: str) -> RunTrial:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from flowsearch.data import Datasets
 from flowsearch.models import Denoiser, Unrolled, trouble
@@ -20,7 +21,7 @@ from flowsearch.training.build import build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
-from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images
+from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images
 from flowsearch.training.memory import peak_bytes
 
 Record = dict[str, Any]
@@ -36,6 +37,8 @@ class Setting:
     folder: Path
     prior_dir: Path
     device: torch.device
+    micro_batch: int | None = None
+    """Images whose gradient is computed at once; None takes all of an optimizer step."""
 
     def measured(self, split: str) -> Measured:
         """The images of a split (`val`, `test` or `ood`) and their measurements, the same in every trial."""
@@ -50,8 +53,12 @@ class Goal(Protocol):
     phase: str
     """`phase` of an epoch's record: `train`, or `prior` for what a reconstruction is built on."""
 
-    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss on a batch of training images."""
+    def draw(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the loss takes of a batch of training images: their measurements, drawn here, and themselves."""
+        ...
+
+    def loss(self, *part: Tensor) -> Tensor:
+        """The loss on what `draw` gave, or on some of its images: a mean over images."""
         ...
 
     def validate(self) -> tuple[float, list[float] | None]:
@@ -76,9 +83,13 @@ class Reconstruct:
         self.model, self.setting = model, setting
         self.val = setting.measured("val")
 
-    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """See `Goal`."""
-        self.y = self.setting.task.measure(x_BCHW, generator)
+        return self.setting.task.measure(x_BCHW, generator), x_BCHW
+
+    def loss(self, *part: Tensor) -> Tensor:
+        """See `Goal`."""
+        self.y, x_BCHW = part
         return mse_loss(self.model(self.y), x_BCHW)
 
     def validate(self) -> tuple[float, list[float] | None]:
@@ -105,9 +116,14 @@ class RemoveNoise:
         self.model, self.noise = model, noise
         self.val_BCHW = to_images(setting.datasets.val, setting.device)
 
-    def loss(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """See `Goal`."""
-        return mse_loss(self.model(*self._noisy(x_BCHW, generator)), x_BCHW)
+        return *self._noisy(x_BCHW, generator), x_BCHW
+
+    def loss(self, *part: Tensor) -> Tensor:
+        """See `Goal`."""
+        noisy_BCHW, noise_B, x_BCHW = part
+        return mse_loss(self.model(noisy_BCHW, noise_B), x_BCHW)
 
     @torch.no_grad()
     def validate(self) -> tuple[float, list[float] | None]:
@@ -137,8 +153,11 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     `prior` is what `pretrain` returned of the flow, where there is one. The state is in the setting's folder at every
     yield, and a fit goes on from there.
 
-    Raises NonFiniteError if a loss or gradient is NaN or infinite.
+    Raises NonFiniteError if a loss or gradient is NaN or infinite, MemoryError if micro-batches are asked for where
+    they would train another network.
     """
+    if setting.micro_batch is not None and any(isinstance(one, _BatchNorm) for one in model.modules()):
+        raise MemoryError("out of memory, and batch normalization takes no smaller micro-batches")
     config, datasets, folder = setting.config, setting.datasets, setting.folder
     assert config.epochs and config.batch_size and config.clip and config.decay
     assert config.warmup is not None and config.flip is not None
@@ -161,9 +180,10 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         ):
             done = (epoch - 1) * per_epoch + number
             set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            loss = goal.loss(x_BCHW, generator)
-            norms.append(step(loss, model, optimizer, config.clip, f"epoch {epoch}", goal.look))
-            losses.append(loss.item())
+            parts = split(goal.draw(x_BCHW, generator), setting.micro_batch)
+            loss, norm = step(goal.loss, parts, model, optimizer, config.clip, f"epoch {epoch}", goal.look)
+            norms.append(norm)
+            losses.append(loss)
         val_loss, psnrs = goal.validate()
         if not math.isfinite(val_loss):
             raise NonFiniteError(f"non-finite validation loss at epoch {epoch}")

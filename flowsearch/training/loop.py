@@ -1,7 +1,7 @@
 """What pre-training and fitting share: batches, one optimizer step that refuses bad numbers, rates over time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -40,18 +40,37 @@ def batches(
         yield x_BCHW
 
 
+def split(batch: Sequence[Tensor], micro_batch: int | None) -> list[tuple[Tensor, ...]]:
+    """The tensors of a batch in about equal parts of at most `micro_batch` images; None leaves it whole."""
+    count = 1 if micro_batch is None else math.ceil(len(batch[0]) / micro_batch)
+    return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
+
+
 def step(
-    loss: Tensor, model: nn.Module, optimizer: optim.Optimizer, clip: float, where: str, look: Callable[[], str | None]
-) -> float:
-    """One optimizer step with the gradient's norm bounded by `clip`; the norm before that is returned.
+    loss: Callable[..., Tensor],
+    parts: Sequence[tuple[Tensor, ...]],
+    model: nn.Module,
+    optimizer: optim.Optimizer,
+    clip: float,
+    where: str,
+    look: Callable[[], str | None],
+) -> tuple[float, float]:
+    """One optimizer step with the gradient's norm bounded by `clip`; the loss, and that norm before, are returned.
+
+    The batch comes in `parts` (see `split`), over which the gradient is added up: `loss`, which takes a part's tensors,
+    is a mean over images, so each part counts by its number of them and the sum is the whole batch's gradient.
 
     Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite; `look`
     then finds the part of the network where the loss went wrong.
     """
-    if not torch.isfinite(loss):
-        raise NonFiniteError(_told(f"non-finite loss at {where}", look()))
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    images, total = sum(len(part[0]) for part in parts), 0.0
+    for part in parts:
+        value = loss(*part) * (len(part[0]) / images)
+        if not torch.isfinite(value):
+            raise NonFiniteError(_told(f"non-finite loss at {where}", look()))
+        value.backward()
+        total += value.item()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if not torch.isfinite(norm):
@@ -59,7 +78,7 @@ def step(
     if norm > clip:
         nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
     optimizer.step()
-    return float(norm)
+    return total, float(norm)
 
 
 def _told(what: str, place: str | None) -> str:

@@ -50,7 +50,9 @@ def unrolled(setting: Setting) -> Method:
     config = setting.config
     flow, known = None, None
     if config.pretrain and not (setting.folder / checkpoint.LAST).exists():
-        flow, known = yield from pretrain(config, setting.datasets, setting.prior_dir, setting.device)
+        flow, known = yield from pretrain(
+            config, setting.datasets, setting.prior_dir, setting.device, setting.micro_batch
+        )
     model = build_model(config, setting.datasets.train.shape[1], flow, setting.task.operator).to(setting.device)
     state = yield from fit(model, Reconstruct(model, setting), setting, known)
     return Solution(model=model, state=state)

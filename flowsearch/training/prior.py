@@ -20,13 +20,15 @@ from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
-from flowsearch.training.loop import batches, epoch_generator, set_rate, step, to_images, to_pixels
+from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images, to_pixels
 from flowsearch.training.prior_store import PRIOR, UNFINISHED, prior_key
 
 Record = dict[str, Any]
 
 
-def run_prior(config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, device: str = "auto") -> Iterator[Record]:
+def run_prior(
+    config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, device: str = "auto", micro_batch: int | None = None
+) -> Iterator[Record]:
     """Pre-train the flow of `config` into the store `prior_dir`; yield a record after each epoch and a last one.
 
     It is to `pretrain` what `run_trial` is to a trial, and is called in the same way; `checkpoint_dir` is not needed.
@@ -35,7 +37,7 @@ def run_prior(config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path, dev
     place = resolve(device)
     assert config.precision
     check_precision(config.precision, place)
-    _, about = yield from pretrain(config, load(config.data), prior_dir, place)
+    _, about = yield from pretrain(config, load(config.data), prior_dir, place, micro_batch)
     yield {
         "phase": "final",
         "epoch": about["epoch"],
@@ -75,7 +77,7 @@ def bits_per_dim(flow: Glow, images_NCHW: np.ndarray, device: torch.device) -> l
 
 
 def pretrain(
-    config: TrialConfig, datasets: Datasets, store: Path, device: torch.device
+    config: TrialConfig, datasets: Datasets, store: Path, device: torch.device, micro_batch: int | None = None
 ) -> Generator[Record, None, tuple[Glow, Record]]:
     """Yield a record after each epoch; return the flow and what is known of it: `bits_per_dim`, `seconds`, and `bits`,
     those of each image of the test sets by split.
@@ -114,11 +116,17 @@ def pretrain(
             x_BCHW = dequantize(x_BCHW, generator)
             if prior.noise:
                 x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
-            with in_precision(config.precision, device):
-                loss = -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()
+            if micro_batch is not None and (epoch, number) == (1, 0):
+                # A flow's actnorms take their start from the first images that they see: the whole batch, as ever.
+                with torch.no_grad():
+                    likelihood_loss(flow, config.precision, x_BCHW)
             look = partial(trouble.in_flow, flow, x_BCHW)
-            norms.append(step(loss, flow, optimizer, prior.clip, f"epoch {epoch} of pre-training", look))
-            losses.append(loss.item())
+            parts, where = split([x_BCHW], micro_batch), f"epoch {epoch} of pre-training"
+            loss, norm = step(
+                partial(likelihood_loss, flow, config.precision), parts, flow, optimizer, prior.clip, where, look
+            )
+            norms.append(norm)
+            losses.append(loss)
         took = time.perf_counter() - began
         seconds += took
         record = {
@@ -145,3 +153,9 @@ def pretrain(
     assert config.memory
     flow.memory = config.memory
     return flow, about
+
+
+def likelihood_loss(flow: Glow, precision: str, x_BCHW: torch.Tensor) -> torch.Tensor:
+    """The negative log-likelihood in nats per dimension."""
+    with in_precision(precision, x_BCHW.device):
+        return -flow.log_prob(x_BCHW).mean() / x_BCHW[0].numel()

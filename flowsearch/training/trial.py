@@ -11,6 +11,7 @@ from flowsearch.data import Datasets, load
 from flowsearch.operators import Task
 from flowsearch.training.config import TRAINED, TrialConfig
 from flowsearch.training.device import check_precision, resolve
+from flowsearch.training.errors import DataError
 from flowsearch.training.evaluate import Evaluation, evaluate
 from flowsearch.training.fit import Record, Setting, costs
 from flowsearch.training.memory import reset_peak
@@ -18,7 +19,12 @@ from flowsearch.training.methods import METHODS, Solution
 
 
 def run_trial(
-    config: TrialConfig, *, checkpoint_dir: Path | None = None, prior_dir: Path | None = None, device: str = "auto"
+    config: TrialConfig,
+    *,
+    checkpoint_dir: Path | None = None,
+    prior_dir: Path | None = None,
+    device: str = "auto",
+    micro_batch: int | None = None,
 ) -> Iterator[Record]:
     """Make ready what the method needs, evaluate it at its best; yield a record after each epoch and a last one.
 
@@ -27,10 +33,11 @@ def run_trial(
     `checkpoint_dir`: called again with the same configuration, the trial goes on after the last epoch there, and its
     numbers are those of an undisturbed run. `prior_dir` keeps pre-trained flows, for whichever trial needs the same one
     next (default: beside the checkpoints). Without folders nothing is left behind. `device` is `auto` (CUDA where there
-    is one), or torch's name of a device.
+    is one), or torch's name of a device. With `micro_batch` each optimizer step adds up its gradient over so many
+    images at a time, which takes less memory and gives the same network up to rounding.
 
-    Raises NonFiniteError if a loss or gradient is NaN or infinite, ValueError if the images are not to be had, or
-    the device has no use for the precision.
+    Raises NonFiniteError if a loss or gradient is NaN or infinite, DataError (a ValueError) if the images are not to be
+    had, ValueError if the device has no use for the precision.
     """
     place = resolve(device)
     if config.precision is not None:
@@ -38,15 +45,35 @@ def run_trial(
     reset_peak(place)
     with tempfile.TemporaryDirectory(prefix="flowsearch-") as scratch:
         folder = checkpoint_dir or Path(scratch)
-        yield from _trial(config, load(config.data), folder, prior_dir or folder / "priors", place)
+        yield from _trial(config, _images(config), folder, prior_dir or folder / "priors", place, micro_batch)
+
+
+def _images(config: TrialConfig) -> Datasets:
+    try:
+        return load(config.data)
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from error
 
 
 def _trial(
-    config: TrialConfig, datasets: Datasets, folder: Path, prior_dir: Path, device: torch.device
+    config: TrialConfig,
+    datasets: Datasets,
+    folder: Path,
+    prior_dir: Path,
+    device: torch.device,
+    micro_batch: int | None,
 ) -> Generator[Record, None, None]:
     task = Task.named(config.task, config.data.size, datasets.train.shape[1])
     task = replace(task, operator=task.operator.to(device))
-    setting = Setting(config=config, datasets=datasets, task=task, folder=folder, prior_dir=prior_dir, device=device)
+    setting = Setting(
+        config=config,
+        datasets=datasets,
+        task=task,
+        folder=folder,
+        prior_dir=prior_dir,
+        device=device,
+        micro_batch=micro_batch,
+    )
     solution = yield from METHODS[config.method](setting)
     splits = ["val", "test", *(["ood"] if datasets.ood is not None else [])]
     found = {split: _evaluated(solution, setting, split) for split in splits}

@@ -45,10 +45,10 @@ def test_surface() -> None:
     }
     assert names == {"train", "evaluate", "reconstruct", "report"}
     assert groups == {
-        "study": {"run", "resume", "plan", "show", "list", "export"},
+        "study": {"run", "resume", "retry", "plan", "show", "list", "export"},
         "prior": {"train", "list", "sample"},
         "data": {"prepare", "list", "show"},
-        "bench": {"model", "peers"},
+        "bench": {"model", "peers", "study"},
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.errors import NonFiniteError
+from flowsearch.training.errors import DataError, NonFiniteError
 
 Record = dict[str, Any]
 
@@ -74,7 +74,9 @@ def run_trial(
     done = json.loads(state.read_text())["epoch"] if state.exists() else 0
     for epoch in range(done + 1, config.epochs + 1):
         time.sleep(pause)
-        state.write_text(json.dumps({"epoch": epoch}))
+        aside = state.with_name(".last.json")
+        aside.write_text(json.dumps({"epoch": epoch}))
+        aside.replace(state)
         yield train_record(config, epoch)
     yield final_record(config)
 
@@ -82,6 +84,26 @@ def run_trial(
 def slow_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
     """Half a second an epoch."""
     return run_trial(config, pause=0.5, **where)
+
+
+def quick_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
+    """A fifth of a second an epoch."""
+    return run_trial(config, pause=0.2, **where)
+
+
+def broken_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
+    """Breaks at once, whatever its configuration."""
+    raise KeyError("no such layer")
+    yield
+
+
+def hungry_trial(config: TrialConfig, *, micro_batch: int | None = None, **where: Any) -> Iterator[Record]:
+    """Runs out of memory in its second epoch, unless its batch is halved."""
+    records = run_trial(config, **where)
+    if micro_batch is None:
+        yield next(records)
+        raise MemoryError
+    yield from records
 
 
 def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> Iterator[Record]:
@@ -100,6 +122,8 @@ def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -
         os._exit(1)
     if config.seed == 6:
         os._exit(1)
+    if config.seed == 7:
+        raise DataError("data.root has no images")
     yield final_record(config)
 
 

@@ -24,9 +24,9 @@ from unittest import mock
 import typer
 from flowsearch.cli import study as commands
 from flowsearch.study import runner
-runner.RUN_TRIAL = sys.argv.pop(1)
-for function in (runner.run, runner.resume):
-    function.__kwdefaults__.update(run_trial=runner.RUN_TRIAL, images=lambda config: "same", cpus=2)
+run_trial = sys.argv.pop(1)
+for function in (runner.run, runner.resume, runner.retry):
+    function.__kwdefaults__.update(run_trial=run_trial, images=lambda config: "same", cpus=2)
 app = typer.Typer()
 app.add_typer(commands.app, name="study")
 app()
@@ -35,7 +35,9 @@ app()
 
 def start(folder: Path, run_trial: str, *arguments: str) -> subprocess.Popen[str]:
     """`flowsearch study ...` with instant trials."""
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    # The package is the one that these tests belong to, wherever another copy of it is installed.
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, f"study_fakes:{run_trial}", "study", *arguments],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -108,6 +110,7 @@ def test_two_drivers_at_once_are_refused(folder):
         _, err = second.communicate(timeout=30)
         assert second.returncode == 2
         assert "another process is running the study" in err
+        assert f"process {process.pid} on " in err
     finally:
         process.kill()
         process.wait()

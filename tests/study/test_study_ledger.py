@@ -28,7 +28,7 @@ def test_a_damaged_event_is_passed_over_and_never_written_again(tmp_path, conten
     (tmp_path / ".00000009-ended-0000.json.77").write_text("{")
     again = Ledger(tmp_path)
     assert [event.event for event in again.events] == [events.PLANNED]
-    assert again.damaged == [damaged]
+    assert again.damaged == [damaged.name]
     assert again.add(events.ENDED, "0000").number == 3
     assert damaged.read_text() == content
 

@@ -1,9 +1,13 @@
 """From how a trial ended to its status and reason."""
 
-import pytest
+from collections import Counter
 
-from flowsearch.study.outcome import Failure, Outcome, settle
-from flowsearch.training.errors import NonFiniteError
+import pytest
+from ray.exceptions import ActorDiedError, NodeDiedError
+from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
+
+from flowsearch.study.outcome import Failure, Hopeless, Outcome, again, settle
+from flowsearch.training.errors import DataError, NonFiniteError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -11,6 +15,7 @@ class OutOfMemoryError(RuntimeError):
 
 
 RAISED = {
+    "images": (DataError("no such folder"), "failed", "data error: no such folder"),
     "diverged": (NonFiniteError("non-finite loss at epoch 3"), "diverged", "non-finite loss at epoch 3"),
     "MemoryError": (MemoryError(), "failed", "out of memory"),
     "torch": (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "failed", "out of memory"),
@@ -33,14 +38,15 @@ def test_exceptions(error, status, reason):
         (Outcome("finished"), ("completed", None)),
         (Outcome("pruned"), ("pruned", "stopped early by the scheduler")),
         (Outcome("interrupted", why="by a signal"), ("interrupted", "by a signal")),
-        (Outcome("lost"), ("failed", "lost its worker process twice")),
+        (Outcome("died"), ("failed", "lost its worker process twice")),
         (
-            Outcome("lost", Failure.of(RuntimeError("gone"))),
+            Outcome("died", Failure.of(RuntimeError("gone"))),
             ("failed", "lost its worker process twice (RuntimeError: gone)"),
         ),
-        (Outcome("lost", Failure.of(RuntimeError("killed: out of memory"))), ("failed", "out of memory")),
+        (Outcome("died", Failure.of(RuntimeError("killed: out of memory"))), ("failed", "out of memory")),
+        (Outcome("lost"), ("failed", "lost its machine 11 times")),
     ],
-    ids=["finished", "pruned", "interrupted", "lost", "lost, said why", "lost for memory"],
+    ids=["finished", "pruned", "interrupted", "died", "died, said why", "died for memory", "lost"],
 )
 def test_other_endings(outcome, expected):
     assert settle(outcome) == expected
@@ -50,3 +56,76 @@ def test_a_failure_keeps_the_traceback():
     with pytest.raises(ValueError, match="deep") as caught:
         raise ValueError("deep inside")
     assert "test_study_outcome.py" in Failure.of(caught.value).trace
+
+
+WORKERS = {
+    "segfault": (ActorDiedError(), "died"),
+    "machine gone": (NodeDiedError("Task failed because the node it was running on is dead or unavailable."), "lost"),
+    "actor's machine gone": (RuntimeError("The actor died because its node has died. Node Id: 12"), "lost"),
+    "taken back": (RuntimeError("The actor died unexpectedly before finishing this task. (preempted)"), "lost"),
+    "killed for memory": (RayOutOfMemoryError("Task was killed due to the node running low on memory."), "memory"),
+    "nothing said": (None, "died"),
+}
+
+
+@pytest.mark.parametrize(("error", "cause"), WORKERS.values(), ids=WORKERS)
+def test_why_a_worker_went_away(error, cause):
+    assert Outcome.of_worker(None if error is None else Failure.of(error)).cause == cause
+
+
+def test_a_worker_that_cannot_set_itself_up_is_a_mistake_in_the_code():
+    said = "The actor died because of an error raised in its creation task, ModuleNotFoundError: mylab"
+    outcome = Outcome.of_worker(Failure.of(RuntimeError(said)))
+    assert (outcome.how, outcome.cause) == ("raised", None)
+
+
+@pytest.mark.parametrize(("how", "times"), [("died", 1), ("lost", 10)], ids=["worker", "machine"])
+def test_how_often_a_trial_is_taken_up_again(how, times):
+    before: Counter[str] = Counter()
+    while (one_more := again(Outcome(how), before, 8)) is not None:
+        before[one_more.cause] += 1
+        assert before.total() <= times
+    assert before == {how: times}
+
+
+@pytest.mark.parametrize(("batch", "micro_batch"), [(8, 4), (5, 2), (2, 1), (1, None), (None, None)], ids=str)
+def test_out_of_memory_halves_the_batch_once(batch, micro_batch):
+    outcome = Outcome("raised", Failure.of(MemoryError()))
+    one_more = again(outcome, Counter(), batch)
+    assert (one_more and one_more.micro_batch) == micro_batch
+    assert again(outcome, Counter(memory=1), batch) is None
+
+
+@pytest.mark.parametrize("how", ["finished", "pruned", "interrupted"])
+def test_what_ended_well_is_not_taken_up_again(how):
+    assert again(Outcome(how), Counter(), 8) is None
+
+
+def noted(hopeless: Hopeless, *ends: tuple[str, str | None, bool]) -> list[bool]:
+    return [hopeless.noted(*end) is not None for end in ends]
+
+
+BROKEN = ("failed", "KeyError: 'x'", False)
+
+
+@pytest.mark.parametrize(
+    ("between", "stops"),
+    [
+        (BROKEN, True),
+        (("interrupted", "by a signal", False), False),
+        (("completed", None, True), False),
+        (("failed", "KeyError: 'x'", True), False),
+        (("failed", "ValueError: other", False), False),
+        (("diverged", "non-finite loss at epoch 1", False), False),
+        (("failed", "out of memory", False), False),
+    ],
+    ids=["the same", "interrupted", "completed", "after an epoch", "another error", "diverged", "memory"],
+)
+def test_three_broken_trials_in_a_row_are_hopeless(between, stops):
+    assert noted(Hopeless(3), BROKEN, between, BROKEN) == [False, False, stops]
+
+
+def test_numbers_in_an_error_do_not_make_it_another():
+    ends = [("failed", f"ValueError: got {number}", False) for number in range(3)]
+    assert noted(Hopeless(3), *ends)[-1]
+    assert not any(noted(Hopeless(None), *ends))

@@ -2,11 +2,14 @@
 
 import json
 
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import flowsearch
-from flowsearch.study import resume, run
+from flowsearch.study import resume, retry, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
 
@@ -82,7 +85,7 @@ def test_what_is_kept_beside_the_tables(finished):
 def test_a_taken_folder_is_refused_and_left_alone(finished, study_of):
     ending, _ = finished
     before = {path: path.stat().st_mtime_ns for path in ending.root.rglob("*")}
-    with pytest.raises(ValueError, match=r"another study of that name.*study resume"):
+    with pytest.raises(ValueError, match=r"another study of that name.*search.seed: 0, now 5.*study resume"):
         run(study_of("search.seed=5"), ending.root.parent, run_trial=FAKE, images=fingerprint, cpus=2)
     assert {path: path.stat().st_mtime_ns for path in ending.root.rglob("*")} == before
 
@@ -101,15 +104,15 @@ def test_other_images_are_refused_on_resume(finished):
 
 def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
     study = study_of(
-        "space={seed: {int: [0, 6]}}",
+        "space={seed: {int: [0, 7]}}",
         "fixed={prox: unet, epochs: 4}",
-        "search.trials=7",
-        "search.startup=7",
+        "search.trials=8",
+        "search.startup=8",
         "scheduler=none",
     )
     ending = go(study, tmp_path, run_trial="study_fakes:troubled_trial")
     trials = pd.read_parquet(ending.root / "trials").set_index("seed").sort_index()
-    assert len(trials) == 7
+    assert len(trials) == 8
     told = {seed: (row["status"], row["reason"] or None) for seed, row in trials.fillna({"reason": ""}).iterrows()}
     assert told[0] == ("completed", None)
     assert told[1] == ("diverged", "non-finite loss at epoch 2")
@@ -117,6 +120,7 @@ def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
     assert told[3] == ("failed", "KeyError: 'no such thing'")
     assert told[4] == ("failed", "SystemExit: 3")
     assert told[5] == ("completed", None)
+    assert told[7] == ("failed", "data error: data.root has no images")
     assert told[6][0] == "failed"
     assert told[6][1].startswith("lost its worker process twice")
     assert (trials.loc[5, "attempt"], trials.loc[6, "attempt"]) == (2, 2)
@@ -124,6 +128,100 @@ def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
         json.loads(path.read_text()).get("traceback", "") for path in (ending.root / "ledger").glob("*-ended-*.json")
     ]
     assert any("study_fakes.py" in trace and "KeyError" in trace for trace in traces)
+    assert "study_fakes.py" in (ending.root / "errors" / f"{trials.loc[3, 'trial_id']}.txt").read_text()
+    assert ending.stopped == "", "trials that come to their first epoch stop no study"
+    retried_by_reason(ending.root, trials)
+
+
+def retried_by_reason(root, before):
+    """The failed trials of one reason, and only those, run again from the start, now without trouble."""
+    ending = retry(root, run_trial=FAKE, images=fingerprint, cpus=2, reason="keyerror")
+    after = pd.read_parquet(root / "trials").set_index("seed").sort_index()
+    assert (after.loc[3, "status"], after.loc[3, "attempt"]) == ("completed", 2)
+    others = [seed for seed in range(8) if seed != 3]
+    assert list(after.loc[others, "status"]) == list(before.loc[others, "status"])
+    assert list(after.loc[others, "attempt"]) == list(before.loc[others, "attempt"])
+    optuna_says = {trial.number: trial.state.name for trial in told_of(root)}
+    assert optuna_says == {n: STATES[trial.status] for n, trial in ending.progress.trials.items()}
+
+
+def told_of(root):
+    storage = JournalStorage(JournalFileBackend(str(root / "optuna.journal")))
+    return optuna.load_study(study_name="small", storage=storage).trials
+
+
+STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "FAIL"}
+
+
+def test_a_trial_that_ran_out_of_memory_goes_on_in_micro_batches(study_of, tmp_path):
+    study = study_of("search.trials=1", "fixed={epochs: 3, batch_size: 6}", "scheduler=none")
+    notes = []
+    ending = go(study, tmp_path, lambda event: notes.append(event.note), run_trial="study_fakes:hungry_trial")
+    trial = pd.read_parquet(ending.root / "trials").iloc[0]
+    assert (trial["status"], trial["attempt"], trial["micro_batch"], trial["batch_size"]) == ("completed", 2, 3, 6)
+    assert "out of memory; now in micro-batches of 3" in notes
+    assert any("-again-0000" in path.name for path in (ending.root / "ledger").iterdir())
+    assert sorted(flowsearch.load(ending.root).epochs["epoch"]) == [1, 2, 3]
+
+
+def test_a_study_that_only_breaks_stops_and_can_be_retried(study_of, tmp_path):
+    study = study_of("search.trials=30", "failures.stop_after=3", "scheduler=none")
+    ending = go(study, tmp_path, run_trial="study_fakes:broken_trial")
+    assert ending.stopped == "failures"
+    assert ending.reason.startswith("3 trials in a row failed before their first epoch: KeyError")
+    assert 3 <= ending.progress.counts["failed"] <= 4
+    mended = retry(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
+    assert mended.progress.counts == {"completed": 30}
+    assert {trial.state.name for trial in told_of(ending.root)} == {"COMPLETE"}
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"ids": ["77"]}, "there is no trial 77"),
+        ({"ids": ["one"]}, "there is no trial one"),
+        ({"ids": ["0"]}, "trial 0000 is (completed|pruned); only failed"),
+        ({}, "nothing to retry"),
+    ],
+    ids=["unknown", "no number", "completed", "none failed"],
+)
+def test_there_may_be_nothing_to_retry(finished, how, words):
+    ending, _ = finished
+    with pytest.raises(ValueError, match=words):
+        retry(ending.root, images=fingerprint, cpus=2, **how)
+
+
+def test_more_trials_are_a_safe_change(study_of, tmp_path):
+    first = go(study_of("search.trials=2", "scheduler=none"), tmp_path)
+    notes = []
+    more = resume(
+        first.root, lambda event: notes.append(event.note), sets=["search.trials=3", "budget.hours=5"],
+        run_trial=FAKE, images=fingerprint, cpus=2,
+    )  # fmt: skip
+    assert more.progress.counts == {"completed": 3}
+    assert "changed: search.trials: 2, now 3; budget.hours: null, now 5.0" in notes
+    same = go(study_of("search.trials=4", "scheduler=none", "budget.hours=5"), tmp_path)
+    assert same.progress.counts == {"completed": 4}, "run goes on with a study that has only grown"
+    assert [trial.attempt for trial in same.progress.trials.values()] == [1] * 4
+    assert sum("-changed-study" in path.name for path in (first.root / "ledger").iterdir()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("search.trials=3", "search.trials: 12, now 3"),
+        ("fixed.epochs=9", "fixed.epochs: 4, now 9"),
+        ("space.lr=[0.1]", "space.lr"),
+        ("scheduler=none", "scheduler.asha"),
+        ("objective={val_loss: minimize}", "objective.val_loss"),
+    ],
+)
+def test_changes_that_spoil_results_are_refused(finished, change, words):
+    ending, _ = finished
+    before = (ending.root / "study.yaml").read_text()
+    with pytest.raises(ValueError, match=words):
+        resume(ending.root, sets=[change], images=fingerprint, cpus=2)
+    assert (ending.root / "study.yaml").read_text() == before
 
 
 def test_a_grid_over_tasks_with_repeats_leaves_its_groups(study_of, tmp_path):

@@ -13,7 +13,7 @@ from small_study import TEXT
 from study_fakes import quality, train_record
 
 from flowsearch.study.file import Study, read
-from flowsearch.study.scheduler import Judge
+from flowsearch.study.scheduler import Judge, brackets_of
 from flowsearch.study.searcher import End, Proposer
 from flowsearch.study.source import Source
 
@@ -29,7 +29,7 @@ def simulate(
 ) -> tuple[list[dict], list[str], Proposer]:
     """Run the study on a fake clock (trial i takes `delays[i]` an epoch): what was proposed, and how each ended."""
     proposer = Proposer(study, journal, window)
-    judge = Judge(proposer, study.scheduler)
+    judge = Judge(proposer, study.scheduler, EPOCHS)
     clock, running, proposed, statuses = 0.0, [], {}, {}
     while True:
         while len(running) < SLOTS and (proposal := proposer.next()) is not None:
@@ -171,7 +171,7 @@ def test_a_plan_that_the_ledger_lost_comes_back_from_the_journal(tmp_path):
 
 def test_the_scheduler_sees_the_window_only(tmp_path):
     proposer = Proposer(small("search.trials=8"), tmp_path / "journal", 2)
-    judge = Judge(proposer, small().scheduler)
+    judge = Judge(proposer, small().scheduler, EPOCHS)
     for number, value in enumerate([30.0, 29.0, 10.0]):
         proposer.next()
         assert judge.stops(number, 1, value) is (number == 2), "trial 1 may not see trial 0, trial 2 may"
@@ -181,8 +181,61 @@ def test_the_scheduler_sees_the_window_only(tmp_path):
 def test_the_scheduler_waits_for_the_grace(tmp_path):
     study = small("scheduler={asha: {grace: 3, reduction: 2}}", "search.reproducible=false")
     proposer = Proposer(study, tmp_path / "journal", 1)
-    judge = Judge(proposer, study.scheduler)
+    judge = Judge(proposer, study.scheduler, EPOCHS)
     for number, value in ((0, 30.0), (1, 10.0)):
         proposer.next()
         stopped = [judge.stops(number, epoch, value) for epoch in (1, 2, 3)]
         assert stopped == [False, False, number == 1]
+
+
+SCHEDULERS = {
+    "asha": "scheduler={asha: {grace: 1, reduction: 2}}",
+    "hyperband": "scheduler={hyperband: {grace: 1, reduction: 2}}",
+    "median": "scheduler={median: {grace: 0, startup: 2}}",
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_every_scheduler_prunes_and_is_reproducible(tmp_path, scheduler):
+    calm = simulate(small(scheduler), tmp_path / "calm", [1.0] * TRIALS)
+    wild = simulate(small(scheduler), tmp_path / "wild", [1.0 + (7 * n) % 5 for n in range(TRIALS)])
+    assert calm[:2] == wild[:2]
+    assert {"pruned", "completed"} == set(calm[1])
+    for trial, status in zip(calm[2].study.trials, calm[1], strict=True):
+        assert trial.state.name == {"pruned": "PRUNED", "completed": "COMPLETE"}[status]
+        assert trial.intermediate_values, "what the pruned trial reached is told as well"
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_an_epoch_that_is_judged_again_is_judged_the_same(tmp_path, scheduler):
+    study = small(scheduler)
+    proposer = Proposer(study, tmp_path / "journal", 1)
+    judge = Judge(proposer, study.scheduler, EPOCHS)
+    for number in range(6):
+        proposer.next()
+        values = [(30.0 - number) + epoch for epoch in range(1, EPOCHS + 1)]
+        first = [judge.stops(number, epoch, value) for epoch, value in enumerate(values, start=1)]
+        again = [judge.stops(number, epoch, value) for epoch, value in enumerate(values, start=1)]
+        assert again == first
+        proposer.end(number, End("completed", None, values[-1]))
+    assert any(first)
+
+
+def test_earlier_trials_count_in_the_rungs_after_a_resume(tmp_path):
+    study = small("scheduler={asha: {grace: 1, reduction: 2}}", "search.trials=8")
+    planned, ends = {}, {}
+    for number, value in enumerate([30.0, 29.0, 10.0, 31.0]):
+        proposer = Proposer(study, tmp_path / "journal", 1)
+        proposer.restore(planned, ends)
+        judge = Judge(proposer, study.scheduler, EPOCHS)
+        planned[number] = proposer.next()[1]
+        assert judge.stops(number, 1, value) is (number in (1, 2)), "the best half of those before goes on"
+        ends[number] = End("completed", None, value)
+        proposer.end(number, ends[number])
+
+
+@pytest.mark.parametrize(("epochs", "turns"), [(1, {0: 1}), (9, {0: 9, 1: 5, 2: 3}), (8, {0: 3, 1: 2})], ids=str)
+def test_hyperband_shares_trials_out_as_its_paper_does(epochs, turns):
+    found = brackets_of(epochs, 1, 3)
+    assert {bracket: found.count(bracket) for bracket in set(found)} == turns
+    assert found[0] == 0

@@ -1,0 +1,116 @@
+"""What a driver's process holds while it runs a study: the study's lock, the signals, and an eye on its Ray."""
+
+import fcntl
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from flowsearch.study.local import broken
+
+LOCK = ".lock"
+"""The file in a study's folder that the process which runs it has locked."""
+
+Why = Literal["", "signal", "budget", "failures", "ray"]
+"""What stopped a study before its last trial."""
+
+_LAST_SECONDS = 15
+"""What a study has to write down its end after Ray died."""
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the study for this process; a process that dies lets go by itself."""
+    with (root / LOCK).open("a+") as file:
+        _lock(file, root)
+        yield
+
+
+def _lock(file: TextIO, root: Path) -> None:
+    """Take the lock, and write into its file who has it.
+
+    The lock is the kernel's, so that it goes with the process. On NFS (version 4, or 3 with its lock service) it holds
+    between machines too; a file system without locks is refused.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = " ".join(file.read(200).split())
+        raise ValueError(
+            f"another process is running the study in {root}{f' ({who})' if who else ''}; wait for it, or end it first"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{root} cannot be locked against a second driver ({error}); use another disk") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
+    file.flush()
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """End this process where its Ray died during the body and the body does not come to its end soon after.
+
+    A call to a raylet that is gone may wait for ever. Nothing is lost so: the ledger is written event by event.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        seconds = 0
+        while not over.wait(1):
+            seconds = seconds + 1 if broken() is not None else 0
+            if seconds >= _LAST_SECONDS:
+                print("Ray died, and this process can only be ended; resume the study", file=sys.stderr, flush=True)
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch Ray").start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+class Signal:
+    """Whether the study was asked to stop, and by what.
+
+    SIGINT and SIGTERM ask it to; the second one ends the process on the spot, and Ray's processes die with it.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.why: Why = ""
+        self.reason = ""
+
+    def install(self) -> None:
+        """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.why == "signal":
+            os._exit(128 + number)
+        self.ask("signal")
+
+    def ask(self, why: Why, reason: str = "") -> None:
+        self.asked, self.why, self.reason = True, self.why or why, self.reason or reason
+
+
+@contextmanager
+def signals() -> Iterator[Signal]:
+    """The signals taken for the body, and given back after it."""
+    stop = Signal()
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    stop.install()
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
