@@ -37,8 +37,9 @@ class Writer:
     """Appends to the tables of one study. One process writes at a time; any number read.
 
     `trial` may be called as often as a trial's state changes: the row of an attempt is replaced as a whole, and the
-    parts of its earlier attempts go once the new one is there. `epoch` collects rows and writes them at most every
-    `flush_seconds`; `final` writes a trial's test images and panels at once.
+    parts of its earlier attempts go once the new one is there. Rows of trials that have not ended, and those of
+    `epoch`, are collected and written at most every `flush_seconds` (`tick` does so when nothing comes); the row of a
+    trial that has ended is written at once, as are the test images and panels of `final`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Writer:
         self._strict = strict
         self._schemas = {table: schema.arrow_schema(table) for table in schema.TABLES}
         self._waiting: dict[str, list[dict[str, Any]]] = {schema.EPOCHS: [], schema.FOLDS: []}
+        self._under_way: dict[str, tuple[int, dict[str, Any]]] = {}
         self._flushed_at = -math.inf
         self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
         self._sequence = 0
@@ -74,8 +76,12 @@ class Writer:
         """Write the row of a trial: `trial_id` and `attempt`, and whatever is known of the other columns by now."""
         trial_id, attempt = str(row["trial_id"]), int(row.get("attempt", 1))
         values = {"study": self.study, **row, "attempt": attempt}
-        self._replace(schema.TRIALS, trial_id, attempt, [values], sync=row.get("status") in schema.ENDED)
-        self._flush_if_due()
+        if row.get("status") in schema.ENDED:
+            self._under_way.pop(trial_id, None)
+            self._replace(schema.TRIALS, trial_id, attempt, [values], sync=True)
+        else:
+            self._under_way[trial_id] = attempt, values
+        self.tick()
 
     def epoch(self, trial_id: str, attempt: int, record: Row) -> None:
         """Take one epoch's record of `training.run_trial` (phase `prior` or `train`), its folds with it."""
@@ -84,7 +90,7 @@ class Writer:
         self._waiting[schema.EPOCHS].append(base | {"phase": record.get("phase")} | scalars)
         for fold in record.get("folds") or ():
             self._waiting[schema.FOLDS].append(base | {"epoch": record.get("epoch")} | dict(fold))
-        self._flush_if_due()
+        self.tick()
 
     def final(self, trial_id: str, attempt: int, record: Row) -> None:
         """Write the test images' numbers and the panels of a trial's last record."""
@@ -93,10 +99,13 @@ class Writer:
             rows = [base | dict(row) for row in record.get(table) or ()]
             if rows:
                 self._replace(table, trial_id, attempt, rows, sync=True)
-        self._flush_if_due()
+        self.tick()
 
     def flush(self) -> None:
-        """Write the waiting epochs now: one part for each table that has any."""
+        """Write what waits now: a part for each trial under way, and one for each table that has epochs."""
+        for trial_id, (attempt, values) in list(self._under_way.items()):
+            self._replace(schema.TRIALS, trial_id, attempt, [values], sync=False)
+            del self._under_way[trial_id]
         for table, rows in self._waiting.items():
             if rows:
                 name = f"part-{self._run}-{self._sequence:06d}.parquet"
@@ -109,7 +118,8 @@ class Writer:
         """Write what waits. The writer may be used again."""
         self.flush()
 
-    def _flush_if_due(self) -> None:
+    def tick(self) -> None:
+        """Write what waits if it has waited long enough."""
         if time.monotonic() - self._flushed_at >= self._flush_seconds:
             self.flush()
 

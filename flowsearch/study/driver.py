@@ -243,6 +243,7 @@ class Driver:
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""
+        self._guard(self._writer.tick)
         self._tell("tick")
 
     def announce(self, kind: Any, note: str = "") -> None:

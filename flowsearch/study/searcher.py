@@ -107,6 +107,7 @@ class Proposer:
         self._planned: dict[int, Values] = {}
         self._ends: dict[int, End] = {}
         self._told: set[int] = set()
+        self._settled = 0
         self._storage = open_journal(journal) if isinstance(journal, Path) else journal
         self.study = optuna.create_study(
             storage=self._storage, study_name=self._name, directions=self._directions, load_if_exists=True
@@ -151,7 +152,7 @@ class Proposer:
         """
         found = self._existing()
         lost = {}
-        self._ends = dict(ends)
+        self._ends, self._settled = dict(ends), 0
         self._told = {number for number, trial in found.items() if trial.state.is_finished()}
         for number in range(max(planned, default=-1) + 1 if count is None else count):
             there = found.get(number)
@@ -186,18 +187,24 @@ class Proposer:
         number = len(self._planned)
         if self.exhausted:
             return None
-        due = self._due(number)
-        if any(earlier not in self._ends for earlier in due):
+        if any(earlier not in self._ends for earlier in self._due(number)):
             return None
-        for earlier in due:
-            self._tell(earlier)
+        self._tell_due(number)
         values = self._ask(number)
         self._planned[number] = values
         return number, values
 
     def _due(self, number: int) -> Sequence[int]:
-        """Which configurations have ended and been told before configuration `number` is proposed."""
-        return range(max(0, number - self.window + 1)) if self._waits else sorted(self._ends.keys() - self._told)
+        """Which configurations have yet to end and be told before configuration `number` is proposed."""
+        if self._waits:
+            return range(self._settled, max(0, number - self.window + 1))
+        return sorted(self._ends.keys() - self._told)
+
+    def _tell_due(self, number: int) -> None:
+        due = self._due(number)
+        for earlier in due:
+            self._tell(earlier)
+        self._settled += len(due) if self._waits else 0
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note the objective's value after epoch `step`; False where it was noted before or is not finite."""

@@ -71,10 +71,10 @@ def test_pandas_reads_one_row_per_trial_without_flowsearch(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("writers", ["the same writer", "a new writer"])
 def test_one_row_per_trial_after_a_retry(writers: str, tmp_path: Path) -> None:
-    writer = Writer(tmp_path)
+    writer = Writer(tmp_path, flush_seconds=0)
     for attempt, status in ((1, "running"), (1, "failed"), (2, "running"), (2, "completed")):
         if writers == "a new writer":
-            writer = Writer(tmp_path)
+            writer = Writer(tmp_path, flush_seconds=0)
         writer.trial({"trial_id": "0000", "attempt": attempt, "status": status})
         frame = pd.read_parquet(tmp_path / "trials")
         assert frame[["attempt", "status"]].to_numpy().tolist() == [[attempt, status]]
@@ -87,10 +87,27 @@ def test_a_late_row_of_an_earlier_attempt_is_left_out(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "trials")["attempt"].tolist() == [2]
 
 
+def test_a_trial_that_ends_at_once_is_written_once(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, flush_seconds=60)
+    writer.trial({"trial_id": "0000", "attempt": 1, "status": "running"})  # the first is due at once
+    for trial_id in ("0001", "0002"):
+        writer.trial({"trial_id": trial_id, "attempt": 1, "status": "running"})
+    writer.trial({"trial_id": "0001", "attempt": 1, "status": "completed"})
+    written = pd.read_parquet(tmp_path / "trials")
+    assert written.set_index("trial_id")["status"].to_dict() == {"0000": "running", "0001": "completed"}
+    writer.flush()
+    written = pd.read_parquet(tmp_path / "trials")
+    assert written.set_index("trial_id")["status"].to_dict() == {
+        "0000": "running",
+        "0001": "completed",
+        "0002": "running",
+    }
+
+
 def test_an_unknown_key_and_a_wrong_value_cost_only_themselves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = Writer(tmp_path)
+    writer = Writer(tmp_path, flush_seconds=0)
     with caplog.at_level(logging.WARNING):
         for trial_id in ("0000", "0001"):
             writer.trial({"trial_id": trial_id, "attempt": 1, "depht": 3, "folds": "five", "lr": 1e-3})
