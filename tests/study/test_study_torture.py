@@ -24,7 +24,7 @@ from flowsearch.study.progress import FINAL, Progress, replay, score
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TRIALS, KILLS, SEED = 80, 10, 5  # enough trials that some are left after the last kill
+TRIALS, KILLS, SEED = 160, 10, 5  # enough trials that some are left after the last kill, on a slow machine too
 ROOT = Path("results/small")
 STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "FAIL"}
 
@@ -77,7 +77,7 @@ def torture(folder: Path, victims: list[str], moments: random.Random) -> None:
             process = start(folder, "quick_trial", "run" if known == 0 else "resume",
                             "small.yaml" if known == 0 else str(ROOT), "--plain")  # fmt: skip
             assert waited(lambda known=known: begun(folder) > known, 60), process.communicate()
-        time.sleep(moments.uniform(0, 1.5))
+        time.sleep(moments.uniform(0, 1))
         known = len(ledger_of(folder))
         what = {"driver": [process.pid], "worker": pids(process, "ray::Trial"), "raylet": pids(process, "/raylet")}
         for pid in what[victim][:1]:
