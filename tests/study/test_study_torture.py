@@ -24,7 +24,9 @@ from flowsearch.study.progress import FINAL, Progress, replay, score
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TRIALS, KILLS, SEED = 160, 10, 5  # enough trials that some are left after the last kill, on a slow machine too
+TRIALS, KILLS, SEED = 240, 10, 5
+BETWEEN = 12
+"""Most trials that end between two kills, by the random moment's choice; many more must not, or none are left."""
 ROOT = Path("results/small")
 STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "FAIL"}
 
@@ -55,6 +57,10 @@ def ledger_of(folder: Path) -> list[events.Event]:
     return Ledger(folder / ROOT / "ledger").events
 
 
+def ended(folder: Path) -> int:
+    return sum(event.event == events.ENDED and event.subject != events.STUDY for event in ledger_of(folder))
+
+
 def begun(folder: Path) -> int:
     """How many drivers have come so far that trials run."""
     return sum((event.event, event.subject) == (events.STARTED, events.STUDY) for event in ledger_of(folder))
@@ -69,7 +75,10 @@ def killed_worker_is_over_it(folder: Path, known: int) -> bool:
 
 
 def torture(folder: Path, victims: list[str], moments: random.Random) -> None:
-    """Run the study; kill a victim at a moment, and resume where that ended the driver, until all had their turn."""
+    """Run the study; kill a victim at a moment, and resume where that ended the driver, until all had their turn.
+
+    A moment is so many trials later, and not so many seconds: a quick machine would be done before the last kill.
+    """
     process = None
     for victim in victims:
         if process is None or process.poll() is not None:
@@ -77,7 +86,9 @@ def torture(folder: Path, victims: list[str], moments: random.Random) -> None:
             process = start(folder, "quick_trial", "run" if known == 0 else "resume",
                             "small.yaml" if known == 0 else str(ROOT), "--plain")  # fmt: skip
             assert waited(lambda known=known: begun(folder) > known, 60), process.communicate()
-        time.sleep(moments.uniform(0, 1))
+        until = ended(folder) + moments.randint(0, BETWEEN)
+        assert waited(lambda until=until: ended(folder) >= until, 60), f"no {until} trials have ended"
+        time.sleep(moments.uniform(0, 0.05))
         known = len(ledger_of(folder))
         what = {"driver": [process.pid], "worker": pids(process, "ray::Trial"), "raylet": pids(process, "/raylet")}
         for pid in what[victim][:1]:
