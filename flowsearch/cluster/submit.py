@@ -1,5 +1,6 @@
 """A study as a Ray job: it runs on the cluster, and goes on when the laptop's lid closes."""
 
+import logging
 import shlex
 import tempfile
 import uuid
@@ -135,11 +136,13 @@ def _client(address: str) -> Any:
         raise ValueError(
             f"submitting a study needs Ray's job client ({error}): pip install 'flowsearch[cluster]'"
         ) from None
+    # Ray tells of each file that it packs.
+    logging.getLogger("ray").setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:
         raise ValueError(
-            f"the cluster at {address} asks for its token, which this machine has not, or another one: "
+            f"the cluster at {address} asks for its token, and this process has none, or another one: "
             "export RAY_AUTH_MODE=token, and have the token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
         ) from None
     except ConnectionError:

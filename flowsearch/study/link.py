@@ -32,14 +32,14 @@ class Link:
         now = time.monotonic()
         if self._places and now - self._asked >= 1:
             self._asked = now
-            silent = next((what for what, place in self._places.items() if not _answers(place)), None)
+            silent = next((what for what, place in self._places.items() if not answers(place)), None)
             if silent is not None and self._silent is None:
                 self._since = now
             self._silent = silent
         return self._silent if self._places and self._silent and now - self._since >= SILENCE_SECONDS else None
 
 
-def _answers(place: str) -> bool:
+def answers(place: str) -> bool:
     """Whether somebody listens at an address (`host:port`) or a Unix socket."""
     host, _, port = place.rpartition(":")
     tcp = port.isdigit()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowsearch.study.link import Link
+from flowsearch.study.link import Link, answers
 
 ENVIRONMENT = {
     # Without it Ray replaces 127.0.0.1 by the machine's own address, and its servers listen on every interface.
@@ -107,11 +107,11 @@ def _check_address(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> str:
-    """Why there was no joining the cluster."""
+    """Why there was no joining the cluster. Of a missing token Ray only says that it could not connect."""
     said = " ".join(str(error).split())
-    if "oken" in said or "nauthenticated" in said:
+    if "token" in said.lower() or (":" in address and answers(address)):
         return (
-            f"the cluster at {address} asks for its token, which this machine has not, or another one: set "
+            f"the cluster at {address} asks for its token, and this process has none, or another one: set "
             "RAY_AUTH_MODE=token and have the token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
         )
     return f"there is no Ray cluster at {address}: {said}"
