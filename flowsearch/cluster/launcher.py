@@ -215,6 +215,12 @@ def _local_head(document: Document) -> None:
     for way, command in _commands(document, "head_start_ray_commands"):
         if "ray start" in command and not re.search(r"--num-cpus[= ]0\b", command):
             document.find(way, "the head takes trials, which slow the driver", "add --num-cpus=0 --num-gpus=0")
+        if "ray start" in command and "RAY_enable_autoscaler_v2=0" not in command:
+            # It takes the head for one of the workers, as nobody has told it of the head.
+            document.find(
+                way, "Ray's newer autoscaler starts all machines but one of this provider",
+                "put RAY_enable_autoscaler_v2=0 before `ray start`",
+            )  # fmt: skip
 
 
 def _images(document: Document) -> Iterator[tuple[Keys, str]]:

@@ -41,12 +41,18 @@ def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
-def waited(condition: Callable[[], bool], seconds: float, what: str, also: Callable[[], str] = lambda: "") -> None:
+def waited(
+    condition: Callable[[], bool],
+    seconds: float,
+    what: str,
+    also: Callable[[], str] = lambda: "",
+    pause: float = 0.1,
+) -> None:
     """Wait until the condition holds; fail where it does not in time."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"{what} did not happen within {seconds} s\n{also()}"
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def namespaces_allowed() -> bool:
