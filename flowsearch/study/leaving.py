@@ -1,10 +1,11 @@
-"""A worker's ear for the notice that its machine will be taken away: Ray drains the node, or sends SIGTERM."""
+"""A worker's ear for the notice that its machine will be taken away: by Ray's drain, the cloud, SIGTERM."""
 
 import signal
 import threading
 import time
 from typing import Any
 
+from flowsearch.study import clouds
 from flowsearch.training import notice
 
 _POLL_SECONDS = 2.0
@@ -32,13 +33,29 @@ def _on_signal(number: int, frame: Any) -> None:
 
 
 def _poll(node: str) -> None:
-    """Ask the head every few seconds whether this node is being drained."""
+    """Ask every few seconds whether this node is drained, and the cloud whether it takes the machine back."""
     from ray._private.state import state
 
+    cloud = clouds.taken_back()
     while not notice.given():
         try:
             if node in state.get_draining_nodes():
                 notice.give()
+            elif cloud is not None and (seconds := cloud()) is not None:
+                notice.give()
+                _drain(node, seconds)
         except Exception:
             return  # without its head the process ends soon
         time.sleep(_POLL_SECONDS)
+
+
+def _drain(node: str, seconds: float) -> None:
+    """Let the head send nothing more to this node, which has so many seconds left."""
+    import ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.core.generated import autoscaler_pb2
+
+    reasons: Any = autoscaler_pb2
+    reason = reasons.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    address = ray.get_runtime_context().gcs_address
+    GcsClient(address=address).drain_node(node, reason, "the cloud takes it back", int((time.time() + seconds) * 1000))

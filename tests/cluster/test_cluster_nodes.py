@@ -106,6 +106,12 @@ def test_the_job_server_asks_for_the_token(ours: Cluster) -> None:
     assert codes == ["401", "403", "200"]
 
 
+def test_the_dashboard_is_on_loopback_only(ours: Cluster) -> None:
+    listening = ours.head.run("ss", "-Hltn", env=environment()).stdout.splitlines()
+    doors = [line.split()[3] for line in listening if line.split()[3].endswith(f":{ours.dashboard}")]
+    assert doors == [f"127.0.0.1:{ours.dashboard}"]
+
+
 def submit(ours: Cluster, folder: Path, *more: str, token: bool = True) -> subprocess.CompletedProcess[str]:
     known = ours.environment if token else environment(HOME=str(ours.head.home))
     command = [
