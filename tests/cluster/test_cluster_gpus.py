@@ -14,7 +14,7 @@ from flowsearch.study.ledger import Event, Ledger
 from flowsearch.study.local import ENVIRONMENT
 from flowsearch.study.packing import CONTEXT_BYTES, HEADROOM
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 
 GPU_BYTES = 10 * 10**9
 NEEDS = {1: 0.6 * 10**9, 2: 2 * 10**9, 3: 5 * 10**9, 4: 40 * 10**9}

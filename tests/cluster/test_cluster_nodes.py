@@ -16,7 +16,7 @@ from flowsearch.study import load
 from flowsearch.study.ledger import Event, Ledger
 from flowsearch.study.progress import FINAL, replay
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 
 DRIVER = SCRIPT.replace('images=lambda config: "same", cpus=2', 'images=lambda config: "same"')
 TEXT = """\
