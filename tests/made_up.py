@@ -54,7 +54,9 @@ class Options:
     pause: float = 0.0
     """Seconds between epochs: a study that grows as one watches."""
     flush_seconds: float = 0.05
-    """As the writer's: how many parts there are before they are compacted."""
+    """As the writer's."""
+    uncompacted: bool = False
+    """Whether the parts are left as a driver that is killed leaves them."""
 
 
 def make_study(root: Path, trials: int = 14, seed: int = 0, **options: Any) -> Path:
@@ -72,6 +74,9 @@ def make_study(root: Path, trials: int = 14, seed: int = 0, **options: Any) -> P
             if chosen.unfinished and index == trials - 1:
                 status = "running"
             _write_trial(writer, index, status, config | {"seed": index}, rng, chosen)
+        writer.flush()
+        if not chosen.uncompacted:
+            writer.compact()
     return root
 
 
@@ -179,7 +184,7 @@ def _write_trial(
         reasons = {"failed": options.reason or "out of memory", "diverged": "non-finite loss at epoch 4"}
         ended["reason"] = reasons.get(status, f"pruned at epoch {reached}")
         if status != "pruned":
-            _write_error(writer.root, trial_id, ended["reason"])
+            _write_error(Path(writer.store.where), trial_id, ended["reason"])
     writer.trial(row | ended)
 
 
@@ -316,8 +321,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     for option in fields(Options):
         flag, known = f"--{option.name.replace('_', '-')}", option.default
-        if option.name == "unfinished":
-            parser.add_argument(flag, action="store_true", help="the last trial is still running")
+        if option.type is bool or option.type == "bool":
+            parser.add_argument(flag, action="store_true")
         elif option.name == "folds":
             parser.add_argument(flag, type=int, nargs=2, default=known, metavar=("FEWEST", "MOST"))
         elif option.name in ("tasks", "statuses"):
