@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import epoch_record, make_study
 from pandas.testing import assert_frame_equal
@@ -308,12 +308,14 @@ def _naive(rows: pa.Table) -> list[tuple[Any, ...]]:
 _ANY_ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(1, 6)), max_size=30)
 
 
+@settings(deadline=None)
 @given(_ANY_ROWS)
 def test_settled_rows_are_those_that_no_later_attempt_took_the_place_of(rows: list[tuple[int, int, int]]) -> None:
     found = settled(_rows(rows), "epochs").select(["trial_id", "epoch", "attempt", "seconds"]).to_pylist()
     assert [tuple(row.values()) for row in found] == _naive(_rows(rows))
 
 
+@settings(deadline=None)
 @given(_ANY_ROWS, st.integers(0, 30))
 def test_settling_in_two_steps_is_settling_at_once(rows: list[tuple[int, int, int]], cut: int) -> None:
     """So a part can be merged before later attempts are known. Attempts come in their order, as a writer's do."""
