@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def write_report(study_dir: Path, out: Path | None = None) -> Path:
+def write_report(study_dir: Path | str, out: Path | None = None) -> Path | str:
     """Write the report of the study in `study_dir`; see `flowsearch.analysis.report.write_report`."""
     from flowsearch.analysis.report import write_report as write
 

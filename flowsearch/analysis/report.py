@@ -1,7 +1,6 @@
 """The report of a study: one HTML file that opens offline, first what was found, then the evidence, then provenance."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
 from flowsearch.results import Results, load, schema
+from flowsearch.storage import inside, outside, store_at
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
@@ -28,26 +28,21 @@ _POLICY = (
 """The page may load nothing, whatever a study's names and reasons hold."""
 
 
-def write_report(study_dir: Path, out: Path | None = None) -> Path:
+def write_report(study_dir: Path | str, out: Path | None = None) -> Path | str:
     """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
 
     Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
     or not at all. Raises `ValueError` where `study_dir` is no study's folder.
     """
     results = load(study_dir)
-    target = out if out is not None else study_dir / schema.REPORT_FILE
-    if target.is_dir():
+    target = out if out is not None else inside(study_dir, schema.REPORT_FILE)
+    if isinstance(target, Path) and target.is_dir():
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
     page = render(results)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    store = store_at(outside(target))
+    store.put(Path(str(target).partition("?")[0]).name, page.encode())
     return target
 
 

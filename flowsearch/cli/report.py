@@ -10,7 +10,7 @@ from flowsearch.cli.errors import user_errors
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
+    path: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: report.html in DIR.")] = None,
 ) -> None:
     """Write a study's report: one HTML file that opens offline. The study may still be running."""

@@ -18,7 +18,8 @@ from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
-from flowsearch.study.trainable import Record, Report, read_records
+from flowsearch.study.records import Record, read_records
+from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore, prior_key
 
@@ -121,6 +122,11 @@ class Priors:
             self._finish(state, schema.COMPLETED, None)
         return None if state.status == schema.COMPLETED else state
 
+    def key_for(self, number: int) -> str | None:
+        """The key of the prior that the trial needs, once it was asked for."""
+        state = self._of.get(number)
+        return None if state is None else state.key
+
     def order(self, state: PriorState, common: dict[str, Any]) -> dict[str, Any] | None:
         """The order that pre-trains the prior, with what all orders say; None while it is out already."""
         now = time.monotonic()
@@ -142,6 +148,7 @@ class Priors:
             "number": state.id,
             "trial": state.config,
             "checkpoint_dir": str(self.store.folder(state.key).resolve()),
+            "kept": self.store.kept(state.key),
             "micro_batch": state.micro_batch,
             "anew": False,
         }
