@@ -17,6 +17,8 @@ from flowsearch.storage import Store
 
 POINTER = "files.json"
 
+_TRIES = 3
+
 
 class Mirror:
     """The folder `local` and its copy in `store`. Hidden files, such as locks, are no part of it."""
@@ -24,7 +26,9 @@ class Mirror:
     def __init__(self, local: Path, store: Store) -> None:
         self.local, self.store = local, store
         self._seen: dict[str, tuple[int, int, str]] = {}
-        """Time and size of each file when its object was named."""
+        """Time, size and object of each file when it was last looked at."""
+        self._named: dict[str, str] | None = None
+        """What this writer last named."""
 
     def named(self) -> dict[str, str]:
         """The object that each file is, in the store; nothing where there is none yet."""
@@ -42,9 +46,21 @@ class Mirror:
         return self.store.get(named[name])
 
     def fetch(self) -> None:
-        """Make the folder what the store has. Raises OSError where it cannot be read."""
+        """Make the folder what the store has. Raises OSError where it cannot be read.
+
+        Where it names what is not there, which only two writers at once can bring about, the folder is empty after it.
+        """
         self.local.mkdir(parents=True, exist_ok=True)
-        named = self.named()
+        for _ in range(_TRIES):
+            self._named = self.named()
+            try:
+                self._take(self._named)
+                return
+            except FileNotFoundError:
+                continue  # another writer may have put newer files meanwhile
+        self._take({})
+
+    def _take(self, named: dict[str, str]) -> None:
         for path in self._files():
             if path.name not in named or _object(path.name, path.read_bytes()) != named[path.name]:
                 path.unlink()
@@ -58,12 +74,13 @@ class Mirror:
 
     def push(self) -> None:
         """Make the store what the folder is. Raises OSError where it cannot be written."""
-        before = self.named()
+        if self._named is None:
+            self._named = self.named()
         there = set(self.store.names())
         now: dict[str, str] = {}
         for path in self._files():
             status, seen = path.stat(), self._seen.get(path.name)
-            if seen is not None and seen[:2] == (status.st_mtime_ns, status.st_size):
+            if seen is not None and seen[:2] == (status.st_mtime_ns, status.st_size) and seen[2] in there:
                 now[path.name] = seen[2]
                 continue
             content = path.read_bytes()
@@ -71,8 +88,9 @@ class Mirror:
             if now[path.name] not in there:
                 self.store.put(now[path.name], content)
             self._seen[path.name] = (status.st_mtime_ns, status.st_size, now[path.name])
-        if now != before:
+        if now != self._named:
             self.store.put(POINTER, json.dumps(now, indent=1).encode())
+            self._named = now
         self.store.remove(sorted(there - set(now.values()) - {POINTER}))
 
     def clear(self) -> None:
@@ -82,6 +100,7 @@ class Mirror:
         for path in self._files():
             path.unlink()
         self._seen.clear()
+        self._named = {}
 
     def _files(self) -> list[Path]:
         if not self.local.is_dir():

@@ -26,6 +26,7 @@ from flowsearch.study.mirror import POINTER, Mirror
 from flowsearch.study.place import Place
 
 SCRIPT = """
+import os
 import sys
 import typer
 from flowsearch import bucket
@@ -34,7 +35,8 @@ from flowsearch.study import runner
 bucket._SHORTEST = 0.02
 run_trial = sys.argv.pop(1)
 for function in (runner.run, runner.resume, runner.retry):
-    function.__kwdefaults__.update(run_trial=run_trial, images=lambda config: "same", cpus=2)
+    own = {"run_trial": run_trial, "run_prior": os.environ.get("RUN_PRIOR"), "images": lambda config: "same"}
+    function.__kwdefaults__.update(own, cpus=2)
 app = typer.Typer()
 app.add_typer(commands.app, name="study")
 app()
@@ -77,7 +79,7 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
         process.send_signal(signal.SIGKILL)
         process.wait()
         time.sleep(2)  # its workers end
-        done = {name: len(place.records(name)) for name in checkpoints if place.records(name)}
+        done = [name for name in checkpoints if place.records(name)]
         process = start(tmp_path, "second", "run_trial", "resume", where, "--plain")
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
@@ -91,10 +93,9 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
         assert train[["trial_id", "epoch"]].to_numpy().tolist() == [
             [f"{number:04d}", epoch] for number in range(4) for epoch in range(1, 5)
         ]
-        # What the bucket had of the first machine was gone on with, not trained again.
-        for name, count in done.items():
-            own = train[(train["trial_id"] == name[-4:]) & (train["attempt"] == 2)]
-            assert own["epoch"].min() > count or count == 4
+        # What the bucket had of the first machine was gone on with: no epoch was trained twice.
+        for name in done:
+            assert len(Mirror(tmp_path / "none", place.store.at(name)).read("records.jsonl").splitlines()) == 4
         assert len(found.images) == 4
         ledger = Ledger(place.store.at("ledger"))
         assert ledger.damaged == []
@@ -110,7 +111,7 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_second_driver_is_refused_and_priors_are_shared(bucket: str, tmp_path: Path) -> None:
+def test_a_second_driver_is_refused(bucket: str, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(TEXT.replace("trials: 8", "trials: 3").replace("scheduler: {asha", "# {asha"))
     results = f"{bucket}/results"
     arguments = ("run", "small.yaml", "--results", results, "--plain")
@@ -130,6 +131,29 @@ def test_a_second_driver_is_refused_and_priors_are_shared(bucket: str, tmp_path:
         out, err = first.communicate(timeout=60)
     assert first.returncode == 130, err
     assert f"go on with:  flowsearch study resume {results}/small" in out
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_priors_are_pretrained_once_for_studies_on_different_machines(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_PRIOR", "study_fakes:run_prior")
+    (tmp_path / "small.yaml").write_text(TEXT.replace("scheduler: {asha", "# {asha"))
+    results = f"{bucket}/results"
+    sets = ["space={levels: [2, 3], lr: {float: [1e-4, 1e-3]}}", "search={trials: 4, sampler: random, startup: 4}"]
+    sets += ["fixed={prox: glow, depth: 2, hidden: 4, epochs: 1, pretrain: true}", "prior.epochs=2"]
+    arguments = ["small.yaml", "--results", results, "--plain", *(word for one in sets for word in ("--set", one))]
+    for home, name, started in (("first", "one", 2), ("second", "two", 0)):
+        process = start(tmp_path, home, "trial_with_prior", "run", *arguments, "--name", name)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        ledger = Ledger(store_at(f"{results}/{name}/ledger"))
+        assert sum(one.event == events.STARTED and one.subject.startswith("prior-") for one in ledger.events) == started
+        assert load_results(f"{results}/{name}").counts == {"completed": 4}
+    priors = store_at(f"{results}/priors")
+    begun = [Mirror(tmp_path / "none", priors.at(key)).read("begun") for key in priors.names()]
+    assert begun == [b"begun\n"] * 2
 
 
 # The lease ------------------------------------------------------------------------------------------------------
@@ -232,6 +256,19 @@ def test_what_has_not_changed_is_not_put_again(tmp_path: Path) -> None:
     _write(mirror.local, last="2")
     mirror.push()
     assert [name.partition(".")[0] for name in put] == ["best", "last", "files", "last", "files"]
+
+
+def test_a_file_that_is_named_and_not_there_costs_the_checkpoint_and_no_more(tmp_path: Path) -> None:
+    store = Folder(tmp_path / "store")
+    here, there = Mirror(tmp_path / "here", store), Mirror(tmp_path / "there", store)
+    _write(here.local, last="1", best="1")
+    here.push()
+    store.remove([here.named()["best.safetensors"]])
+    there.fetch()
+    assert _read(there.local) == {}
+    here.push()  # by who has it still
+    there.fetch()
+    assert _read(there.local) == {"last": "1", "best": "1"}
 
 
 class Killed(BaseException):
