@@ -23,6 +23,8 @@ _OVER = {
     "": "one value: no interval",
 }
 _EMPTY = "–"
+_WIDE = 5
+"""More methods than this are no columns."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def paper(results: Results) -> Paper:
 
 
 def _psnr(results: Results, split: str, title: str) -> Table | None:
-    """A row per task, a column per method: the paper's tables I and II."""
+    """A row per task, a column per method: the paper's tables I and II. With many methods these are the rows."""
     found = {task: reached(results, best_of_each(results, "label", task), split) for task in tasks(results)}
     found = {task: table.dropna(subset=["score"]) for task, table in found.items()}
     found = {task: table for task, table in found.items() if len(table)}
@@ -90,12 +92,17 @@ def _psnr(results: Results, split: str, title: str) -> Table | None:
             cells.append(Cell(text, name in scores and decibels(scores[name].interval.mean) == top))
         images, seeds = ({getattr(score, what) for score in scores.values()} for what in ("images", "seeds"))
         rows.append([*cells, Cell(_range(images)), Cell(_range(seeds))])
+    heads = ["task", "measured", *methods, "images", "seeds"]
+    if len(methods) > _WIDE:
+        columns = zip([Cell(head) for head in heads], *rows, strict=True)
+        (_, *names), *rows = [list(column) for column in columns]
+        heads = ["method", *(name.text for name in names)]
     caption = (
         "Mean PSNR in dB with its 95% interval, of each method's best configuration by "
         f"{_choice(results)}, over its completed seeds and the images; bold: the highest mean. Images differ in how "
         "hard they are, so these intervals are wider than those of the gains."
     )
-    return Table(title, caption, ["task", "measured", *methods, "images", "seeds"], rows)
+    return Table(title, caption, heads, rows)
 
 
 def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
