@@ -23,11 +23,17 @@ from flowsearch.analysis.wording import (
 )
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
 
 _TOLD = 2
 """So many tasks are told one by one; more are summed up."""
 _LISTED = 4
 """So many tasks or methods are named in one sentence."""
+_OVER = {
+    IMAGES: "the test images only, for one training each: they say nothing of other seeds",
+    SEEDS: "seeds",
+    SEEDS_AND_IMAGES: "seeds and the test images",
+}
 _SPLITS = {"test": "test images", "ood": "images out of distribution"}
 
 
@@ -210,18 +216,22 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
     tried = configs[configs["task"].isin(held["task"])]["label"].value_counts()
     names = [name for name in tried.index if name in {*held["first"], *held["second"]}]
     counts = listed([f"{tried[name]} {name}" for name in names[:_LISTED]])
-    seeds = sorted(set(held["seeds"]))
-    if seeds == [1]:
-        what = "over the test images only, for one training each: they say nothing of other seeds"
-    elif seeds[0] == 1:
-        what = "over the test images, and over seeds where both sides have several"
-    else:
-        what = "over seeds and the test images"
-    return [
-        f"Intervals are at 95% and {what}; p-values are corrected for the {len(held)} comparisons of methods (Holm). "
+    kinds = {kind for kind in held["over"] if kind}
+    told = []
+    if kinds:
+        what = _OVER[IMAGES] if kinds == {IMAGES} else _OVER[SEEDS] if kinds == {SEEDS} else _OVER[SEEDS_AND_IMAGES]
+        what += (
+            ", and over the test images alone where a side has one seed" if IMAGES in kinds and len(kinds) > 1 else ""
+        )
+        told.append(
+            f"Intervals are at 95% and over {what}; p-values are corrected for the {len(held)} comparisons of methods "
+            "(Holm)."
+        )
+    told.append(
         f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed configurations; a "
         "longer search could change what each is capable of."
-    ]
+    )
+    return [" ".join(told)]
 
 
 def _of_task(results: Results, task: str, sentence: str) -> str:

@@ -83,7 +83,8 @@ def _psnr(results: Results, split: str, title: str) -> Table | None:
     rows = []
     for task, table in found.items():
         scores: dict[str, Score] = dict(zip(table["label"], table["score"], strict=True))
-        top = max((decibels(score.interval.mean) for score in scores.values()), key=float)
+        tried = {name: score for name, score in scores.items() if name not in UNTRIED}
+        top = max((decibels(score.interval.mean) for score in tried.values()), key=float, default="")
         gains = [(row["score"], row["gain"]) for _, row in table.iterrows() if row["gain"] is not None]
         measured = decibels(gains[0][0].interval.mean - gains[0][1].interval.mean) if gains else _EMPTY
         cells = [Cell(task), Cell(measured)]

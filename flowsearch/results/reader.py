@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
-from flowsearch.results.compare import compare
+from flowsearch.results.compare import compare as compare_best
 from flowsearch.results.configurations import gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
@@ -206,20 +206,7 @@ class Results:
         """A row per configuration with completed trials, its metrics the means over its `repeats`."""
         return gathered(self.completed)
 
-    def compare(
-        self,
-        column: str,
-        by: str | Sequence[str] = "task",
-        *,
-        metric: str = "psnr",
-        split: str = "test",
-        versus: Any = None,
-    ) -> pd.DataFrame:
-        """The best configurations of the values of `column` against each other, with intervals paired by image.
-
-        See `flowsearch.results.compare.compare`, and docs/statistics.md for what the columns mean.
-        """
-        return compare(self, column, by, metric=metric, split=split, versus=versus)
+    compare = compare_best
 
     def _names(self) -> list[str]:
         return [str(name) for name in self.labelled.columns]
