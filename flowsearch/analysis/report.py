@@ -14,7 +14,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures import PROGRESS, SECTIONS, Section, reconstructions
+from flowsearch.analysis.figures import SECTIONS, Plot, Section, reconstructions
 from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.analysis.selection import tasks
 from flowsearch.analysis.standings_table import standings_table
@@ -26,6 +26,11 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
 """The page may load nothing, whatever a study's names and reasons hold."""
+
+_FIRST = ("Best so far", "Pareto front", "Comparison")
+"""Sections of figures that stand before the reconstructions."""
+_OPEN = 2
+"""Tasks whose figures are seen at once; those of others are a click away."""
 
 
 def write_report(study_dir: Path, out: Path | None = None) -> Path:
@@ -56,16 +61,12 @@ def render(results: Results) -> str:
     parts: list[tuple[str, str, str]] = [("found", "What was found", _found(results))]
     parts.append(("standings", "Best of each method", standings_table(results)))
     figures: dict[str, str] = {}
-    for section in (PROGRESS,):
-        parts.append(_plots(results, section, figures))
-    parts.append(("trials", "Trials", _trials(results)))
-    failed = failures_table(results)
-    if failed:
-        parts.append(("failures", "Failed and interrupted trials", failed))
-    curves, *others = SECTIONS
-    parts.append(_plots(results, curves, figures))
+    drawn = {section.title: _plots(results, section, figures) for section in SECTIONS}
+    parts += [drawn.pop(title) for title in _FIRST]
     parts.append(("reconstructions", "Reconstructions", _reconstructions(results)))
-    parts += [_plots(results, section, figures) for section in others]
+    parts += drawn.values()
+    parts.append(("trials", "Trials", _trials(results)))
+    parts.append(("failures", "Failed and interrupted trials", failures_table(results)))
     parts.append(("provenance", "Provenance", _provenance(results)))
     shown = [part for part in parts if part[2]]
     return _page(results, shown, figures)
@@ -85,21 +86,40 @@ def _trials(results: Results) -> str:
 
 
 def _plots(results: Results, section: Section, figures: dict[str, str]) -> tuple[str, str, str]:
-    """A section's anchor, title and body; a plot without data is left out, a section without plots is empty."""
-    anchor = section.title.lower().replace(" ", "-")
-    places = []
-    for plot in section.plots:
-        frame = plot.data(results)
-        if frame.empty:
-            continue
-        figure = plot.draw(frame)
-        figure.layout.template = None  # the page brings the templates, once
-        figures[f"figure-{plot.name}"] = figure.to_json()
-        height = figure.layout.height or theme.HEIGHT
-        places.append(f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px"></div>')
+    """A section's anchor, title and body; a plot without data is left out, a section without plots is empty.
+
+    Of several tasks each has its own part, of which the first is open.
+    """
+    places: dict[str | None, str] = {}
+    for plot in section.plots(results):
+        place = _plot(results, plot, figures)
+        if place:
+            places[plot.task] = places.get(plot.task, "") + place
     if not places:
-        return anchor, section.title, ""
-    return anchor, section.title, f'<p class="caption">{section.caption}</p><div class="plots">{"".join(places)}</div>'
+        return section.anchor, section.title, ""
+    parts = [f'<div class="plots">{body}</div>' for body in places.values()]
+    if len(places) > 1:
+        parts = [
+            f"<details{' open' if number < _OPEN else ''}><summary>{escape(str(task))}</summary>{part}</details>"
+            for number, (task, part) in enumerate(zip(places, parts, strict=True))
+        ]
+    return section.anchor, section.title, f'<p class="caption">{section.caption}</p>{"".join(parts)}'
+
+
+def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
+    """Where the page's script draws the plot, whose content is put to `figures`; empty without data."""
+    frame = plot.data(results)
+    if frame.empty:
+        return ""
+    figure = plot.draw(frame)
+    figure.layout.template = None  # the page brings the templates, once
+    figures[f"figure-{plot.name}"] = figure.to_json()
+    height = figure.layout.height or theme.HEIGHT
+    width = (figure.layout.meta or {}).get("min_width")
+    place = f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px'
+    if width is None:
+        return f'{place}"></div>'
+    return f'<div class="scroll wide">{place};min-width:{width}px"></div></div>'
 
 
 def _reconstructions(results: Results) -> str:

@@ -87,6 +87,7 @@ def template(mode: str = "light") -> go.layout.Template:
     }
     return go.layout.Template(
         layout={
+            "annotationdefaults": {"bgcolor": look.ground, "borderpad": 0, "opacity": 0.85},
             "autosize": True,
             "colorway": [look.ink],
             "font": {"family": FONT, "size": 12, "color": look.ink},
@@ -98,6 +99,7 @@ def template(mode: str = "light") -> go.layout.Template:
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": look.quiet, "activecolor": look.ink},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
+            "shapedefaults": {"line": {"color": look.quiet}},
             "xaxis": axis | {"showgrid": False},
             "yaxis": axis,
         }
