@@ -14,9 +14,8 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures import SECTIONS, Plot, Section, reconstructions
+from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
 from flowsearch.analysis.findings import asked_for, findings, status_line
-from flowsearch.analysis.selection import tasks
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
@@ -26,6 +25,9 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
 """The page may load nothing, whatever a study's names and reasons hold."""
+
+Part = tuple[str, str, str]
+"""A section's anchor, title and body."""
 
 _FIRST = ("Best so far", "Pareto front", "Comparison")
 """Sections of figures that stand before the reconstructions."""
@@ -58,13 +60,13 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
 
 def render(results: Results) -> str:
     """The page of a study."""
-    parts: list[tuple[str, str, str]] = [("found", "What was found", _found(results))]
+    parts: list[Part] = [("found", "What was found", _found(results))]
     parts.append(("standings", "Best of each method", standings_table(results)))
     figures: dict[str, str] = {}
     drawn = {section.title: _plots(results, section, figures) for section in SECTIONS}
     parts += [drawn.pop(title) for title in _FIRST]
-    parts.append(("reconstructions", "Reconstructions", _reconstructions(results)))
-    parts += drawn.values()
+    reconstructions, *grids = [_grids(results, section) for section in GRIDS]
+    parts += [reconstructions, *drawn.values(), *grids]
     parts.append(("trials", "Trials", _trials(results)))
     parts.append(("failures", "Failed and interrupted trials", failures_table(results)))
     parts.append(("provenance", "Provenance", _provenance(results)))
@@ -85,25 +87,14 @@ def _trials(results: Results) -> str:
     return trials_table(results) + note
 
 
-def _plots(results: Results, section: Section, figures: dict[str, str]) -> tuple[str, str, str]:
-    """A section's anchor, title and body; a plot without data is left out, a section without plots is empty.
-
-    Of several tasks each has its own part, of which the first is open.
-    """
+def _plots(results: Results, section: Section, figures: dict[str, str]) -> Part:
+    """A section's anchor, title and body; a plot without data is left out, a section without plots is empty."""
     places: dict[str | None, str] = {}
     for plot in section.plots(results):
         place = _plot(results, plot, figures)
         if place:
             places[plot.task] = places.get(plot.task, "") + place
-    if not places:
-        return section.anchor, section.title, ""
-    parts = [f'<div class="plots">{body}</div>' for body in places.values()]
-    if len(places) > 1:
-        parts = [
-            f"<details{' open' if number < _OPEN else ''}><summary>{escape(str(task))}</summary>{part}</details>"
-            for number, (task, part) in enumerate(zip(places, parts, strict=True))
-        ]
-    return section.anchor, section.title, f'<p class="caption">{section.caption}</p>{"".join(parts)}'
+    return _part(section, {task: f'<div class="plots">{body}</div>' for task, body in places.items()})
 
 
 def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
@@ -122,20 +113,27 @@ def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
     return f'<div class="scroll wide">{place};min-width:{width}px"></div></div>'
 
 
-def _reconstructions(results: Results) -> str:
-    data = results.study.get("data")
-    names = data if isinstance(data, Mapping) else {}
-    several = tasks(results)
-    splits = (("test", "Test images", names.get("source")), ("ood", "Out of distribution", names.get("ood")))
-    share = reconstructions.BYTES // max(1, len(several) * len(splits))
-    grids = []
-    for task in several:
-        for split, title, source in splits:
-            grid = reconstructions.draw(reconstructions.data(results, task, split, limit=share))
-            if grid:
-                heading = f"{title} ({source}), {task}" if source else f"{title}, {task}"
-                grids.append(f"<h3>{escape(heading)}</h3>{grid}")
-    return f'<p class="caption">{reconstructions.CAPTION}</p>{"".join(grids)}' if grids else ""
+def _grids(results: Results, section: GridSection) -> Part:
+    """The same of a section of pictures."""
+    places: dict[str | None, str] = {}
+    for grid in section.grids(results):
+        frame = grid.data(results)
+        if len(frame):
+            heading = f"<h3>{escape(grid.title)}</h3>" if grid.title else ""
+            places[grid.task] = places.get(grid.task, "") + heading + grid.draw(frame)
+    return _part(section, places)
+
+
+def _part(section: Section | GridSection, places: Mapping[str | None, str]) -> Part:
+    """What a section shows of each task; of several tasks the first ones are open, the others a click away."""
+    parts = list(places.values())
+    if len(places) > 1:
+        parts = [
+            f"<details{' open' if number < _OPEN else ''}><summary>{escape(str(task))}</summary>{part}</details>"
+            for number, (task, part) in enumerate(places.items())
+        ]
+    body = f'<p class="caption">{section.caption}</p>{"".join(parts)}' if parts else ""
+    return section.anchor, section.title, body
 
 
 def _provenance(results: Results) -> str:
@@ -176,7 +174,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
             yield path, value if isinstance(value, str) else json.dumps(value)
 
 
-def _page(results: Results, parts: list[tuple[str, str, str]], figures: dict[str, str]) -> str:
+def _page(results: Results, parts: list[Part], figures: dict[str, str]) -> str:
     name = escape(results.name)
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in parts)
     sections = "".join(f'<section id="{anchor}"><h2>{title}</h2>{body}</section>' for anchor, title, body in parts)

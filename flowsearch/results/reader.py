@@ -76,7 +76,7 @@ class Results:
 
     @cached_property
     def panels(self) -> pd.DataFrame:
-        """A row per picture kept: measurement, reconstruction or truth, as PNG bytes."""
+        """A row per picture kept, as PNG bytes: measurement, reconstruction, truth, after a fold, or of a prior."""
         return self._table(schema.PANELS)
 
     @cached_property

@@ -25,7 +25,7 @@ from flowsearch.results import schema
 
 _log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FEW_ROWS = 64
 _TRAINING_ONLY = frozenset({"phase", "so_far", "folds"})
 """Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
@@ -125,7 +125,7 @@ class Writer:
 
     def _replace(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]], *, sync: bool) -> None:
         if not _ID.fullmatch(trial_id):
-            raise ValueError(f"a trial's id is letters, digits, dots and underscores, not {trial_id!r}")
+            raise ValueError(f"a trial's id is letters, digits, dots, dashes and underscores, not {trial_id!r}")
         last = self._attempts[table].get(trial_id)
         if last is not None and attempt < last:
             _log.warning("%s: attempt %d of trial %s came after attempt %d; left out", table, attempt, trial_id, last)

@@ -1,13 +1,15 @@
 """The figures of the report and the dashboard: each a module with `data(results, ...)`, a data frame, and
 `draw(frame, ...)`, its picture.
 
-A new figure is a new module and an entry in `SECTIONS`, from which report and dashboard take it. A mark that stands for
+A new figure is a new module and an entry in `SECTIONS`, from which report and dashboard take it; a grid of pictures,
+whose picture is HTML, has its entry in `GRIDS`. A mark that stands for
 a trial carries the trial's id as its `customdata`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -19,8 +21,11 @@ from flowsearch.analysis.figures import (
     contour,
     curves,
     fold_by_fold,
+    fold_images,
     importance,
     parallel,
+    prior_pictures,
+    reconstructions,
     shift,
     slices,
     tradeoffs,
@@ -48,6 +53,31 @@ class Section:
     title: str
     caption: str
     plots: Callable[[Results], list[Plot]]
+
+    @property
+    def anchor(self) -> str:
+        """The title as a part of an address."""
+        return self.title.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of pictures: its name for a page's address, its heading, what it shows, and its HTML."""
+
+    name: str
+    title: str
+    data: Callable[[Results], pd.DataFrame]
+    draw: Callable[[pd.DataFrame], str]
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class GridSection:
+    """Grids under one heading, as `Section` has plots. What they take of a page together is bounded."""
+
+    title: str
+    caption: str
+    grids: Callable[[Results], list[Grid]]
 
     @property
     def anchor(self) -> str:
@@ -138,6 +168,37 @@ def _folds(results: Results, task: str | None) -> Iterator[Plot]:
 def _tradeoff(kind: str, x: str, y: str, task: str | None) -> Plot:
     return Plot(f"{kind}-{x}-{y}", partial(tradeoffs.data, x=x, y=y, task=task), partial(tradeoffs.draw, x=x, y=y))
 
+
+def _each_set(name: str, module: ModuleType) -> Callable[[Results], list[Grid]]:
+    """A grid for each task and test set; together they keep to the module's bytes."""
+
+    def grids(results: Results) -> list[Grid]:
+        data = results.study.get("data")
+        sources = data if isinstance(data, Mapping) else {}
+        sets = (("test", "Test images", sources.get("source")), ("ood", "Out of distribution", sources.get("ood")))
+        known = list(by_task(results))
+        found = []
+        for place, task in enumerate(known):
+            for split, title, source in sets:
+                heading = title if source is None else f"{title} ({source})"
+                ending = "" if task is None else f"-{place + 1}"
+                limit = module.BYTES // (len(known) * len(sets))
+                take = partial(module.data, task=task, split=split, limit=limit)
+                found.append(Grid(f"{name}-{split}{ending}", heading, take, module.draw, task))
+        return found
+
+    return grids
+
+
+def _priors(results: Results) -> list[Grid]:
+    return [Grid("priors", "", prior_pictures.data, prior_pictures.draw)]
+
+
+GRIDS: tuple[GridSection, ...] = (
+    GridSection("Reconstructions", reconstructions.CAPTION, _each_set("reconstructions", reconstructions)),
+    GridSection("Images fold by fold", fold_images.CAPTION, _each_set("fold-images", fold_images)),
+    GridSection("Pre-trained priors", prior_pictures.CAPTION, _priors),
+)
 
 SECTIONS: tuple[Section, ...] = (
     Section("Best so far", best_so_far.CAPTION, _each_task(_best_so_far)),

@@ -100,12 +100,12 @@ def _edges(axis: Axis, numbers: pd.Series) -> npt.NDArray[np.float64]:
     if known.empty:
         return np.empty(0)
     low, high = float(known.min()), float(known.max())
-    count = int(np.clip(np.sqrt(len(known)) / 2, 3, _MOST_CELLS))
-    edges: npt.NDArray[np.float64] = np.linspace(low, high, count + 1, dtype=np.float64)
     if axis.kind == "choice":
         edges = np.arange(len(axis.choices) + 1) - 0.5
     elif axis.kind == "number" and (known % 1 == 0).all() and high - low < _MOST_CELLS:
         edges = np.arange(low, high + 2) - 0.5
     elif high <= low:
         edges = np.array([low - 0.5, low + 0.5])
-    return edges
+    else:
+        edges = np.linspace(low, high, int(np.clip(np.sqrt(len(known)) / 2, 3, _MOST_CELLS)) + 1)
+    return np.asarray(edges, dtype=np.float64)
