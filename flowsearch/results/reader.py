@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
+from flowsearch.results.compare import compare
+from flowsearch.results.configurations import gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.tables import read_table
@@ -140,7 +142,7 @@ class Results:
             label=pd.Series(labels(self.trials.to_dict("records")), self.trials.index, dtype=object)
         )
 
-    @property
+    @cached_property
     def completed(self) -> pd.DataFrame:
         """The rows of `labelled` that were completed."""
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
@@ -198,6 +200,26 @@ class Results:
             row |= {name: pd.NA if best is None else best[name] for name in _COSTS}
             rows.append(row)
         return pd.DataFrame(rows).set_index(chosen) if rows else pd.DataFrame()
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """A row per configuration with completed trials, its metrics the means over its `repeats`."""
+        return gathered(self.completed)
+
+    def compare(
+        self,
+        column: str,
+        by: str | Sequence[str] = "task",
+        *,
+        metric: str = "psnr",
+        split: str = "test",
+        versus: Any = None,
+    ) -> pd.DataFrame:
+        """The best configurations of the values of `column` against each other, with intervals paired by image.
+
+        See `flowsearch.results.compare.compare`, and docs/statistics.md for what the columns mean.
+        """
+        return compare(self, column, by, metric=metric, split=split, versus=versus)
 
     def _names(self) -> list[str]:
         return [str(name) for name in self.labelled.columns]
