@@ -14,6 +14,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from flowsearch.analysis import theme
+from flowsearch.analysis.configurations_table import configurations_table
 from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
 from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.analysis.standings_table import standings_table
@@ -29,7 +30,7 @@ _POLICY = (
 Part = tuple[str, str, str]
 """A section's anchor, title and body."""
 
-_FIRST = ("Best so far", "Pareto front", "Comparison")
+_FIRST = ("Best so far", "Pareto front", "Comparison", "Effects")
 """Sections of figures that stand before the reconstructions."""
 _OPEN = 2
 """Tasks whose figures are seen at once; those of others are a click away."""
@@ -61,6 +62,7 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
 def render(results: Results) -> str:
     """The page of a study."""
     parts: list[Part] = [("found", "What was found", _found(results))]
+    parts.append(("configurations", "Best configurations", configurations_table(results)))
     parts.append(("standings", "Best of each method", standings_table(results)))
     figures: dict[str, str] = {}
     drawn = {section.title: _plots(results, section, figures) for section in SECTIONS}

@@ -5,6 +5,7 @@ A trace without a colour of its own takes the ink of the template, so that it tu
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -70,6 +71,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: style or others[name] for name, style in known.items()}
 
 
+@cache
 def template(mode: str = "light") -> go.layout.Template:
     """Plotly template for `light` or `dark`."""
     look = MODES[mode]

@@ -20,6 +20,7 @@ from flowsearch.analysis.figures import (
     comparison,
     contour,
     curves,
+    effects,
     fold_by_fold,
     fold_images,
     importance,
@@ -30,8 +31,9 @@ from flowsearch.analysis.figures import (
     slices,
     tradeoffs,
 )
-from flowsearch.analysis.selection import by_task, objectives, quality
+from flowsearch.analysis.selection import by_task, quality
 from flowsearch.results import Results
+from flowsearch.results.configurations import objectives
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,12 @@ def _shift(results: Results, task: str | None) -> Iterator[Plot]:
     yield Plot("shift", partial(shift.data, task=task), shift.draw)
 
 
-def _importance(results: Results) -> list[Plot]:
-    return [Plot("importance", importance.data, importance.draw)]
+def _effects(results: Results, task: str | None) -> Iterator[Plot]:
+    yield Plot("effects", partial(effects.data, task=task), effects.draw)
+
+
+def _importance(results: Results, task: str | None) -> Iterator[Plot]:
+    yield Plot("importance", partial(importance.data, task=task), importance.draw)
 
 
 def _parallel(results: Results, task: str | None) -> Iterator[Plot]:
@@ -205,8 +211,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("Pareto front", tradeoffs.FRONT_CAPTION, _each_task(_fronts)),
     Section("Curves", curves.CAPTION, _each_task(_curves)),
     Section("Comparison", comparison.CAPTION, _each_task(_comparisons)),
+    Section("Effects", effects.CAPTION, _each_task(_effects)),
     Section("In and out of distribution", shift.CAPTION, _each_task(_shift)),
-    Section("Importance", importance.CAPTION, _importance),
+    Section("Importance", importance.CAPTION, _each_task(_importance)),
     Section("Parallel coordinates", parallel.CAPTION, _each_task(_parallel)),
     Section("Slices", slices.CAPTION, _each_task(_slices)),
     Section("Two names at a time", contour.CAPTION, _each_task(_contours)),

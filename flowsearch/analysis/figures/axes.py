@@ -15,7 +15,7 @@ from flowsearch.results import Results, schema
 ABSENT = "absent"
 """What an axis says of trials to which its name does not apply: a ResNet has no depth of a flow."""
 
-_WIDE = 50.0
+_WIDE = 30.0
 """A range whose ends differ by this factor is drawn on a logarithmic axis, where the study file does not say."""
 
 
@@ -47,12 +47,13 @@ class Axis:
             return [], []
         low, high = float(known.min()), float(known.max())
         places = _log_ticks(low, high) if self.kind == "log" else _even_ticks(low, high, known)
-        return places, [number(10**place if self.kind == "log" else place) for place in places]
+        return places, [_tick(10**place if self.kind == "log" else place) for place in places]
 
 
-def metric_axis(name: str) -> Axis:
-    """The axis of a metric, with its unit."""
-    return Axis(name=name, title=schema.column(schema.TRIALS, name).label)
+def metric_axis(name: str, values: pd.Series) -> Axis:
+    """The axis of a metric, with its unit; a logarithmic one for a cost whose `values` differ widely."""
+    log = name in schema.MINIMIZED and _is_wide(values.dropna())
+    return Axis(name=name, title=schema.column(schema.TRIALS, name).label, kind="log" if log else "number")
 
 
 def searched(results: Results, task: str | None = None) -> list[Axis]:
@@ -84,9 +85,12 @@ def _axis(column: schema.Column, values: pd.Series, entry: Any) -> Axis:
     if str(column.type) in ("string", "bool"):
         return Axis(name=column.name, title=title, kind="choice", choices=_choices(values, entry))
     declared = isinstance(entry, Mapping) and ("int" in entry or "float" in entry)
-    wide = float(values.min()) > 0 and float(values.max()) >= _WIDE * float(values.min())
-    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else wide
+    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else _is_wide(values)
     return Axis(name=column.name, title=title, kind="log" if log and float(values.min()) > 0 else "number")
+
+
+def _is_wide(values: pd.Series) -> bool:
+    return len(values) > 0 and 0 < _WIDE * float(values.min()) <= float(values.max())
 
 
 def _choices(values: pd.Series, entry: Any) -> tuple[str, ...]:
@@ -102,7 +106,7 @@ def _choice(value: Any) -> str | None:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, and 2 and 5 times them where those are few."""
+    """Powers of ten, with 3 or 2 and 5 times them where those are few; even steps of what spans less than that."""
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = [
             place
@@ -112,15 +116,24 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ]
         if len(ticks) >= 3:
             return ticks
-    return ticks or [low, high]
+    values = pd.Series([10**low, 10**high])
+    return [math.log10(tick) for tick in _even_ticks(float(values[0]), float(values[1]), values) if tick > 0]
 
 
 def _even_ticks(low: float, high: float, known: pd.Series) -> list[float]:
     distinct = sorted({float(value) for value in known})
-    if len(distinct) <= 8 and all(value.is_integer() for value in distinct):
+    if len(distinct) == 1 or (len(distinct) <= 8 and all(value.is_integer() for value in distinct) and high < 1e4):
         return distinct
-    rough = (high - low) / 5
+    rough = (high - low) / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _tick(value: float) -> str:
+    """A number short enough for an axis: 25.8M for 25771456."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= (size if size > 1e3 else 1e4):
+            return f"{value / size:.3g}{letter}"
+    return number(value)

@@ -1,14 +1,17 @@
 """The study's objective, configuration by configuration, and the best so far."""
 
+import math
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import band, points
-from flowsearch.analysis.selection import configurations, groups, objectives, of_task, within_limits
-from flowsearch.analysis.statistics import student_interval
+from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
+from flowsearch.results.configurations import configurations, objectives, within_limits
+from flowsearch.statistics import student_interval
 
 CAPTION = (
     "Each point is a completed configuration, in the order in which they ended; the line is the best until then. Where "
@@ -28,13 +31,13 @@ def data(results: Results, task: str | None = None, metric: str | None = None) -
     more = objectives(results).get(metric, True)
     trials = configurations(results, task)
     if metric not in trials:
-        trials[metric] = pd.Series(dtype=float)
+        trials = trials.assign(**{metric: float("nan")})
     trials = trials[within_limits(results, trials)].dropna(subset=[metric])
     trials = trials.sort_values(["ended", "trial_id"], kind="stable").reset_index(drop=True)
     value = trials[metric].astype(float)
     frame = trials[["trial_id", "label", "task", "repeats"]].assign(group=groups(trials), metric=metric, value=value)
     frame["number"] = range(1, len(frame) + 1)
-    frame["low"], frame["high"] = _intervals(results, trials, metric, task)
+    frame["low"], frame["high"] = _intervals(results, trials, metric)
     frame["best"] = value.cummax() if more else value.cummin()
     leader = (value == frame["best"]).where(lambda leads: leads).mul(frame.index).ffill()
     for end in ("low", "high"):
@@ -59,17 +62,12 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def _intervals(
-    results: Results, trials: pd.DataFrame, metric: str, task: str | None
-) -> tuple[list[float], list[float]]:
-    """The ends of each configuration's interval over its repeats."""
-    low, high = [float("nan")] * len(trials), [float("nan")] * len(trials)
-    repeated = trials[trials["repeats"] > 1]
-    if len(repeated):
-        completed = of_task(results.completed, task)
-        values = completed.dropna(subset=[metric, "configuration"]).groupby("configuration")[metric].agg(list)
-        for place, number in repeated["configuration"].items():
-            if len(values[number]) > 1:
-                interval = student_interval(values[number])
-                low[int(str(place))], high[int(str(place))] = interval.low, interval.high
-    return low, high
+def _intervals(results: Results, trials: pd.DataFrame, metric: str) -> tuple[list[float], list[float]]:
+    """The ends of each configuration's interval over its repeats; missing for a single one."""
+    known = results.completed.set_index("trial_id")[metric] if metric in results.completed else None
+    ends = []
+    for ids in trials["trials"]:
+        values = [] if known is None or len(ids) < 2 else known[list(ids)].dropna().astype(float).tolist()
+        interval = student_interval(values) if len(values) > 1 else None
+        ends.append((math.nan, math.nan) if interval is None else (interval.low, interval.high))
+    return [low for low, _ in ends], [high for _, high in ends]

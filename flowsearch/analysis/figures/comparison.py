@@ -8,15 +8,17 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, by_group, light, trial_ids
-from flowsearch.analysis.selection import best_of_each, configurations, groups
-from flowsearch.analysis.statistics import student_interval
+from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label, number
 from flowsearch.results import Results
+from flowsearch.results.configurations import best_of_each, configurations
+from flowsearch.statistics import student_interval
 
 CAPTION = (
     "Each faint point is a completed configuration (the mean of its repeats, where it has any); the ring is the best "
-    "of its kind by the study's objective. Large marks are means and bars their 95% intervals by Student's t, from "
-    "five configurations on. Other settings differ between the sides, so a difference is not the choice's alone."
+    "of its kind by the study's objective. Large marks are means of two or more, bars their 95% intervals by "
+    "Student's t, from five configurations on. Other settings differ between the sides, so a difference is not the "
+    "choice's alone."
 )
 LABEL = "label"
 FACTORS = (LABEL, "folds", "weights", "pretrain")
@@ -71,17 +73,16 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
     for name, style, rows in by_group(frame):
         shift = 0.0 if factor == LABEL else (names.index(rows["group"].iloc[0]) - (len(names) - 1) / 2) * room
         centre = rows["value"].map(values.index) + shift
-        rank = rows.groupby("value")["psnr"].rank(method="first", pct=True)
+        rank = rows.groupby("value")["psnr"].rank(method="first")
         # Neighbours in PSNR far apart: what is alike would hide each other.
-        place = centre + ((rank * len(rows) * 0.618) % 1 - 0.5) * room * 0.8
+        place = centre + (((rank - 1) * 0.618 + 0.5) % 1 - 0.5) * room * 0.8
         common = {"name": name, "legendgroup": name}
         figure.add_scatter(
             x=light(place),
             y=light(rows["psnr"]),
             customdata=trial_ids(rows),
             mode="markers",
-            marker={"size": 6, "symbol": style.symbol, "color": style.color, "opacity": 0.45},
-            showlegend=False,
+            marker={"size": 7, "symbol": style.symbol, "color": style.color, "opacity": 0.5},
             hovertemplate=f"{name}, trial %{{customdata}}<br>%{{y:.2f}} dB<extra></extra>",
             **common,
         )
@@ -97,6 +98,7 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
             **common,
         )
         means = rows.drop_duplicates("value")
+        means = means[means["n"] > 1]
         figure.add_scatter(
             x=light(centre[means.index]),
             y=light(means["mean"]),
@@ -104,6 +106,7 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
             error_y=bars(means, "mean"),
             mode="markers",
             marker={"size": 11, "symbol": style.symbol, "color": style.color, "line": {"width": 1.5}},
+            showlegend=False,
             hovertemplate=(
                 f"{name}, {look.title} %{{meta}}<br>mean %{{y:.2f}} dB of %{{customdata[0]}}"
                 "<br>95% interval %{customdata[1]} to %{customdata[2]}<extra></extra>"

@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import Axis
 from flowsearch.analysis.figures.marks import light, trial_ids
-from flowsearch.analysis.selection import objectives, of_task
+from flowsearch.analysis.selection import of_task
 from flowsearch.analysis.wording import label, number
 from flowsearch.results import Results
+from flowsearch.results.configurations import objectives
 
 CAPTION = (
     "The mean objective of the completed trials in each cell of two searched names; nothing is interpolated, and a "

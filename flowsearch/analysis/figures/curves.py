@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import band, by_group, light
-from flowsearch.analysis.selection import best_of_tasks, groups, of_task
+from flowsearch.analysis.selection import best_trials, groups, of_task
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results, schema
 
@@ -42,7 +42,7 @@ def data(results: Results, task: str | None = None) -> pd.DataFrame:
     frame["label"] = frame["label"].fillna("unknown")
     going = frame["status"].isin((schema.COMPLETED, schema.RUNNING)) | frame["status"].isna()
     frame["role"] = going.map({True: OTHER, False: STOPPED}).astype(object)
-    frame.loc[frame["trial_id"].isin(best_of_tasks(results)), "role"] = BEST
+    frame.loc[frame["trial_id"].isin(best_trials(results)), "role"] = BEST
     return frame
 
 
@@ -84,6 +84,7 @@ def draw(frame: pd.DataFrame, lines: int = _LINES) -> go.Figure:
             )
     if len(frame):
         figure.update_yaxes(range=_range(frame))
+        figure.update_xaxes(dtick=1 if frame["epoch"].max() <= 12 else None)
     return figure
 
 

@@ -9,6 +9,9 @@ import pandas as pd
 from flowsearch.analysis.wording import missing
 from flowsearch.results import Results
 
+_MANY = 6
+"""Columns, from which on pictures are smaller."""
+
 
 class Picture(NamedTuple):
     """A cell: PNG bytes, what is said under it, and what it shows for those who cannot see it. `strong`: in bold."""
@@ -36,7 +39,8 @@ def table(heads: list[Head], rows: list[list[Picture | None]], sides: list[Head]
     for place, row in enumerate(rows):
         side = f'<th scope="row">{_head(sides[place])}</th>' if sides else ""
         body.append(f"<tr>{side}{''.join(map(_cell, row))}</tr>")
-    return f'<div class="scroll"><table class="panels">{over}<tbody>{"".join(body)}</tbody></table></div>'
+    many = " many" if max(map(len, rows)) > _MANY else ""
+    return f'<div class="scroll"><table class="panels{many}">{over}<tbody>{"".join(body)}</tbody></table></div>'
 
 
 def within(frame: pd.DataFrame, row: str, most: int, limit: int) -> pd.DataFrame:

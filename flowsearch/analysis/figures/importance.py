@@ -1,53 +1,50 @@
-"""How much each searched name has to do with the objective, as a share of what can be told."""
+"""How much each searched name has to do with reaching a good objective."""
 
 from html import escape
-from importlib.util import find_spec
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, light
+from flowsearch.analysis.importance import ALL, METHOD, importance
 from flowsearch.results import Results
 
 CAPTION = (
-    "How much of the objective's differences between completed trials goes with each searched name, with 95% "
-    "intervals where there are trials enough. A name that applies to some trials only is judged among those, as is "
-    "written beside it."
+    "What it takes to be among the best fifth of the configurations, by PED-ANOVA: the share that each searched name "
+    "has, with its 95% interval. A name that only some configurations have is judged among those, and shares are of "
+    "one within such a group only. A hatched bar is no longer than chance makes one in twenty times."
 )
-_COLUMNS = ["name", "importance", "low", "high", "trials", "method", "scope"]
-_BAR = 30
+_BAR = 26
 """Pixels of a name."""
 
 
-def data(results: Results) -> pd.DataFrame:
-    """A row per searched name: `importance` from 0 to 1 with its interval `low` to `high`, over `trials` trials of the
-    `scope` that the name applies to, by `method`; the most important first."""
-    if find_spec("flowsearch.analysis.importance") is None:
-        return pd.DataFrame(columns=_COLUMNS)
-    from flowsearch.analysis.importance import importance
-
-    frame = importance(results)
-    return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+def data(results: Results, task: str | None = None) -> pd.DataFrame:
+    """The rows of `flowsearch.analysis.importance` that have a number: by `scope` each `name` with its `share`, `low`
+    to `high`, whether it is `above_chance`, and the `n` configurations that say so; the most important first."""
+    frame = importance(results, task=task).dropna(subset=["name", "share"])
+    return frame.reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
-    """Bars, the most important name on top."""
-    method = f" ({frame['method'].iloc[0]})" if len(frame) else ""
-    figure = theme.figure(f"importance, a share of 1{escape(method)}", "searched name", height=110 + _BAR * len(frame))
-    scope = [f", {text}" if text and text != "all" else "" for text in frame["scope"].fillna("").astype(str)]
-    names = [escape(name + among) for name, among in zip(frame["name"].astype(str), scope, strict=True)]
-    error = bars(frame, "importance")
-    figure.add_bar(
-        y=names,
-        x=light(frame["importance"]),
-        orientation="h",
-        error_x=error,
-        customdata=frame["trials"].tolist(),
-        marker={"color": "#2f86c5"},
-        hovertemplate="%{y}<br>%{x:.2f}, over %{customdata} trials<extra></extra>",
-        showlegend=False,
-    )
+    """Bars, those of a scope together."""
+    height = 110 + _BAR * (len(frame) + frame["scope"].nunique())
+    figure = theme.figure(f"share of the importance ({METHOD})", "searched name", height=height)
+    known = theme.styles(frame["scope"])
+    for scope, rows in frame.groupby("scope", sort=False):
+        among = "all configurations" if scope == ALL else str(scope)
+        pattern = ["" if above else "/" for above in rows["above_chance"].fillna(False)]
+        color = known[str(scope)].color
+        figure.add_bar(
+            y=[[escape(f"{among}, n = {rows['n'].iloc[0]}")] * len(rows), rows["name"].map(escape).tolist()],
+            x=light(rows["share"]),
+            orientation="h",
+            error_x=bars(rows, "share"),
+            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "replace"}},
+            customdata=rows["n"].tolist(),
+            hovertemplate="%{y}<br>%{x:.2f}, over %{customdata} configurations<extra></extra>",
+            showlegend=False,
+        )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(rangemode="tozero", showgrid=True)
     return figure

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import ABSENT, Axis, metric_axis, searched
 from flowsearch.analysis.figures.marks import by_group, trial_ids
-from flowsearch.analysis.selection import groups, objectives, of_task
+from flowsearch.analysis.selection import groups, of_task
 from flowsearch.results import Results, schema
+from flowsearch.results.configurations import objectives
 
 CAPTION = (
     "A line is a completed trial: its value of each searched name, then its objectives. Drag a box over a piece of an "
@@ -29,9 +30,9 @@ _SPREAD = 0.3
 
 def axes(results: Results, task: str | None = None) -> tuple[Axis, ...]:
     """The searched names, then the objectives that trials have."""
-    known = {one.name for one in schema.METRIC_COLUMNS}
-    metrics = [name for name in objectives(results) if name in known and results.completed[name].notna().any()]
-    return (*searched(results, task), *map(metric_axis, metrics))
+    known, trials = {one.name for one in schema.METRIC_COLUMNS}, of_task(results.completed, task)
+    metrics = [name for name in objectives(results) if name in known and trials[name].notna().any()]
+    return (*searched(results, task), *(metric_axis(name, trials[name]) for name in metrics))
 
 
 def data(results: Results, shown: Sequence[Axis], task: str | None = None) -> pd.DataFrame:
@@ -53,7 +54,8 @@ def heights(frame: pd.DataFrame, shown: Sequence[Axis]) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame, shown: Sequence[Axis], selected: Collection[str] | None = None) -> go.Figure:
     """Lines by method; those of trials that are not `selected` are faint. `meta` holds the least width, in pixels."""
-    figure = theme.figure("", "", height=430, dragmode="select", meta={"min_width": _WIDTH * len(shown)})
+    figure = theme.figure("", "", height=430, dragmode="select")
+    figure.update_layout(meta={"min_width": _WIDTH * len(shown), "brushed": True})
     figure.update_layout(margin={"l": 24, "r": 24, "t": 84, "b": 12}, legend={"y": 1.14})
     figure.update_yaxes(visible=False, range=[_ABSENT_AT - 0.06, 1.04], fixedrange=True)
     figure.update_xaxes(

@@ -5,13 +5,14 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import points
-from flowsearch.analysis.selection import configurations, groups
+from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
+from flowsearch.results.configurations import configurations
 
 CAPTION = (
     "Each point is a completed configuration: its PSNR on the test images against that on the images out of "
-    "distribution. On the dotted line both are the same; the further below it, the more a network lost."
+    "distribution. On the dotted line a network loses as much between the two as they do on average; above it less."
 )
 
 
@@ -24,14 +25,17 @@ def data(results: Results, task: str | None = None) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
-    """Points by method about the line of equal PSNR."""
+    """Points by method about the line of the mean loss."""
     figure = theme.figure(label("test_psnr"), label("ood_psnr"))
     if len(frame):
-        low = max(frame["test_psnr"].min(), frame["ood_psnr"].min())
-        high = min(frame["test_psnr"].max(), frame["ood_psnr"].max())
-        low, high = min(low, high), max(low, high)
+        ends, lost = frame["test_psnr"].agg(["min", "max"]), float(frame["lost"].mean())
         figure.add_scatter(
-            x=[low, high], y=[low, high], mode="lines", line={"width": 1, "dash": "dot"}, name="equal", hoverinfo="skip"
+            x=ends.tolist(),
+            y=(ends - lost).tolist(),
+            mode="lines",
+            line={"width": 1, "dash": "dot"},
+            name=f"{lost:.2f} dB lost" if lost >= 0 else f"{-lost:.2f} dB gained",
+            hoverinfo="skip",
         )
     hover = "trial %{customdata}<br>test %{x:.2f} dB<br>out of distribution %{y:.2f} dB"
     figure.add_traces(list(points(frame, x="test_psnr", y="ood_psnr", hover=hover)))

@@ -7,9 +7,10 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import Axis
 from flowsearch.analysis.figures.marks import points
-from flowsearch.analysis.selection import groups, objectives, of_task
+from flowsearch.analysis.selection import groups, of_task
 from flowsearch.analysis.wording import label, number
 from flowsearch.results import Results
+from flowsearch.results.configurations import objectives
 
 CAPTION = (
     "The objective of each completed trial against each searched name, the other names being what they were in that "

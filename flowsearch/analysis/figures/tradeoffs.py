@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import light, points, trial_ids
-from flowsearch.analysis.selection import configurations, front, groups, objectives, within_limits
+from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import decibels, described, label
 from flowsearch.results import Results, schema
+from flowsearch.results.configurations import configurations, front, objectives, within_limits
 
 FRONT_CAPTION = (
     "Each point is a completed configuration that keeps to the study's limits, a mean over its repeats where it has "
