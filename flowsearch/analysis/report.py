@@ -145,16 +145,15 @@ def _provenance(results: Results) -> str:
         facts["time of all trials together"] = duration(spent)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     body = f"<dl>{rows}</dl>" if rows else "<p>No provenance was recorded.</p>"
-    folder, file = shlex.quote(str(results.path)), results.path / schema.STUDY_FILE
+    folder, file = shlex.quote(results.where), shlex.quote(f"{results.where}/{schema.STUDY_FILE}")
     resume = f"flowsearch study resume {folder}\n" if _unfinished(results) else ""
-    commands = f"{resume}flowsearch study run {shlex.quote(str(file))} --results ELSEWHERE\nflowsearch report {folder}"
+    commands = f"{resume}flowsearch study run {file} --results ELSEWHERE\nflowsearch report {folder}"
     what = (
         "To go on with it, to run it again elsewhere, and to" if resume else "To run the study again elsewhere, and to"
     )
     body += f"<h3>Again</h3><p>{what} write this page anew:</p><pre>{escape(commands)}</pre>"
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    text = results.text(schema.STUDY_FILE)
+    if text is None:
         return body + "<p>There is no study file in the folder.</p>"
     return body + f"<h3>Study file</h3><pre>{escape(text.strip())}</pre>"
 

@@ -41,6 +41,11 @@ STATUSES: Final = (PLANNED, RUNNING, COMPLETED, PRUNED, FAILED, DIVERGED, INTERR
 ENDED: Final = frozenset({COMPLETED, PRUNED, FAILED, DIVERGED, INTERRUPTED})
 """Statuses that have an end time."""
 
+PRIOR_PREFIX: Final = "prior-"
+"""What the id of a prior that trials share begins with, where a table has it in a trial's place."""
+TRIAL_ID: Final = rf"(?:{PRIOR_PREFIX})?[A-Za-z0-9][A-Za-z0-9_.]*"
+"""What a trial's id looks like, and a prior's: it is a part of file names."""
+
 PRIOR_PHASE: Final = "prior"
 TRAIN_PHASE: Final = "train"
 

@@ -241,6 +241,7 @@ class Driver:
         """Write what waits; call it last, whatever happened."""
         self._guard(self.proposer.close)
         self._guard(self._writer.close)
+        self._guard(self._writer.compact)
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""

@@ -24,7 +24,7 @@ from flowsearch.training.prior_store import PriorStore, prior_key
 
 _log = logging.getLogger(__name__)
 
-PREFIX = "prior-"
+PREFIX = schema.PRIOR_PREFIX
 """What the id of a prior begins with, in orders, in the ledger and in the table of epochs."""
 
 ELSEWHERE = "elsewhere"

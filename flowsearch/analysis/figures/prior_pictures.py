@@ -4,7 +4,7 @@ import pandas as pd
 
 from flowsearch.analysis.figures.grid import Head, Picture, pictures, table, within
 from flowsearch.analysis.wording import missing, number
-from flowsearch.results import Results
+from flowsearch.results import Results, schema
 
 CAPTION = (
     "Each pre-trained flow: first its most likely image g(0), where networks that start from the mode begin, then "
@@ -42,7 +42,7 @@ def draw(frame: pd.DataFrame) -> str:
         first = own.iloc[0]
         used = f"{first['trials']} trial{'s' if first['trials'] > 1 else ''}"
         bits = "" if missing(first["bits_per_dim"]) else f", {first['bits_per_dim']:.2f} bits/dim"
-        sides.append(Head(str(first["flow"]), f"{str(prior)[: len('prior-') + 8]}{bits}, {used}"))
+        sides.append(Head(str(first["flow"]), f"{str(prior)[: len(schema.PRIOR_PREFIX) + 8]}{bits}, {used}"))
         rows.append([Picture(png=row["png"], about=f"{row['kind']} of {prior}") for row in own.to_dict("records")])
     most = max(map(len, rows), default=0)
     heads = [Head("mode"), *(Head(f"sample {place}" if place == 1 else "") for place in range(1, most))]
