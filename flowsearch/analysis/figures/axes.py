@@ -15,8 +15,8 @@ from flowsearch.results import Results, schema
 ABSENT = "absent"
 """What an axis says of trials to which its name does not apply: a ResNet has no depth of a flow."""
 
-_WIDE = 30.0
-"""A range whose ends differ by this factor is drawn on a logarithmic axis, where the study file does not say."""
+_WIDE = 10.0
+"""Real numbers whose ends differ by this factor are drawn on a logarithmic axis, where the study file does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,8 @@ def _axis(column: schema.Column, values: pd.Series, entry: Any) -> Axis:
     if str(column.type) in ("string", "bool"):
         return Axis(name=column.name, title=title, kind="choice", choices=_choices(values, entry))
     declared = isinstance(entry, Mapping) and ("int" in entry or "float" in entry)
-    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else _is_wide(values)
+    real = str(column.type) == "double"
+    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else real and _is_wide(values)
     return Axis(name=column.name, title=title, kind="log" if log and float(values.min()) > 0 else "number")
 
 
