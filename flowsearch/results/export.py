@@ -36,7 +36,7 @@ def to_latex(results: Results) -> str:
     metric, more = results.objective
     found = standings(results.labelled.to_dict("records"), metric, more=more)
     if not found:
-        raise ValueError(f"{results.path}: no trial was completed, so there is nothing to put into a table")
+        raise ValueError(f"{results.where}: no trial was completed, so there is nothing to put into a table")
     shown = {name: head for name, head in _COLUMNS.items() if name in SHOWN and _any(found, name)}
     note = f"% {results.name}: the best trial of each method by {metric}; needs \\usepackage{{booktabs}}"
     groups = []
