@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from known_study import known_study
 
-from flowsearch.results import Results
+from flowsearch.results import Results, load
 from flowsearch.statistics import holm
 
 PROX = [({"prox": "glow"}, 29.0), ({"prox": "resnet"}, 28.0), ({"prox": "unet"}, 27.9)]
@@ -100,7 +100,7 @@ def test_out_of_distribution_is_compared_by_its_own_images(single: Results) -> N
 
 
 def test_without_images_the_trials_means_are_compared_over_seeds(repeated: Results, tmp_path: Path) -> None:
-    results = Results(repeated.path)
+    results = load(repeated.path)
     results.images = results.images.iloc[:0]
     table = results.compare("prox")
     assert set(table["over"]) == {"seeds"}
