@@ -55,8 +55,9 @@ def trials_table(results: Results) -> str:
     heads = [_head(name) for name in names]
     best = leading(results)
     rows = []
-    for _, trial in trials.iterrows():
-        cells = [_cell(trial[name], _shown(name), _is_number(name)) for name in names]
+    ways = [(name, _shown(name), _is_number(name)) for name in names]
+    for trial in trials[names].to_dict("records"):
+        cells = [_cell(trial[name], show, numeric) for name, show, numeric in ways]
         mark = ' class="best"' if trial["trial_id"] in best else ""
         rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
     return (
