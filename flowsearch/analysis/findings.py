@@ -100,8 +100,8 @@ def _best(results: Results, task: str) -> str:
         return f"No completed trial has the objective {metric}{_kept(results)}."
     one = best.iloc[0]
     text = f"Best by {named(metric)}: trial {one['trial_id']} ({described(one)}"
-    text += ")" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters)"
-    text += f" and its repeats, {one['repeats']} seeds in all." if one["repeats"] > 1 else "."
+    text += "" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters"
+    text += f"; mean of {one['repeats']} seeds)." if one["repeats"] > 1 else ")."
     for split, where in (
         ("test", "It reaches {} on the test images"),
         ("ood", "Out of distribution it reaches {}"),
@@ -161,24 +161,27 @@ def _front(results: Results, task: str) -> pd.DataFrame:
 
 def _against(results: Results, held: pd.DataFrame) -> list[str]:
     """Ours against every other method, on the test images and out of distribution."""
+    if len(tasks(results)) > _TOLD:
+        rows = {where: held[held["split"] == split] for split, where in _SPLITS.items()}
+        return [_summed_up(own, where) for where, own in rows.items() if len(own)]
     said = []
-    for split, where in _SPLITS.items():
-        rows = held[held["split"] == split]
-        if len(tasks(results)) <= _TOLD:
-            for task, own in rows.groupby("task", sort=True):
-                parts = [_difference(row, where) for _, row in own.iterrows()]
-                more = f", and {len(parts) - _LISTED} more in the table below" if len(parts) > _LISTED else ""
-                first = own.iloc[0]
-                text = f"Best {first['first']} (trial {first['first_trial']}) {'; '.join(parts[:_LISTED])}{more}."
-                said.append(_of_task(results, str(task), text))
-        elif len(rows):
-            said.append(_summed_up(rows, where))
+    for task, own in held.groupby("task", sort=True):
+        kinds = list(own.groupby("second", sort=False))
+        parts = []
+        for other, pair in kinds[:_LISTED]:
+            told = listed([_difference(row) for _, row in pair.iterrows()])
+            parts.append(f"against best {other} (trial {pair['second_trial'].iloc[0]}) {told}")
+        more = f"; {len(kinds) - _LISTED} more in the table below" if len(kinds) > _LISTED else ""
+        first = own.iloc[0]
+        text = f"Best {first['first']} (trial {first['first_trial']}) {'; '.join(parts)}{more}."
+        said.append(_of_task(results, str(task), text))
     return said
 
 
-def _difference(row: pd.Series, where: str) -> str:
-    on = f" on the same {row['images']} {where}" if row["images"] else f" in mean PSNR of the {where}"
-    text = f"against best {row['second']} (trial {row['second_trial']}): {signed(row['difference'])} dB{on}"
+def _difference(row: pd.Series) -> str:
+    where = _SPLITS[row["split"]]
+    on = f"on the same {row['images']} {where}" if row["images"] else f"in mean PSNR of the {where}"
+    text = f"{signed(row['difference'])} dB {on}"
     if not row["over"]:
         return f"{text} (one value each, so no interval)"
     unclear = "" if row["p_holm"] <= ALPHA else "; no clear difference"
