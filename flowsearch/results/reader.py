@@ -10,7 +10,7 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
-from flowsearch.results.compare import compare
+from flowsearch.results.compare import compare as compare_best
 from flowsearch.results.configurations import gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
@@ -225,20 +225,7 @@ class Results:
         """A row per configuration with completed trials, its metrics the means over its `repeats`."""
         return gathered(self.completed)
 
-    def compare(
-        self,
-        column: str,
-        by: str | Sequence[str] = "task",
-        *,
-        metric: str = "psnr",
-        split: str = "test",
-        versus: Any = None,
-    ) -> pd.DataFrame:
-        """The best configurations of the values of `column` against each other, with intervals paired by image.
-
-        See `flowsearch.results.compare.compare`, and docs/statistics.md for what the columns mean.
-        """
-        return compare(self, column, by, metric=metric, split=split, versus=versus)
+    compare = compare_best
 
     def _names(self) -> list[str]:
         return [str(name) for name in self.labelled.columns]
