@@ -1,0 +1,120 @@
+"use strict";
+
+// The functions that app.py names as callbacks of the browser's own.
+window.dash_clientside = window.dash_clientside || {};
+window.dash_clientside.flowsearch = (() => {
+  const own = window.flowsearch;
+  const here = own.here;
+  const none = () => window.dash_clientside.no_update;
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const cause = () => window.dash_clientside.callback_context.triggered[0] || {};
+
+  function update(part) {
+    if (!here.state) return none();
+    const next = { ...here.state, ...part };
+    if (same(next, here.state)) return none();
+    own.changed(next);
+    return next;
+  }
+
+  // A figure that was not the one in which trials are selected shows no selection of its own.
+  function look(figure, name, template) {
+    const select = here.state && here.state.select;
+    const source = select && select.figure === name;
+    const ids = source ? new Set(select.ids) : null;
+    const data = figure.data.map((trace) => {
+      if (!source || !trace.customdata || !(trace.mode || "").includes("markers")) return trace;
+      const points = trace.customdata.map((one, place) => [Array.isArray(one) ? one[0] : one, place]);
+      return { ...trace, selectedpoints: points.filter(([id]) => ids.has(id)).map(([, place]) => place) };
+    });
+    const layout = { ...figure.layout, template, uirevision: "kept", selectionrevision: source ? "source" : `${here.cleared || 0}` };
+    if (!source) layout.selections = [];
+    return { data, layout };
+  }
+
+  function draw(drawn, mode, templates, id) {
+    here.mode = mode;
+    if (!drawn) return [none(), none()];
+    here.digests[id.name] = drawn.digest;
+    if (!drawn.figure) return [none(), "plot empty-plot"];
+    return [look(drawn.figure, id.name, templates[mode]), "plot"];
+  }
+
+  function pointed() {
+    const { prop_id: prop, value } = cause();
+    if (!prop || !here.state) return none();
+    const name = JSON.parse(prop.slice(0, prop.lastIndexOf("."))).name;
+    const select = here.state.select;
+    const points = (value && value.points) || [];
+    const ids = [];
+    for (const point of points) {
+      const id = Array.isArray(point.customdata) ? point.customdata[0] : point.customdata;
+      if (typeof id === "string" && !ids.includes(id)) ids.push(id);
+    }
+    if (ids.length) return update({ select: { figure: name, ids: ids.sort() } });
+    return select && select.figure === name ? update({ select: null }) : none();
+  }
+
+  function sorted(columns) {
+    const sort = (columns || [])
+      .filter((one) => one.sort)
+      .sort((a, b) => (a.sortIndex || 0) - (b.sortIndex || 0))
+      .map((one) => [one.colId, one.sort]);
+    return same(sort, here.where && here.where.order) ? [] : sort;
+  }
+
+  function tabled(filter, columns, selected) {
+    const part = { filter: filter || {} };
+    if (columns) part.sort = sorted(columns);
+    if (Array.isArray(selected)) part.compare = selected.map((row) => row.trial_id);
+    return update(part);
+  }
+
+  function counted(rows) {
+    const api = own.grid();
+    let total = 0;
+    if (api) api.forEachNode(() => (total += 1));
+    here.total = total;
+    const ids = (rows || []).map((row) => row.trial_id).sort();
+    here.shown = ids;
+    own.counted();
+    own.plotsWanted();
+    return ids.length;
+  }
+
+  function unselected(clicks) {
+    if (!clicks) return none();
+    here.cleared = (here.cleared || 0) + 1;
+    const source = here.state.select && here.state.select.figure;
+    const next = update({ select: null });
+    // Drawn again without its box.
+    if (source) window.flowsearch.set({ type: "plot-data", name: source }, { data: here.drawn[source] });
+    return next;
+  }
+
+  const unfiltered = (clicks) => (clicks ? {} : none());
+
+  // Another choice of trials to compare is another address, to go back from.
+  function chosen(ids) {
+    if (!here.state || same(ids || [], here.state.compare)) return none();
+    const said = new URLSearchParams(location.search);
+    if (ids && ids.length) said.set("compare", ids.join());
+    else said.delete("compare");
+    const text = said.toString();
+    return text ? `?${text}` : "";
+  }
+
+  return { arrived: (where, state) => (where && state ? own.arrived(where, state) : none()), draw, pointed, tabled, counted, unselected, unfiltered, chosen };
+})();
+
+// Figures turn with the system's light or dark setting.
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const turn = () => window.flowsearch.set("mode", { data: dark.matches ? "dark" : "light" });
+  dark.addEventListener("change", turn);
+  const start = setInterval(() => {
+    if (!document.getElementById("frame")) return;
+    clearInterval(start);
+    turn();
+  }, 20);
+})();
