@@ -1,6 +1,7 @@
 """How a trial is run again, as command lines that work as they stand."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,12 +46,13 @@ def settings(results: Results, trial: pd.Series) -> list[tuple[str, str]]:
 def yaml_value(value: Any) -> str:
     """A value as `--set` reads it back: JSON, which is YAML, and plain text where that means the same."""
     plain = value.item() if hasattr(value, "item") else value
-    if isinstance(plain, str) and plain.replace("-", "").replace("_", "").isalnum() and plain[0].isalpha():
-        return plain if plain.lower() not in _NOT_TEXT else json.dumps(plain)
+    if isinstance(plain, str) and _PLAIN.fullmatch(plain) and plain.lower() not in _NOT_TEXT:
+        return plain
     if isinstance(plain, float):
         text = repr(plain)
         return text if "e" not in text or "." in text else text.replace("e", ".0e")  # YAML 1.1 reads 1e-05 as text
     return json.dumps(plain)
 
 
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _NOT_TEXT = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

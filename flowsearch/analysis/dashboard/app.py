@@ -5,12 +5,15 @@ and each figure in view is asked for again, and only what came out different is 
 """
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
+from flask import request
 from plotly.io.json import to_json_plotly
 
 from flowsearch.analysis import theme
@@ -43,10 +46,13 @@ _HTML = """<!doctype html>
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
+_GRID_SCRIPT = "/_dash-component-suites/dash_ag_grid/async-community.js"
 _METAS = [
     {"name": "viewport", "content": "width=device-width, initial-scale=1"},
     {"name": "color-scheme", "content": "light dark"},
 ]
+_KEPT_PAGES = 16
+"""Pages that are kept as they were made, until the study changes."""
 _GRAPH = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
 
 
@@ -60,6 +66,8 @@ class Pages:
 
     def __init__(self, library: Library, spent: Spending = nothing_spent) -> None:
         self.library, self._spent = library, spent
+        self._made: OrderedDict[tuple[str, str], bits.Children] = OrderedDict()
+        self._lock = threading.Lock()
 
     def address(self, pathname: str | None, search: str | None) -> Address:
         """What the browser's address means here."""
@@ -78,6 +86,18 @@ class Pages:
             watched = self.library.study(address.study)
         except (KeyError, ValueError) as error:
             return _nowhere(f"There is no study of this name here: {error}")
+        key = (address.href, watched.version)
+        with self._lock:
+            if key in self._made:
+                return self._made[key]
+        made = self._page(watched, address)
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > _KEPT_PAGES:
+                self._made.popitem(last=False)
+        return made
+
+    def _page(self, watched: Watched, address: Address) -> bits.Children:
         if address.page == OVERVIEW:
             return overview.layout(self._overview(watched, address), live, plot)
         if address.page == TRIALS:
@@ -123,10 +143,22 @@ class Pages:
         return overview.Overview(watched, address, self._spent(watched.path, watched.is_running))
 
 
+class _Application(Dash):
+    """Dash whose first answer tells the browser of the table's script, which it would ask for late.
+
+    Plotly's, the largest, is left for after the first sight of a page: nothing is painted while it is being read."""
+
+    def interpolate_index(self, **parts: str) -> str:
+        """See `Dash.interpolate_index`."""
+        if request.path.rstrip("/").endswith((f"/{TRIALS}", f"/{FIGURES}")):
+            parts["css"] = f'{parts.get("css", "")}<link rel="preload" as="script" href="{_GRID_SCRIPT}">'
+        return str(super().interpolate_index(**parts))
+
+
 def create(library: Library, spent: Spending = nothing_spent) -> Dash:
     """The application over `library`; `spent` knows what studies have used of their budgets."""
     pages = Pages(library, spent)
-    app = Dash(
+    app = _Application(
         "flowsearch",
         assets_folder=str(Path(__file__).parent / "assets"),
         index_string=_HTML,
@@ -161,16 +193,9 @@ def live(name: str, content: bits.Children) -> Component:
 
 def plot(name: str) -> Component:
     """A figure's place; it is drawn when it comes into view."""
-    graph = dcc.Graph(
-        id={"type": "plot", "name": name},
-        config=_GRAPH,
-        responsive=True,
-        style={"height": f"{plots.height(name)}px"},
-        className="graph",
-    )
     return html.Div(
         [
-            graph,
+            html.Div(id={"type": "plot-slot", "name": name}, style={"minHeight": f"{plots.height(name)}px"}, className="graph"),
             html.P("Nothing to show yet.", className="empty"),
             dcc.Store(id={"type": "plot-want", "name": name}),
             dcc.Store(id={"type": "plot-data", "name": name}),
@@ -194,6 +219,7 @@ def _frame(library: Library) -> Component:
             dcc.Location(id="location", refresh=False),
             *(dcc.Store(id=name, data=data) for name, data in stores.items()),
             dcc.Store(id="templates", data=templates),
+            dcc.Store(id="graph", data=dcc.Graph(config=_GRAPH, responsive=True).to_plotly_json()),
             html.A("Skip to the page", href="#page", className="skip"),
             html.Header(
                 [
@@ -373,11 +399,12 @@ def _in_browser(app: Dash) -> None:
     on("arrived", Output("announce", "children"), Input("where", "data"), Input("state", "data"))
     on(
         "draw",
-        Output({"type": "plot", "name": MATCH}, "figure"),
+        Output({"type": "plot-slot", "name": MATCH}, "children"),
         Output(plot_place, "className"),
         Input(plot_data, "data"),
         Input("mode", "data"),
         State("templates", "data"),
+        State("graph", "data"),
         State(plot_data, "id"),
     )
     on("pointed", Output("state", "data", allow_duplicate=True), Input({"type": "plot", "name": ALL}, "selectedData"))

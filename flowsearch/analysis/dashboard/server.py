@@ -17,7 +17,7 @@ from flowsearch.analysis.dashboard.app import Pages, create, nothing_spent
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pictures import KINDS, SPLITS, picture
 from flowsearch.analysis.dashboard.standing import Spending
-from flowsearch.analysis.dashboard.watch import once
+from flowsearch.analysis.dashboard.watch import Watched, once
 
 HOST = "127.0.0.1"
 PORT = 8050
@@ -65,10 +65,8 @@ def prepare(
         raise ValueError(f"cannot listen on {host}, port {port} ({error.strerror}); choose another --port, or 0") from None
     shown = f"[{host}]" if ":" in host else host
     query = f"?token={token}" if token else ""
-    for name in library.names or [""]:
-        once(lambda name=name: _warm(library, name))
-        break
-
+    if not library.several:
+        once(lambda: _warm(library.study()))
     return Served(f"http://{shown}:{listening.effective_port}/{query}", listening.run, listening.close)
 
 
@@ -130,9 +128,8 @@ def _all(library: Library) -> str:
     return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
 
-def _warm(library: Library, name: str) -> None:
+def _warm(watched: Watched) -> None:
     """Read what the first pages need before anyone asks."""
-    watched = library.study(name)
     view = watched.view()
     _ = view.trials
     _ = view.epochs

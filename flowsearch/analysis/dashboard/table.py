@@ -72,8 +72,8 @@ def columns(results: Results) -> list[str]:
     """What is shown, in this order: what decides and what comes of it first, then the configuration, then the costs."""
     trials = results.trials
     space = results.study.get("space")
-    searched = set(space) if isinstance(space, dict) else set()
-    config = [one.name for one in schema.CONFIG_COLUMNS if one.name in searched | set(varying(trials))]
+    told = set(varying(trials)) | (set(space) if isinstance(space, dict) else set())
+    config = [one.name for one in schema.CONFIG_COLUMNS if one.name in told]
     metrics = [name for name in _METRICS if trials[name].notna().any() or name == results.objective[0]]
     first = ["trial_id", "status", *(name for name in config if name in ("task", "method", "prox"))]
     first += [name for name in metrics if name.endswith("psnr")]
@@ -158,7 +158,7 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
         "filter": "agNumberColumnFilter" if numeric else "agTextColumnFilter",
     }
     if numeric:
-        made |= {"type": "rightAligned", "cellClass": "number"}
+        made |= {"headerClass": "ag-right-aligned-header", "cellClass": "ag-right-aligned-cell number"}
     if numeric or name in _FORMS:
         form = _FORMS.get(name, "number")
         made["valueFormatter"] = {"function": f"flowsearchForm('{form}', params.value)"}

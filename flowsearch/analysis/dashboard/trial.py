@@ -75,7 +75,8 @@ class TrialPage:
             phase = "pre-training, epoch" if row["phase"] == schema.PRIOR_PHASE else "epoch"
             bar = [html.P([bits.meter(share, "epochs"), html.Small(f"{phase} {row['epoch']}{of}")], className="going")]
         return [
-            html.P([bits.badge(str(trial["status"])), " ", html.Span(described(trial))], className="lead"),
+            html.H2([f"Trial {trial['trial_id']} ", bits.badge(str(trial["status"]))], className="title"),
+            html.P(described(trial), className="lead"),
             html.P(", ".join(where), className="note"),
             *bar,
             html.P(self._neighbours(), className="note"),
@@ -142,7 +143,7 @@ class TrialPage:
                 entries.append(
                     (title, f"{signed(found.mean)} dB, 95% interval {signed(found.low)} to {signed(found.high)}, n = {found.n}")
                 )
-        return bits.facts(entries, "columns") if entries else html.P("Nothing has been measured yet.", className="empty")
+        return bits.facts(entries) if entries else html.P("Nothing has been measured yet.", className="empty")
 
     def again(self) -> bits.Children:
         """Command lines."""

@@ -106,7 +106,8 @@ def draw_images(frame: pd.DataFrame) -> go.Figure:
     """PSNR of each image against that of its measurement; on the line nothing is gained."""
     figure = theme.figure("measurement PSNR (dB)", label("psnr", schema.IMAGES), height=_SMALL)
     known = frame.dropna(subset=["measurement_psnr"])
-    for number, (split, rows) in enumerate(known.groupby("split", sort=False)):
+    for number, split in enumerate(sorted(known["split"].unique(), key=lambda one: one != "test")):
+        rows = known[known["split"] == split]
         figure.add_scatter(
             x=rows["measurement_psnr"].astype(float).tolist(),
             y=rows["psnr"].astype(float).tolist(),
@@ -170,8 +171,8 @@ _LOSS = _over_epochs("Losses", "loss (log scale)", "train_loss", "val_loss", log
 TRIAL: dict[str, TrialPlot] = {
     "psnr": _PSNR,
     "loss": _LOSS,
-    "gradient": _over_epochs("Gradient norm", "gradient norm before clipping (log scale)", "grad_norm", log=True),
-    "lr": _over_epochs("Learning rate", label("lr", schema.EPOCHS), "lr"),
+    "gradient": _over_epochs("Gradient norm", "gradient norm (log scale)", "grad_norm", log=True),
+    "lr": _over_epochs("Learning rate", "learning rate (log scale)", "lr", log=True),
     "prior": _over_epochs(
         "Pre-training", label("bits_per_dim", schema.EPOCHS), "bits_per_dim", phase=schema.PRIOR_PHASE
     ),

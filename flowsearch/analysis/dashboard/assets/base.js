@@ -2,7 +2,7 @@
 
 // What is filtered, sorted, selected and chosen, and its way into the address. address.py reads the same query.
 window.flowsearch = (() => {
-  const here = { state: null, where: null, mode: "light", digests: {}, asked: {}, gridReady: false, shown: null };
+  const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, gridReady: false, shown: null };
   const set = (id, props) => window.dash_clientside.set_props(id, props);
 
   function shortened(ids) {
@@ -103,6 +103,10 @@ window.flowsearch = (() => {
     { rootMargin: "200px" },
   );
 
+  function watch() {
+    for (const place of document.querySelectorAll("[data-plot]")) watcher.observe(place);
+  }
+
   const limited = () => here.state && (here.state.select || Object.keys(here.state.filter || {}).length);
 
   function idsFor(name) {
@@ -122,7 +126,7 @@ window.flowsearch = (() => {
       const asking = `${here.where.pathname} ${here.version} ${ids === null ? "all" : ids.join()}`;
       if (here.asked[name] === asking) continue;
       here.asked[name] = asking;
-      set({ type: "plot-want", name }, { data: { ids, digest: here.digests[name] || "", asking } });
+      set({ type: "plot-want", name }, { data: { ids, digest: (here.drawn[name] || {}).digest || "", asking } });
     }
   }
 
@@ -181,14 +185,15 @@ window.flowsearch = (() => {
     const moved = !here.where || here.where.pathname !== where.pathname || here.where.search !== where.search;
     here.where = where;
     here.version = where.version;
-    here.digests = {};
+    here.drawn = {};
     here.asked = {};
     here.shown = null;
     here.total = 0;
     inView.clear();
     watcher.disconnect();
     if (document.getElementById("grid")) set("grid-want", { data: where.version });
-    for (const place of document.querySelectorAll("[data-plot]")) watcher.observe(place);
+    // After the page has been painted.
+    setTimeout(() => requestAnimationFrame(() => setTimeout(watch, 0)), 0);
     const title = document.getElementById("title");
     title.textContent = where.name;
     const page = { index: "Studies", trial: `Trial ${where.trial}`, nowhere: "Nothing here" }[where.page];

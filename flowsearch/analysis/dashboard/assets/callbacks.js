@@ -32,12 +32,21 @@ window.dash_clientside.flowsearch = (() => {
     return { data, layout };
   }
 
-  function draw(drawn, mode, templates, id) {
+  // The first time the figure's component itself is made, so that Plotly is not loaded before there is a figure.
+  function draw(drawn, mode, templates, graph, id) {
     here.mode = mode;
     if (!drawn) return [none(), none()];
-    here.digests[id.name] = drawn.digest;
+    here.drawn[id.name] = drawn;
     if (!drawn.figure) return [none(), "plot empty-plot"];
-    return [look(drawn.figure, id.name, templates[mode]), "plot"];
+    const figure = look(drawn.figure, id.name, templates[mode]);
+    const own_id = { type: "plot", name: id.name };
+    const place = document.querySelector(`[data-plot="${id.name}"]`);
+    if (place && place.querySelector(".js-plotly-plot")) {
+      own.set(own_id, { figure });
+      return [none(), "plot"];
+    }
+    const height = `${figure.layout.height || figure.layout.template.layout.height}px`;
+    return [{ ...graph, props: { ...graph.props, id: own_id, figure, style: { height } } }, "plot"];
   }
 
   function pointed() {
@@ -88,7 +97,7 @@ window.dash_clientside.flowsearch = (() => {
     const source = here.state.select && here.state.select.figure;
     const next = update({ select: null });
     // Drawn again without its box.
-    if (source) window.flowsearch.set({ type: "plot-data", name: source }, { data: here.drawn[source] });
+    if (source) own.set({ type: "plot-data", name: source }, { data: here.drawn[source] });
     return next;
   }
 
