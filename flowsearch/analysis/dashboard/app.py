@@ -396,7 +396,7 @@ def _in_browser(app: Dash) -> None:
         app.clientside_callback(ClientsideFunction("flowsearch", name), *ends, prevent_initial_call=prevent)
 
     plot_data, plot_place = {"type": "plot-data", "name": MATCH}, {"type": "plot-place", "name": MATCH}
-    on("arrived", Output("announce", "children"), Input("where", "data"), Input("state", "data"))
+    on("arrived", Output("announce", "children"), Input("where", "data"), State("state", "data"))
     on(
         "draw",
         Output({"type": "plot-slot", "name": MATCH}, "children"),

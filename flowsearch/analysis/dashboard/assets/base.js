@@ -3,7 +3,16 @@
 // What is filtered, sorted, selected and chosen, and its way into the address. address.py reads the same query.
 window.flowsearch = (() => {
   const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, gridReady: false, shown: null };
-  const set = (id, props) => window.dash_clientside.set_props(id, props);
+
+  // Whether the component was there: between two pages its element may outlive what Dash knows of it.
+  function set(id, props) {
+    try {
+      window.dash_clientside.set_props(id, props);
+      return true;
+    } catch {
+      return false;
+    }
+  }
 
   function shortened(ids) {
     const runs = [];
@@ -125,8 +134,8 @@ window.flowsearch = (() => {
       const ids = idsFor(name);
       const asking = `${here.where.pathname} ${here.version} ${ids === null ? "all" : ids.join()}`;
       if (here.asked[name] === asking) continue;
-      here.asked[name] = asking;
-      set({ type: "plot-want", name }, { data: { ids, digest: (here.drawn[name] || {}).digest || "", asking } });
+      const digest = (here.drawn[name] || {}).digest || "";
+      if (set({ type: "plot-want", name }, { data: { ids, digest, asking } })) here.asked[name] = asking;
     }
   }
 

@@ -27,22 +27,37 @@ window.dash_clientside.flowsearch = (() => {
       const points = trace.customdata.map((one, place) => [Array.isArray(one) ? one[0] : one, place]);
       return { ...trace, selectedpoints: points.filter(([id]) => ids.has(id)).map(([, place]) => place) };
     });
-    const layout = { ...figure.layout, template, uirevision: "kept", selectionrevision: source ? "source" : `${here.cleared || 0}` };
-    if (!source) layout.selections = [];
-    return { data, layout };
+    return { data, layout: { ...figure.layout, template, uirevision: "kept" } };
+  }
+
+  // What a person has done to the figure before it is drawn again: dcc.Graph takes it into its layout, where Plotly's
+  // own memory of it (uirevision) does not find it.
+  function kept(figure, now, before, name) {
+    const layout = { ...figure.layout };
+    for (const key of Object.keys(now)) {
+      if (!/^[xy]axis[0-9]*$/.test(key) || !now[key].range) continue;
+      const was = (before && before.layout[key]) || {};
+      const zoomed = was.range ? !same(was.range, now[key].range) : now[key].autorange === false;
+      if (zoomed) layout[key] = { ...layout[key], range: now[key].range, autorange: false };
+    }
+    if (now.dragmode) layout.dragmode = now.dragmode;
+    const select = here.state && here.state.select;
+    layout.selections = select && select.figure === name ? now.selections || [] : [];
+    return { ...figure, layout };
   }
 
   // The first time the figure's component itself is made, so that Plotly is not loaded before there is a figure.
   function draw(drawn, mode, templates, graph, id) {
     here.mode = mode;
     if (!drawn) return [none(), none()];
+    const before = here.drawn[id.name];
     here.drawn[id.name] = drawn;
     if (!drawn.figure) return [none(), "plot empty-plot"];
     const figure = look(drawn.figure, id.name, templates[mode]);
     const own_id = { type: "plot", name: id.name };
-    const place = document.querySelector(`[data-plot="${id.name}"]`);
-    if (place && place.querySelector(".js-plotly-plot")) {
-      own.set(own_id, { figure });
+    const place = document.querySelector(`[data-plot="${id.name}"] .js-plotly-plot`);
+    if (place && place.layout) {
+      own.set(own_id, { figure: kept(figure, place.layout, before && before.figure, id.name) });
       return [none(), "plot"];
     }
     const height = `${figure.layout.height || figure.layout.template.layout.height}px`;
@@ -93,11 +108,10 @@ window.dash_clientside.flowsearch = (() => {
 
   function unselected(clicks) {
     if (!clicks) return none();
-    here.cleared = (here.cleared || 0) + 1;
     const source = here.state.select && here.state.select.figure;
     const next = update({ select: null });
     // Drawn again without its box.
-    if (source) own.set({ type: "plot-data", name: source }, { data: here.drawn[source] });
+    if (source && here.drawn[source]) own.set({ type: "plot-data", name: source }, { data: { ...here.drawn[source] } });
     return next;
   }
 
