@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from flowsearch.analysis.findings import best_row
+from flowsearch.analysis.findings import leading
 from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
 from flowsearch.results import Results, schema
+from flowsearch.results.configurations import varies
 
 _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "val_psnr": ("val PSNR (dB)", decibels),
@@ -33,7 +34,7 @@ _ENDED_BADLY = (schema.FAILED, schema.DIVERGED, schema.INTERRUPTED)
 
 def varying(trials: pd.DataFrame) -> list[str]:
     """Configuration columns in which the trials that have a value differ."""
-    return [one.name for one in schema.CONFIG_COLUMNS if len(trials[one.name].dropna().unique()) > 1]
+    return [one.name for one in schema.CONFIG_COLUMNS if varies(trials[one.name])]
 
 
 def constant(trials: pd.DataFrame) -> dict[str, Any]:
@@ -52,11 +53,11 @@ def trials_table(results: Results) -> str:
         trials = trials.loc[place]
     names = _columns(trials)
     heads = [_head(name) for name in names]
-    best = best_row(results)
+    best = leading(results)
     rows = []
     for _, trial in trials.iterrows():
         cells = [_cell(trial[name], _shown(name), _is_number(name)) for name in names]
-        mark = ' class="best"' if best is not None and trial["trial_id"] == best["trial_id"] else ""
+        mark = ' class="best"' if trial["trial_id"] in best else ""
         rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
     return (
         '<div class="controls"><label for="filter">Filter</label>'

@@ -66,6 +66,7 @@ class Driver:
             ledger,
             note=partial(self._guard, ledger.add),
             write=partial(self._guard, self._writer.epoch),
+            keep=partial(self._guard, self._writer.final),
             tell=lambda said: self._tell("prior", None, said),
         )
         progress.priors = self.priors.states
@@ -240,6 +241,7 @@ class Driver:
         """Write what waits; call it last, whatever happened."""
         self._guard(self.proposer.close)
         self._guard(self._writer.close)
+        self._guard(self._writer.compact)
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""
@@ -334,6 +336,7 @@ class Driver:
             "ended": trial.ended,
             "host": trial.host,
             "micro_batch": trial.micro_batch,
+            "prior": self.priors.used_by(trial.number),
             "source": config["data"]["source"],
             "size": config["data"]["size"],
             **{name: config[name] for name in _CONFIG if name in config},

@@ -26,13 +26,13 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
     else:
         rows = results.trials[results.trials["trial_id"] == trial_id]
         if rows.empty:
-            raise ValueError(f"{results.path} has no trial {trial_id}; its trials are 0000 and on")
+            raise ValueError(f"{results.where} has no trial {trial_id}; its trials are 0000 and on")
         row = rows.iloc[0].to_dict()
     trial = str(row["trial_id"])
     network = results.path / schema.CHECKPOINTS / trial / BEST_FILE
     if not network.is_file():
         raise ValueError(
-            f"{results.path}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
+            f"{results.where}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; name a new folder")

@@ -189,7 +189,7 @@ def _no_parquet(folder: Path) -> str:
 
 @pytest.mark.parametrize("harm", [_torn, _empty_file, _foreign, _foreign_columns, _other_table, _no_parquet])
 def test_a_torn_or_foreign_file_is_named_and_the_rest_is_read(harm: Callable[[Path], str], tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=6)
+    study = make_study(tmp_path / "s", trials=6, uncompacted=True)
     name = harm(study)
     results = load(study)
     with pytest.warns(UserWarning, match=name):
@@ -200,7 +200,7 @@ def test_a_torn_or_foreign_file_is_named_and_the_rest_is_read(harm: Callable[[Pa
 
 
 def test_a_newer_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=3)
+    study = make_study(tmp_path / "s", trials=3, uncompacted=True)
     part = sorted((study / "trials").glob("*.parquet"))[-1]
     table = pq.ParquetFile(part).read()
     newer = table.append_column("flavour", pa.array(["sweet"])).drop_columns(["clip"])
