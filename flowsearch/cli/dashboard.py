@@ -25,7 +25,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8050,
     token: Annotated[
         str | None,
-        typer.Option(help="Word that a browser has to know. Default: none, or a new one with --host.", show_default=False),
+        typer.Option(help="What a browser has to know. Default: none, a new one with --host.", show_default=False),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
 ) -> None:

@@ -83,9 +83,7 @@ def test_a_selection_in_a_figure_filters_the_table_and_the_other_figures(browse:
     until(page, f"document.querySelectorAll('{ROWS}').length < 10")
     selected = page.locator(ROWS).count()
     assert 0 < selected < 10
-    until(page, 
-        f"""document.querySelectorAll('[data-plot="methods-test"] .scatterlayer .point').length < {before}"""
-    )
+    until(page, f"""document.querySelectorAll('[data-plot="methods-test"] .scatterlayer .point').length < {before}""")
     assert drawn(page, "best-so-far") > selected  # where one selects, all stay
     again = browse(page.url, size=(1400, 1400), context=page.context)
     until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")

@@ -57,9 +57,8 @@ def running(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     results.mkdir()
     command = [sys.executable, "-m", "flowsearch", "study", "run", "watched.yaml", "--results", "results", "--plain"]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, text=True, env=env)
         yield results, process
         process.terminate()
         process.wait(30)

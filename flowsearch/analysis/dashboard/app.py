@@ -32,6 +32,7 @@ from flowsearch.analysis.dashboard.address import (
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.standing import Spending, Used, standing
 from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.analysis.figures import Grid
 
 _HTML = """<!doctype html>
 <html lang="en">
@@ -51,9 +52,11 @@ _METAS = [
     {"name": "viewport", "content": "width=device-width, initial-scale=1"},
     {"name": "color-scheme", "content": "light dark"},
 ]
+_WIDE = ("parallel-coordinates",)
+"""Sections whose only figure wants the whole width."""
 _KEPT_PAGES = 16
 """Pages that are kept as they were made, until the study changes."""
-_GRAPH = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
+_GRAPH: Any = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
 
 
 def nothing_spent(path: Path, running: bool) -> Sequence[Used]:
@@ -148,11 +151,11 @@ class _Application(Dash):
 
     Plotly's, the largest, is left for after the first sight of a page: nothing is painted while it is being read."""
 
-    def interpolate_index(self, **parts: str) -> str:
+    def interpolate_index(self, *arguments: Any, **parts: Any) -> Any:
         """See `Dash.interpolate_index`."""
         if request.path.rstrip("/").endswith((f"/{TRIALS}", f"/{FIGURES}")):
             parts["css"] = f'{parts.get("css", "")}<link rel="preload" as="script" href="{_GRID_SCRIPT}">'
-        return str(super().interpolate_index(**parts))
+        return super().interpolate_index(*arguments, **parts)
 
 
 def create(library: Library, spent: Spending = nothing_spent) -> Dash:
@@ -180,38 +183,31 @@ def create(library: Library, spent: Spending = nothing_spent) -> Dash:
 
 def live(name: str, content: bits.Children) -> Component:
     """A section that is kept up to date."""
-    return html.Div(
-        [
-            html.Div(content, id={"type": "live", "name": name}),
-            dcc.Store(id={"type": "live-want", "name": name}),
-            dcc.Store(id={"type": "live-seen", "name": name}, data=_digest(content)),
-        ],
-        className="live",
-        **{"data-live": name},
-    )
+    parts = [
+        html.Div(content, id={"type": "live", "name": name}),
+        dcc.Store(id={"type": "live-want", "name": name}),
+        dcc.Store(id={"type": "live-seen", "name": name}, data=_digest(content)),
+    ]
+    return bits.tagged(html.Div(parts, className="live"), data_live=name)
 
 
 def plot(name: str) -> Component:
     """A figure's place; it is drawn when it comes into view."""
-    return html.Div(
-        [
-            html.Div(id={"type": "plot-slot", "name": name}, style={"minHeight": f"{plots.height(name)}px"}, className="graph"),
-            html.P("Nothing to show yet.", className="empty"),
-            dcc.Store(id={"type": "plot-want", "name": name}),
-            dcc.Store(id={"type": "plot-data", "name": name}),
-        ],
-        id={"type": "plot-place", "name": name},
-        className="plot waiting",
-        **{"data-plot": name},
-    )
+    room = {"minHeight": f"{plots.height(name)}px"}
+    parts = [
+        html.Div(id={"type": "plot-slot", "name": name}, style=room, className="graph"),
+        html.P("Nothing to show yet.", className="empty"),
+        dcc.Store(id={"type": "plot-want", "name": name}),
+        dcc.Store(id={"type": "plot-data", "name": name}),
+    ]
+    place = html.Div(parts, id={"type": "plot-place", "name": name}, className="plot waiting")
+    return bits.tagged(place, data_plot=name)
 
 
 def _frame(library: Library) -> Component:
     """What stays while the pages change."""
     home = [dcc.Link("Studies", href="/", className="up")] if library.several else []
-    links = [
-        html.Li(dcc.Link(title, id=f"to-{page}", href="/", className="tab")) for page, title in PAGES.items()
-    ]
+    links = [html.Li(dcc.Link(title, id=f"to-{page}", href="/", className="tab")) for page, title in PAGES.items()]
     stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": 0}
     templates = {mode: theme.template(mode).to_plotly_json() for mode in theme.MODES}
     return html.Div(
@@ -232,11 +228,11 @@ def _frame(library: Library) -> Component:
                         ],
                         className="name",
                     ),
-                    html.Nav(html.Ul(links), id="tabs", **{"aria-label": "Pages"}),
+                    bits.tagged(html.Nav(html.Ul(links), id="tabs"), aria_label="Pages"),
                 ]
             ),
             html.Main(id="page", tabIndex=-1),
-            html.Div(id="announce", className="hidden", role="status", **{"aria-live": "polite"}),
+            bits.tagged(html.Div(id="announce", role="status"), aria_live="polite"),
         ],
         id="frame",
     )
@@ -262,10 +258,17 @@ def _figures(watched: Watched, address: Address) -> Component:
     if view.trials.empty:
         return _nowhere("No trial has been recorded yet. Figures appear with the first ones.", reload=True)
     made = []
-    for section in plots.sections():
-        grid = html.Div([plot(one.name) for one in section.plots], className=f"plots of-{min(3, len(section.plots))}")
-        anchor = section.title.lower().replace(" ", "-")
-        made.append(bits.section(section.title, grid, note=section.caption, anchor=anchor, wide=len(section.plots) > 1))
+    for section in plots.sections(view):
+        by_task: dict[str | None, list[Component]] = {}
+        for piece in section.pieces:
+            heading = [html.H4(piece.title)] if isinstance(piece, Grid) and piece.title else []
+            by_task.setdefault(piece.task, []).append(html.Div([*heading, plot(piece.name)]))
+        body = [
+            html.Div([*([html.H3(task)] if task else []), html.Div(places, className="plots")])
+            for task, places in by_task.items()
+        ]
+        wide = len(section.pieces) > 1 or section.anchor in _WIDE
+        made.append(bits.section(section.title, *body, note=section.caption, anchor=section.anchor, wide=wide))
     note = "Draw a box or a lasso over points in any figure: the table and the other figures show only those trials."
     return html.Div(
         [
@@ -290,8 +293,8 @@ def _selection(note: str = "") -> Component:
 
 
 def _nowhere(text: str, *, reload: bool = False) -> Component:
-    wait = {"data-reload": "yes"} if reload else {}
-    return html.Div(html.Section(html.P(text, className="empty"), className="card wide"), className="cards", **wait)
+    page = html.Div(html.Section(html.P(text, className="empty"), className="card wide"), className="cards")
+    return bits.tagged(page, data_reload="yes") if reload else page
 
 
 def _pages(app: Dash, pages: Pages) -> None:
@@ -364,7 +367,7 @@ def _live(app: Dash, pages: Pages) -> None:
         made = plots.draw(watched, own["name"], trials, want.get("ids"))
         if want.get("digest") == made.digest:
             return no_update
-        return {"digest": made.digest, "figure": made.figure}
+        return {"digest": made.digest, "figure": made.figure, "html": made.html}
 
     @app.callback(
         Output("grid", "rowTransaction"),

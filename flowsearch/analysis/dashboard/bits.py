@@ -1,6 +1,6 @@
 """Pieces of pages that several of them share. Dash escapes every text that it is given."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -10,6 +10,17 @@ from flowsearch.analysis.dashboard.address import Address
 
 Child = Component | str | None
 Children = Component | str | Sequence[Any] | None
+Live = Callable[[str, Children], Component]
+"""Wraps a section that is kept up to date, given its name."""
+Place = Callable[[str], Component]
+"""Makes the place of a figure, given its name."""
+
+
+def tagged(component: Component, **names: str) -> Component:
+    """The component with attributes whose names have a dash: `aria_label` becomes `aria-label`."""
+    for name, value in names.items():
+        setattr(component, name.replace("_", "-"), value)
+    return component
 
 
 def badge(status: str) -> Component:
@@ -20,9 +31,10 @@ def badge(status: str) -> Component:
 def section(title: str, *children: Any, note: str = "", anchor: str = "", wide: bool = False) -> Component:
     """A section under a heading."""
     heading = [html.H2(title), *([html.P(note, className="note")] if note else [])]
-    kind = "card wide" if wide else "card"
-    named = {"id": anchor} if anchor else {}
-    return html.Section([*heading, *children], className=kind, **named)
+    made = html.Section([*heading, *children], className="card wide" if wide else "card")
+    if anchor:
+        setattr(made, "id", anchor)  # noqa: B010 (Dash makes its attributes as it runs)
+    return made
 
 
 def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], kind: str = "") -> Component:
@@ -32,22 +44,23 @@ def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], kind: str = "") 
     return html.Dl(rows, className=f"facts {kind}".strip())
 
 
-def table(heads: Sequence[Any], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), label: str = "") -> Component:
+def table(
+    heads: Sequence[Any], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), label: str = ""
+) -> Component:
     """A plain table; `numeric` columns are set to the right."""
     right = set(numeric)
 
-    def cell(made: type[Component], place: int, value: Any, **more: Any) -> Component:
+    def cell(made: Callable[..., Component], place: int, value: Any, **more: Any) -> Component:
         return made(value, className="n" if place in right else None, **more)
 
     head = html.Tr([cell(html.Th, place, name, scope="col") for place, name in enumerate(heads)])
     body = [html.Tr([cell(html.Td, place, value) for place, value in enumerate(row)]) for row in rows]
-    return html.Div(
-        html.Table([html.Thead(head), html.Tbody(body)]),
-        className="scroll",
-        tabIndex=0,
-        role="region",
-        **{"aria-label": label or "Table"},
-    )
+    return scrolled(html.Table([html.Thead(head), html.Tbody(body)]), label or "Table")
+
+
+def scrolled(content: Component, label: str) -> Component:
+    """What may be wider than the window, to be scrolled by keys too."""
+    return tagged(html.Div(content, className="scroll", tabIndex=0, role="region"), aria_label=label)
 
 
 def trial_link(address: Address, trial_id: str) -> Component:
@@ -68,9 +81,9 @@ def command(text: str) -> Component:
 def meter(share: float, label: str) -> Component:
     """A bar that is filled to a share of 1."""
     filled = max(0.0, min(1.0, share))
-    return html.Div(
+    bar = html.Div(
         html.Span(style={"width": f"{100 * filled:.1f}%"}),
         className="meter",
         role="progressbar",
-        **{"aria-label": label, "aria-valuenow": f"{100 * filled:.0f}", "aria-valuemin": "0", "aria-valuemax": "100"},
     )
+    return tagged(bar, aria_label=label, aria_valuenow=f"{100 * filled:.0f}", aria_valuemin="0", aria_valuemax="100")

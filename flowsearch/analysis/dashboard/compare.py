@@ -10,9 +10,9 @@ from dash.development.base_component import Component
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.watch import View, Watched
-from flowsearch.analysis.statistics import paired_difference
 from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, whole
 from flowsearch.results import schema
+from flowsearch.results.scores import Score, Scores
 
 MOST = 8
 """More trials than this side by side are not legible."""
@@ -68,16 +68,16 @@ class Compare:
 
     def differences(self) -> bits.Children:
         """PSNR of the first trial against each other's, paired by image."""
-        images = self.watched.rows_of(schema.IMAGES, self.ids)
-        first, rows = self.ids[0], []
-        for other in self.ids[1:]:
-            for split, title in pictures.SPLITS.items():
-                found = paired_difference(images, first, other, split)
-                if found is None:
-                    continue
-                interval = "one image only" if found.n < 2 else f"{signed(found.low)} to {signed(found.high)}"
-                verdict = "" if found.n < 2 else f"{'better' if found.mean > 0 else 'worse'}" if found.clear else "no clear difference"
-                rows.append((f"{first} against {other}", title.lower(), signed(found.mean), interval, str(found.n), verdict))
+        few = self.watched.view(self.ids)
+        chosen = few.trials.set_index("trial_id", drop=False).loc[self.ids]
+        chosen = chosen.assign(trials=pd.Series([(one,) for one in self.ids], chosen.index, dtype=object))
+        rows = []
+        for split, title in pictures.SPLITS.items():
+            scores = Scores(few, chosen, f"{split}_psnr")
+            for place in range(1, len(self.ids)):
+                found = scores.difference(chosen.iloc[0], chosen.iloc[place])
+                if found is not None and found.images:
+                    rows.append((f"{self.ids[0]} against {self.ids[place]}", title.lower(), *_told(found)))
         if not rows:
             return html.P("These trials share no test image, so they cannot be paired.", className="empty")
         return [
@@ -88,8 +88,8 @@ class Compare:
                 label="Paired differences",
             ),
             html.P(
-                "Mean PSNR of the first trial minus the other's over the images that both saw, with a bootstrap interval "
-                "over images. It says nothing of other seeds.",
+                "Mean PSNR of the first trial minus the other's over the images that both saw, with a bootstrap "
+                "interval over images. It says nothing of other seeds.",
                 className="note",
             ),
         ]
@@ -103,10 +103,12 @@ class Compare:
             made = pictures.grid(self.address, panels, split, columns)
             if made is not None:
                 found.append(html.Div([html.H3(title), made]))
-        return html.Div(found, className="splits") if found else html.P("None of them kept pictures.", className="empty")
+        return (
+            html.Div(found, className="splits") if found else html.P("None of them kept pictures.", className="empty")
+        )
 
 
-def layout(page: Compare, live: Callable[[str, bits.Children], Component], plot: Callable[..., Component]) -> Component:
+def layout(page: Compare, live: bits.Live, plot: bits.Place) -> Component:
     """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
     options = [
         {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
@@ -123,7 +125,8 @@ def layout(page: Compare, live: Callable[[str, bits.Children], Component], plot:
     )
     if len(page.ids) < 2:
         text = f"Choose two to {MOST} trials here, or by their boxes in the table of trials."
-        return html.Div([picker, html.Section(html.P(text, className="empty"), className="card wide")], className="cards")
+        nothing = html.Section(html.P(text, className="empty"), className="card wide")
+        return html.Div([picker, nothing], className="cards")
     made = {name: live(name, build()) for name, build in page.sections.items()}
     curves = [html.Div([html.H3(one.title), plot(f"compare/{name}")]) for name, one in trial_figures.COMPARE.items()]
     return html.Div(
@@ -136,6 +139,15 @@ def layout(page: Compare, live: Callable[[str, bits.Children], Component], plot:
         ],
         className="cards",
     )
+
+
+def _told(found: Score) -> tuple[str, ...]:
+    """A difference, its interval, over how many images, and what that means."""
+    interval = found.interval
+    if not interval.known:
+        return signed(interval.mean), "one image only", str(found.images), ""
+    verdict = ("better" if interval.mean > 0 else "worse") if interval.clear else "no clear difference"
+    return signed(interval.mean), f"{signed(interval.low)} to {signed(interval.high)}", str(found.images), verdict
 
 
 def _cell(value: Any) -> str:

@@ -18,9 +18,7 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise ValueError(
-                f"a dashboard shows a study's folder, or a folder of studies; there is no folder {path}"
-            )
+            raise ValueError(f"a dashboard shows a study's folder, or a folder of studies; there is no folder {path}")
         self.path = path
         self.several = not is_study(path)
         self._open: dict[str, Watched] = {}

@@ -1,18 +1,20 @@
 """The first page: how far the study is, the best so far, what runs, what went wrong, what is left of the budget."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from flowsearch.analysis.dashboard import bits
+from flowsearch.analysis.dashboard import bits, plots
 from flowsearch.analysis.dashboard.address import TRIALS, Address
-from flowsearch.analysis.dashboard.standing import NEEDS_NOTHING, Standing, Used, reasons, so_far, standing
+from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
+from flowsearch.analysis.selection import by_task
 from flowsearch.analysis.wording import decibels, described, duration, missing, number, plural, whole
 from flowsearch.results import schema
+from flowsearch.results.configurations import objectives, ranked
 
 _ORDER = (
     schema.COMPLETED,
@@ -26,6 +28,7 @@ _ORDER = (
 _MOST_REASONS = 8
 _MOST_RUNNING = 24
 _PICTURES = 4
+_PSNRS = {"val_psnr": "val PSNR", "test_psnr": "test PSNR", "ood_psnr": "OOD PSNR", "measurement_psnr": "measured"}
 
 
 class Overview:
@@ -54,7 +57,7 @@ class Overview:
             return [html.P("No trial has been recorded yet.", className="lead"), *self._notices()]
         left = "" if now.seconds_left is None else f", about {duration(now.seconds_left)} left"
         text = f"{now.done:,} of {plural(now.total, 'trial')} done{left}"
-        legend = [
+        legend: list[Component] = [
             dcc.Link(
                 [html.B(f"{counts[status]:,}"), f" {status}"],
                 href=self._filtered(status),
@@ -75,24 +78,34 @@ class Overview:
 
     def best(self) -> bits.Children:
         """The best completed trial of each task by the objective, with its first pictures."""
-        ranked = self.view.ranked()
-        metric, _ = self.view.objective
-        if ranked.empty:
-            why = "No trial has been completed yet." if self.view.completed.empty else f"No completed trial has {metric}."
-            return html.P(why, className="empty")
+        metric, several = self.view.objective[0], len(objectives(self.view)) > 1
         found = []
-        for task, trials in ranked.groupby(ranked["task"].fillna("unknown task"), sort=True):
-            best = trials.iloc[0]
+        for task in by_task(self.view):
+            configurations = ranked(self.view, task)
+            if configurations.empty:
+                continue
+            best = configurations.iloc[0]
+            links: list[Any] = []
+            for trial_id in best["trials"]:
+                links += [bits.trial_link(self.address, str(trial_id)), " "]
+            aside = [] if missing(best["task"]) else [str(best["task"])]
+            aside += [f"mean of {best['repeats']} repeats"] if best["repeats"] > 1 else []
+            aside += [f"best by {metric}, the first of {len(objectives(self.view))} objectives"] if several else []
             found.append(
                 html.Article(
                     [
-                        html.H3([bits.trial_link(self.address, str(best["trial_id"])), html.Small(str(task))]),
+                        html.H3([*links, html.Small(", ".join(aside))]),
                         html.P(described(best), className="note"),
                         bits.facts(self._numbers(best, metric), "numbers"),
                         *self._pictures(best),
                     ]
                 )
             )
+        if not found:
+            why = (
+                "No trial has been completed yet." if self.view.completed.empty else f"No completed trial has {metric}."
+            )
+            return html.P(why, className="empty")
         return html.Div(found, className="bests")
 
     def running(self) -> bits.Children:
@@ -167,7 +180,11 @@ class Overview:
     def _bar(self) -> Component:
         now = self.standing
         parts = [
-            html.Span(className=f"part {status}", style={"flexGrow": now.counts[status]}, title=f"{status}: {now.counts[status]}")
+            html.Span(
+                className=f"part {status}",
+                style={"flexGrow": now.counts[status]},
+                title=f"{status}: {now.counts[status]}",
+            )
             for status in _ORDER
             if now.counts.get(status)
         ]
@@ -175,40 +192,41 @@ class Overview:
         if waiting > 0:
             parts.append(html.Span(className="part", style={"flexGrow": waiting}))
         said = ", ".join(f"{now.counts[status]} {status}" for status in _ORDER if now.counts.get(status))
-        return html.Div(parts, className="progress", role="img", **{"aria-label": f"{said} of {now.total} trials"})
+        bar = html.Div(parts, className="progress", role="img")
+        return bits.tagged(bar, aria_label=f"{said} of {now.total} trials")
 
     def _notices(self) -> list[Component]:
-        return [bits.notice("Not everything could be read: ", note, ".") for note in self.view.notes]
+        return [bits.notice("Not everything could be read: ", note, ".") for note in self.view.said]
 
     def _numbers(self, best: Any, metric: str) -> list[tuple[str, Any]]:
         entries: list[tuple[str, Any]] = []
         if metric != "val_psnr":
             entries.append((metric, number(float(best[metric]))))
-        for name, text in (("val_psnr", "val PSNR"), ("test_psnr", "test PSNR"), ("ood_psnr", "OOD PSNR")):
+        for name, text in _PSNRS.items():
             if not missing(best[name]):
                 entries.append((text, f"{decibels(best[name])} dB"))
-        entries += [("measured", f"{decibels(best['measurement_psnr'])} dB")] if not missing(best["measurement_psnr"]) else []
         entries += [("parameters", whole(best["parameters"]))] if not missing(best["parameters"]) else []
         return entries
 
     def _pictures(self, best: Any) -> list[Component]:
         from flowsearch.analysis.dashboard.pictures import strip
 
-        return strip(self.watched, self.address, str(best["trial_id"]), images=_PICTURES)
+        return strip(self.watched, self.address, str(best["trials"][0]), images=_PICTURES)
 
     def _filtered(self, status: str) -> str:
         model = {"status": {"filterType": "text", "type": "equals", "filter": status}}
         return replace(self.address.at(TRIALS), filters=model, figure="", selected=None).href
 
 
-def layout(overview: Overview, live: Callable[[str, bits.Children], Component], plot: Callable[..., Component]) -> Component:
+def layout(overview: Overview, live: bits.Live, plot: bits.Place) -> Component:
     """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
     made = {name: live(name, build()) for name, build in overview.sections.items()}
+    first = [one.name for one in plots.sections(overview.view)[0].pieces]
     return html.Div(
         [
-            html.Section(made["overview-head"], className="card wide head", **{"aria-label": "Progress"}),
-            bits.section("Best so far", made["overview-best"], wide=True),
-            bits.section("Objective, trial by trial", plot("best-so-far")),
+            bits.tagged(html.Section(made["overview-head"], className="card wide head"), aria_label="Progress"),
+            bits.section("Best configuration so far", made["overview-best"], wide=True),
+            bits.section("Best so far, trial by trial", *(plot(name) for name in first)),
             html.Div(
                 [
                     bits.section("Running now", made["overview-running"]),
@@ -222,18 +240,15 @@ def layout(overview: Overview, live: Callable[[str, bits.Children], Component], 
     )
 
 
-def _share(row: dict[str, Any]) -> float:
+def _share(row: Mapping[Any, Any]) -> float:
     if missing(row["epoch"]) or missing(row["of"]) or row["phase"] != schema.TRAIN_PHASE:
         return 0.0
     return float(row["epoch"]) / max(1.0, float(row["of"]))
 
 
-def _epochs(row: dict[str, Any]) -> str:
+def _epochs(row: Mapping[Any, Any]) -> str:
     if missing(row["epoch"]):
         return "starting"
     if row["phase"] == schema.PRIOR_PHASE:
         return f"pre-training, epoch {row['epoch']}"
     return f"{row['epoch']}" if missing(row["of"]) else f"{row['epoch']} of {row['of']}"
-
-
-__all__ = ["NEEDS_NOTHING", "Overview", "layout"]

@@ -1,4 +1,4 @@
-"""Who may look, and what a page may load. The dashboard shows and changes nothing; these rules keep it among its own."""
+"""Who may look at the dashboard, and what its pages may load. It shows and changes nothing."""
 
 import hmac
 import ipaddress
@@ -11,10 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 _COOKIE = "flowsearch-token"
 _COOKIE_SECONDS = 30 * 24 * 3600
-_REFUSED = (
-    "<!doctype html><html lang=en><meta charset=utf-8><title>flowsearch</title>"
-    "<p>{}</p></html>"
-)
+_REFUSED = "<!doctype html><html lang=en><meta charset=utf-8><title>flowsearch</title><p>{}</p></html>"
 
 
 def is_loopback(host: str) -> bool:
@@ -53,7 +50,7 @@ def policy(script_hashes: Sequence[str]) -> str:
 
 
 def guard(server: Flask, *, host: str, token: str | None, script_hashes: Sequence[str]) -> None:
-    """Refuse who has no token where there is one, and requests for another host's name where there is none; set headers.
+    """Refuse who has no token where there is one, and requests for another host's name where there is none.
 
     The token comes once as `?token=`, and then in a cookie, so that it does not stay in the address.
     """
@@ -87,7 +84,7 @@ def guard(server: Flask, *, host: str, token: str | None, script_hashes: Sequenc
             return answer
         if _same(request.cookies.get(_COOKIE, ""), token):
             return None
-        return _refuse(401, "This dashboard needs its token: open the address that it printed, with ?token= at its end.")
+        return _refuse(401, "This dashboard needs its token: open the address that it printed, with ?token=.")
 
     @server.after_request
     def add(response: Response) -> Response:

@@ -15,7 +15,7 @@ from flowsearch.analysis.dashboard import security
 from flowsearch.analysis.dashboard.address import INDEX, Address
 from flowsearch.analysis.dashboard.app import Pages, create, nothing_spent
 from flowsearch.analysis.dashboard.library import Library
-from flowsearch.analysis.dashboard.pictures import KINDS, SPLITS, picture
+from flowsearch.analysis.dashboard.pictures import SPLITS, picture
 from flowsearch.analysis.dashboard.standing import Spending
 from flowsearch.analysis.dashboard.watch import Watched, once
 
@@ -62,7 +62,9 @@ def prepare(
     try:
         listening = create_server(server, host=host, port=port, threads=_THREADS, ident=None)
     except OSError as error:
-        raise ValueError(f"cannot listen on {host}, port {port} ({error.strerror}); choose another --port, or 0") from None
+        raise ValueError(
+            f"cannot listen on {host}, port {port} ({error.strerror}); choose another --port, or 0"
+        ) from None
     shown = f"[{host}]" if ":" in host else host
     query = f"?token={token}" if token else ""
     if not library.several:
@@ -104,7 +106,7 @@ def _routes(server: Flask, library: Library, pages: Pages) -> None:
             watched = library.study("" if study == "-" and not library.several else study)
         except (KeyError, ValueError):
             abort(404)
-        found = picture(watched, trial, attempt, split, image, kind) if split in SPLITS and kind in KINDS else None
+        found = picture(watched, trial, attempt, split, image, kind) if split in SPLITS else None
         if found is None:
             abort(404)
         return Response(found, mimetype="image/png", headers={"Cache-Control": _KEPT})

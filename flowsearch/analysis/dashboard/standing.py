@@ -86,7 +86,7 @@ def seconds_left(trials: pd.DataFrame, total: int, now: datetime | None = None) 
 
 
 def reasons(trials: pd.DataFrame) -> pd.DataFrame:
-    """Why trials failed, diverged or were interrupted: `status`, `reason`, `count` and the `trials`, most often first."""
+    """Why trials failed, diverged or were interrupted: `status`, `reason`, `count` and `trials`, most often first."""
     bad = trials[trials["status"].isin(TROUBLE)]
     if bad.empty:
         return pd.DataFrame(columns=["status", "reason", "count", "trials"])
@@ -107,7 +107,8 @@ def so_far(results: Results) -> pd.DataFrame:
     epochs = epochs[epochs["trial_id"].isin(trials["trial_id"])]
     # Training comes after pre-training, whatever the names' order.
     order = epochs["phase"].eq(schema.TRAIN_PHASE)
-    last = epochs.assign(order=order).sort_values(["order", "epoch"], kind="stable").drop_duplicates("trial_id", keep="last")
+    last = epochs.assign(order=order).sort_values(["order", "epoch"], kind="stable")
+    last = last.drop_duplicates("trial_id", keep="last")
     frame = trials[["trial_id", "started", "epochs"]].rename(columns={"epochs": "of"})
     frame = frame.merge(last[["trial_id", "phase", "epoch", "val_psnr"]], on="trial_id", how="left")
     return frame[columns].sort_values("trial_id", ignore_index=True)

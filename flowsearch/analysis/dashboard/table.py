@@ -65,6 +65,7 @@ _FORMS = {
     "ended": "moment",
 }
 _WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "started": 150, "ended": 150, "task": 130}
+_TICKS = {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False}
 _DIGITS = 6
 
 
@@ -99,7 +100,7 @@ def rows(results: Results, names: Iterable[str]) -> list[dict[str, Any]]:
                 plain = _plain(value)
                 if plain is not None and now["phase"] == schema.TRAIN_PHASE:
                     row.setdefault(name, plain)
-    return found
+    return [{str(name): value for name, value in row.items()} for row in found]
 
 
 def grid(results: Results, address: Address, *, short: bool = False) -> Component:
@@ -128,7 +129,7 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
         columnSize=None,
         dashGridOptions={
             "theme": {"function": "flowsearchTheme(themeQuartz)"},
-            "rowSelection": {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False},
+            "rowSelection": _TICKS,
             "selectionColumnDef": {"pinned": "left", "width": 38, "resizable": False, "suppressHeaderMenuButton": True},
             "isExternalFilterPresent": {"function": "flowsearchSelecting()"},
             "doesExternalFilterPass": {"function": "flowsearchSelected(params.data.trial_id)"},

@@ -1,6 +1,7 @@
 """A trial's page: how it ended and why, its configuration and numbers, its curves and pictures, how to run it again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -8,14 +9,25 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
-from flowsearch.analysis.dashboard.address import COMPARE, TRIALS, Address
+from flowsearch.analysis.dashboard.address import COMPARE, TRIAL, TRIALS, Address
 from flowsearch.analysis.dashboard.again import retry_command, train_command
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.dashboard.watch import View, Watched
-from flowsearch.analysis.statistics import gain
 from flowsearch.analysis.trials_table import varying
-from flowsearch.analysis.wording import brief, decibels, described, duration, memory, missing, number, signed, whole
+from flowsearch.analysis.wording import (
+    brief,
+    decibels,
+    described,
+    duration,
+    memory,
+    missing,
+    number,
+    signed,
+    spread,
+    whole,
+)
 from flowsearch.results import schema
+from flowsearch.results.scores import Scores
 
 _SHOWN: dict[str, Callable[[Any], str]] = {
     "seconds": duration,
@@ -28,7 +40,9 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
 
 
 class TrialPage:
-    """The page's sections, each called again when the study has changed. Raises `KeyError` where there is no such trial."""
+    """The page's sections, each called again when the study has changed.
+
+    Raises `KeyError` where there is no such trial."""
 
     def __init__(self, watched: Watched, address: Address) -> None:
         self.watched, self.address = watched, address
@@ -87,11 +101,11 @@ class TrialPage:
         trial = self.trial
         if missing(trial["reason"]):
             return None
-        trace = self.watched.trace(str(trial["trial_id"]))
+        trace = self.view.traceback(str(trial["trial_id"]))
         heading = "Why it failed" if trial["status"] == schema.FAILED else f"Why it is {trial['status']}"
         parts: list[Any] = [html.H2(heading), html.P(str(trial["reason"]), className="reason")]
         if trace:
-            parts.append(html.Pre(trace, className="trace", tabIndex=0, **{"aria-label": "Traceback"}))
+            parts.append(bits.tagged(html.Pre(trace, className="trace", tabIndex=0), aria_label="Traceback"))
             parts.append(html.P(f"from {schema.ERRORS}/{trial['trial_id']}.txt", className="note"))
         elif trial["status"] == schema.FAILED:
             parts.append(html.P("No traceback was kept.", className="note"))
@@ -101,11 +115,12 @@ class TrialPage:
         """Measurement, reconstruction and truth of the images that it kept."""
         panels = pictures.panels_of(self.watched, [str(self.trial["trial_id"])])
         columns = [(str(self.trial["trial_id"]), "reconstruction")]
-        found = []
+        found: list[Component] = []
         for split, title in pictures.SPLITS.items():
             made = pictures.grid(self.address, panels, split, columns)
             if made is not None:
                 found.append(html.Div([html.H3(title), made]))
+        found += pictures.fold_by_fold(self.address, panels)
         return html.Div(found, className="splits") if found else html.P("No pictures yet.", className="empty")
 
     def configuration(self) -> bits.Children:
@@ -113,13 +128,11 @@ class TrialPage:
         differs = varying(self.view.trials)
         known = [one for one in schema.CONFIG_COLUMNS if not missing(self.trial[one.name])]
         known.sort(key=lambda one: one.name not in differs)
-        return bits.facts(
-            [
-                (one.name, html.Span(_config(self.trial[one.name]), title=one.label, className="own" if one.name in differs else None))
-                for one in known
-            ],
-            "columns",
-        )
+        entries = []
+        for one in known:
+            mark = "own" if one.name in differs else None
+            entries.append((one.name, html.Span(_config(self.trial[one.name]), title=one.label, className=mark)))
+        return bits.facts(entries, "columns")
 
     def numbers(self) -> bits.Children:
         """What was measured, with the gain over the measurements and its interval."""
@@ -136,13 +149,12 @@ class TrialPage:
             else:
                 text = number(value if isinstance(value, str) else float(value) if one.type == "double" else value)
             entries.append((one.about, text))
-        images = self.watched.rows_of(schema.IMAGES, [str(trial["trial_id"])])
+        own = self.watched.view([str(trial["trial_id"])])
+        chosen = own.trials.assign(trials=pd.Series([(str(trial["trial_id"]),)], dtype=object))
         for split, title in (("test", "gain over the measurements"), ("ood", "gain out of distribution")):
-            found = gain(images, str(trial["trial_id"]), split)
-            if found is not None and found.n > 1:
-                entries.append(
-                    (title, f"{signed(found.mean)} dB, 95% interval {signed(found.low)} to {signed(found.high)}, n = {found.n}")
-                )
+            found = Scores(own, chosen, f"{split}_psnr").gain(chosen.iloc[0])
+            if found is not None:
+                entries.append((title, f"{signed(found.interval.mean)} dB, {spread(found)}"))
         return bits.facts(entries) if entries else html.P("Nothing has been measured yet.", className="empty")
 
     def again(self) -> bits.Children:
@@ -162,25 +174,23 @@ class TrialPage:
         if ranked and self.trial["trial_id"] != ranked[0] and ranked[0] not in chosen:
             chosen = [ranked[0], *chosen]
         parts: list[Any] = [dcc.Link("all trials", href=self.address.at(TRIALS).href)]
-        if place > 0:
-            parts += [" · ", dcc.Link(f"previous, {ids[place - 1]}", href=self.address.at("trial", ids[place - 1]).href)]
-        if place + 1 < len(ids):
-            parts += [" · ", dcc.Link(f"next, {ids[place + 1]}", href=self.address.at("trial", ids[place + 1]).href)]
+        for step, word in ((-1, "previous"), (1, "next")):
+            if 0 <= place + step < len(ids):
+                other = ids[place + step]
+                parts += [" · ", dcc.Link(f"{word}, {other}", href=self.address.at(TRIAL, other).href)]
         if len(chosen) > 1:
-            from dataclasses import replace
-
             text = "compare with the best" if len(chosen) == 2 and ranked and chosen[0] == ranked[0] else "compare"
             parts += [" · ", dcc.Link(text, href=replace(self.address.at(COMPARE), chosen=tuple(chosen)).href)]
         return parts
 
 
-def layout(page: TrialPage, live: Callable[[str, bits.Children], Component], plot: Callable[..., Component]) -> Component:
+def layout(page: TrialPage, live: bits.Live, plot: bits.Place) -> Component:
     """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
     made = {name: live(name, build()) for name, build in page.sections.items()}
     curves = [html.Div([html.H3(one.title), plot(f"trial/{name}")]) for name, one in trial_figures.TRIAL.items()]
     return html.Div(
         [
-            html.Section(made["trial-head"], className="card wide head", **{"aria-label": "State"}),
+            bits.tagged(html.Section(made["trial-head"], className="card wide head"), aria_label="State"),
             made["trial-error"],
             bits.section("Curves and folds", html.Div(curves, className="plots"), wide=True),
             bits.section("Reconstructions", made["trial-pictures"], wide=True),

@@ -1,5 +1,6 @@
 """Figures of one trial, and of a few side by side: what it learned epoch by epoch, fold by fold and image by image."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +34,14 @@ class TrialPlot:
 def epochs(watched: Watched, ids: Ids, *, phase: str, columns: Sequence[str]) -> pd.DataFrame:
     """A row per epoch of `phase` with one of `columns`: `trial_id`, `epoch` and the columns."""
     frame = watched.table(schema.EPOCHS)
-    frame = frame[frame["trial_id"].isin(ids) & (frame["phase"] == phase)]
+    frame = frame[frame["trial_id"].isin([*ids, *_priors(watched, ids)]) & (frame["phase"] == phase)]
     return frame[["trial_id", "epoch", *columns]].dropna(subset=list(columns), how="all").reset_index(drop=True)
+
+
+def _priors(watched: Watched, ids: Ids) -> list[str]:
+    """The pre-trainings that the trials share with others, under which their epochs are."""
+    trials = watched.table(schema.TRIALS)
+    return list(trials.loc[trials["trial_id"].isin(ids), "prior"].dropna())
 
 
 def draw_epochs(frame: pd.DataFrame, *, columns: Sequence[str], y: str, log: bool = False) -> go.Figure:
@@ -120,7 +127,8 @@ def draw_images(frame: pd.DataFrame) -> go.Figure:
         )
     if len(known):
         ends = [float(known["measurement_psnr"].min()), float(known["measurement_psnr"].max())]
-        figure.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, name="no gain", hoverinfo="skip")
+        line = {"width": 1, "dash": "dot"}
+        figure.add_scatter(x=ends, y=ends, mode="lines", line=line, name="no gain", hoverinfo="skip")
     return figure
 
 
@@ -131,14 +139,15 @@ def paired_images(watched: Watched, ids: Ids) -> pd.DataFrame:
     if len(ids) < 2 or not {ids[0], ids[1]} <= set(frame.columns):
         return pd.DataFrame()
     both = frame[[ids[0], ids[1]]].dropna()
-    names = {"first_trial": ids[0], "second_trial": ids[1]}
-    return pd.DataFrame({"image": both.index, "first": both[ids[0]].to_numpy(), "second": both[ids[1]].to_numpy()}).assign(**names)
+    made = {"image": both.index, "first": both[ids[0]].to_numpy(), "second": both[ids[1]].to_numpy()}
+    return pd.DataFrame(made).assign(first_trial=ids[0], second_trial=ids[1])
 
 
 def draw_paired(frame: pd.DataFrame) -> go.Figure:
     """PSNR of the one trial against the other's, image by image; above the line the first is better."""
     first, second = escape(str(frame["first_trial"].iloc[0])), escape(str(frame["second_trial"].iloc[0]))
-    figure = theme.figure(f"PSNR of trial {second} (dB)", f"PSNR of trial {first} (dB)", height=_SMALL, showlegend=False)
+    axes = f"PSNR of trial {second} (dB)", f"PSNR of trial {first} (dB)"
+    figure = theme.figure(*axes, height=_SMALL, showlegend=False)
     figure.add_scatter(
         x=frame["second"].tolist(),
         y=frame["first"].tolist(),
@@ -202,8 +211,6 @@ def _dash(place: int, trials: Sequence[object]) -> str:
 
 
 def _decades(frame: pd.DataFrame, columns: Sequence[str]) -> float:
-    import math
-
-    values = frame[list(columns)].astype(float).stack()
+    values = frame[list(columns)].to_numpy(dtype=float)
     values = values[values > 0]
     return math.log10(values.max() / values.min()) if len(values) else 0.0

@@ -14,15 +14,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
-from flowsearch.results import Results, schema
+from flowsearch.results import Results, parts, schema
+from flowsearch.results.rows import settled
+from flowsearch.results.stored import Stored
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 5.0
 _LATELY_SECONDS = 60.0
 _SETTLED_NS = 2_000_000_000
 """A folder's time is trusted once it is this old: on a coarse clock two changes may have the same one."""
+_LARGE = (schema.IMAGES, schema.PANELS)
+_FEW = 16
+"""Trials whose rows of the large tables are looked up, rather than taken from all of them."""
 _SHARE = 0.1
 """At most this share of the time goes into reading a table that keeps changing."""
 _FILES = (schema.STUDY_FILE, schema.PROVENANCE_FILE)
@@ -34,19 +39,28 @@ Stamp = tuple[int, ...]
 class View(Results):
     """The study as it was at one moment, or some of its trials; tables are read when they are asked for."""
 
-    def __init__(self, watched: "Watched", ids: frozenset[str] | None = None) -> None:
-        super().__init__(watched.path)
+    def __init__(self, watched: "Watched", ids: Sequence[str] | None = None) -> None:
+        super().__init__([Stored(watched.path)])
         self._watched, self._ids = watched, ids
-        self.notes = watched.notes
+
+    @property
+    def said(self) -> list[str]:
+        """What could not be read, in the tables that were read by now."""
+        return list(dict.fromkeys([*self.notes, *self._watched.notes]))
 
     def _table(self, name: str) -> pd.DataFrame:
-        frame = self._watched.table(name)
         if self._ids is None:
-            return frame
-        return frame[frame["trial_id"].isin(self._ids)].reset_index(drop=True)
+            return self._watched.table(name)
+        if name in _LARGE and len(self._ids) <= _FEW:
+            return self._watched.rows_of(name, self._ids)
+        frame = self._watched.table(name)
+        # A pre-training that trials share is none of theirs alone.
+        own = frame["trial_id"].isin(self._ids) | frame["trial_id"].str.startswith(schema.PRIOR_PREFIX)
+        return frame[own].reset_index(drop=True)
 
     def _note(self, note: str) -> None:
-        self._watched.note(note)
+        if note:
+            self.notes.append(note)
 
 
 class Watched:
@@ -56,14 +70,13 @@ class Watched:
     """
 
     def __init__(self, path: Path) -> None:
-        Results(path)
+        self.stored = Stored(path)
         self.path = path
         self._locks = {name: threading.RLock() for name in (*schema.TABLES, "view")}
         self._tables: dict[str, tuple[Stamp, pd.DataFrame, list[str]]] = {}
         self._paid: dict[str, tuple[float, float]] = {}
         """When a table was read last, and how long that took."""
         self._view: tuple[str, View] | None = None
-        self._said: list[str] = []
         self._running: tuple[float, bool] = (float("-inf"), False)
 
     @property
@@ -77,11 +90,10 @@ class Watched:
     def view(self, ids: Iterable[str] | None = None) -> View:
         """The study now; with `ids` as if it had only these trials."""
         if ids is not None:
-            return View(self, frozenset(ids))
+            return View(self, list(ids))
         version = self.version
         with self._locks["view"]:
             if self._view is None or self._view[0] != version:
-                self._said = []
                 self._view = version, View(self)
             return self._view[1]
 
@@ -92,7 +104,7 @@ class Watched:
             if kept is not None and (kept[0] == stamp or not self._may_read(name)):
                 return kept[1]
             began = time.monotonic()
-            reader = Results(self.path)
+            reader = Results([self.stored])
             frame: pd.DataFrame = getattr(reader, name)
             if name == schema.TRIALS:
                 frame = self._orphans_interrupted(frame)
@@ -102,13 +114,8 @@ class Watched:
 
     @property
     def notes(self) -> list[str]:
-        """What could not be read so far, a sentence each."""
-        found = [note for _, _, notes in self._tables.values() for note in notes]
-        return list(dict.fromkeys([*self._said, *found]))
-
-    def note(self, text: str) -> None:
-        """Remember something that could not be read."""
-        self._said.append(text)
+        """What could not be read in the tables that were read by now, a sentence each."""
+        return [note for _, _, notes in list(self._tables.values()) for note in notes]
 
     @property
     def is_running(self) -> bool:
@@ -124,22 +131,9 @@ class Watched:
         kept = self._tables.get(name)
         if kept is not None and kept[0] == _stamp(self.path / name):
             return kept[1][kept[1]["trial_id"].isin(ids)]
-        parts = _parts_of(self.path / name, ids)
-        wanted = schema.arrow_schema(name)
-        try:
-            dataset = ds.dataset([str(part) for part in parts], schema=wanted, format="parquet")
-            arrow = dataset.to_table(filter=pc.field("trial_id").isin(list(ids))) if parts else wanted.empty_table()
-        except (pa.ArrowException, OSError, ValueError):
-            frame = self.table(name)  # something foreign is among them: the reader passes over it, and says so
-            return frame[frame["trial_id"].isin(ids)]
-        frame = arrow.to_pandas()
-        return frame[frame["attempt"] == frame.groupby("trial_id")["attempt"].transform("max")].reset_index(drop=True)
-
-    def trace(self, trial_id: str) -> str:
-        """The traceback that a failed trial left; empty where there is none."""
-        with contextlib.suppress(OSError):
-            return (self.path / schema.ERRORS / f"{trial_id}.txt").read_text(encoding="utf-8", errors="replace")
-        return ""
+        arrow = _rows_of(self.path / name, name, ids)
+        frame: pd.DataFrame = arrow.to_pandas(integer_object_nulls=True)
+        return frame
 
     def _may_read(self, name: str) -> bool:
         at, cost = self._paid.get(name, (float("-inf"), 0.0))
@@ -197,16 +191,28 @@ def _locked(path: Path) -> bool | None:
         return None
 
 
-def _parts_of(folder: Path, ids: Sequence[str]) -> list[Path]:
-    """Parts that may hold rows of these trials: those named after them, and those named after none."""
-    if not folder.is_dir():
-        return []
-    wanted, parts = set(ids), []
-    for path in sorted(folder.iterdir()):
-        if path.suffix != ".parquet" or path.name.startswith((".", "_")):
+def _rows_of(folder: Path, table: str, ids: Sequence[str]) -> pa.Table:
+    """The rows that count of these trials: of their own parts, and of parts of many trials what is theirs."""
+    wanted, read, passed = schema.arrow_schema(table), [], set[str]()
+    names = parts.in_order(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        own = parts.trial_of(name)
+        if name in passed or (own is not None and own[0] not in ids):
             continue
-        owner, _, attempt = path.stem.rpartition("-")
-        named = owner.isdecimal() and attempt.isdecimal()
-        if not named or owner in wanted:
-            parts.append(path)
-    return parts
+        with contextlib.suppress(pa.ArrowException, OSError, ValueError):
+            file = pq.ParquetFile(folder / name)
+            metadata = file.schema_arrow.metadata or {}
+            if metadata.get(schema.TABLE_KEY) != table.encode():
+                continue
+            passed |= parts.replaces(metadata)
+            wholly = own is not None
+            rows = file.read() if wholly else pq.read_table(folder / name, filters=[("trial_id", "in", list(ids))])
+            columns = [
+                rows.column(field.name).cast(field.type)
+                if field.name in rows.column_names
+                else pa.nulls(rows.num_rows, field.type)
+                for field in wanted
+            ]
+            read.append(pa.table(columns, schema=wanted))
+    found = settled(pa.concat_tables(read), table) if read else wanted.empty_table()
+    return found.filter(pc.field("trial_id").isin(list(ids)))

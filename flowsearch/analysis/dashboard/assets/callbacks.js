@@ -22,12 +22,33 @@ window.dash_clientside.flowsearch = (() => {
     const select = here.state && here.state.select;
     const source = select && select.figure === name;
     const ids = source ? new Set(select.ids) : null;
+    if (source && (figure.layout.meta || {}).brushed) return brushed(figure, ids, template);
     const data = figure.data.map((trace) => {
       if (!source || !trace.customdata || !(trace.mode || "").includes("markers")) return trace;
       const points = trace.customdata.map((one, place) => [Array.isArray(one) ? one[0] : one, place]);
       return { ...trace, selectedpoints: points.filter(([id]) => ids.has(id)).map(([, place]) => place) };
     });
     return { data, layout: { ...figure.layout, template, uirevision: "kept" } };
+  }
+
+  // Parallel coordinates: the lines of trials that are not selected stay, faintly, below the others.
+  function brushed(figure, ids, template) {
+    const part = (trace, inside) => {
+      const y = Array.from(numbers(trace.y), (value, place) => (ids.has(trace.customdata[place]) === inside ? value : null));
+      const quiet = { opacity: 0.05, showlegend: false, hoverinfo: "skip", hovertemplate: null };
+      return { ...trace, y, ...(inside ? { opacity: 0.9 } : quiet) };
+    };
+    const lines = figure.data.filter((trace) => trace.customdata);
+    const others = figure.data.filter((trace) => !trace.customdata);
+    const data = [...lines.map((trace) => part(trace, false)), ...lines.map((trace) => part(trace, true)), ...others];
+    return { data, layout: { ...figure.layout, template, uirevision: "kept" } };
+  }
+
+  // Numbers that Python wrote as base64.
+  function numbers(values) {
+    if (!values || !values.bdata) return values || [];
+    const bytes = Uint8Array.from(atob(values.bdata), (letter) => letter.charCodeAt(0));
+    return new { f4: Float32Array, f8: Float64Array, i4: Int32Array, i2: Int16Array, i1: Int8Array }[values.dtype](bytes.buffer);
   }
 
   // What a person has done to the figure before it is drawn again: dcc.Graph takes it into its layout, where Plotly's
@@ -52,6 +73,11 @@ window.dash_clientside.flowsearch = (() => {
     if (!drawn) return [none(), none()];
     const before = here.drawn[id.name];
     here.drawn[id.name] = drawn;
+    if (drawn.html) {
+      const slot = document.querySelector(`[data-plot="${id.name}"] .graph`);
+      if (slot) slot.innerHTML = drawn.html; // figures/grid.py escapes it, and the page's policy runs no script in it
+      return [none(), "plot"];
+    }
     if (!drawn.figure) return [none(), "plot empty-plot"];
     const figure = look(drawn.figure, id.name, templates[mode]);
     const own_id = { type: "plot", name: id.name };
@@ -61,7 +87,28 @@ window.dash_clientside.flowsearch = (() => {
       return [none(), "plot"];
     }
     const height = `${figure.layout.height || figure.layout.template.layout.height}px`;
-    return [{ ...graph, props: { ...graph.props, id: own_id, figure, style: { height } } }, "plot"];
+    const least = figure.layout.meta?.min_width;
+    const style = { height, ...(least ? { minWidth: `${least}px` } : {}) };
+    return [{ ...graph, props: { ...graph.props, id: own_id, figure, style } }, "plot"];
+  }
+
+  // Draw a figure as it is selected now.
+  function again(name) {
+    if (here.drawn[name]) setTimeout(() => own.set({ type: "plot-data", name }, { data: { ...here.drawn[name] } }), 0);
+  }
+
+  // The trials of the points; in parallel coordinates those whose lines pass the boxes of every axis that has any.
+  function passing(points, byAxis) {
+    const sets = new Map();
+    for (const point of points) {
+      const id = Array.isArray(point.customdata) ? point.customdata[0] : point.customdata;
+      if (typeof id !== "string") continue;
+      const axis = byAxis ? point.x : 0;
+      if (!sets.has(axis)) sets.set(axis, new Set());
+      sets.get(axis).add(id);
+    }
+    const all = [...sets.values()];
+    return all.length ? [...all[0]].filter((id) => all.every((set) => set.has(id))) : [];
   }
 
   function pointed() {
@@ -69,14 +116,16 @@ window.dash_clientside.flowsearch = (() => {
     if (!prop || !here.state) return none();
     const name = JSON.parse(prop.slice(0, prop.lastIndexOf("."))).name;
     const select = here.state.select;
-    const points = (value && value.points) || [];
-    const ids = [];
-    for (const point of points) {
-      const id = Array.isArray(point.customdata) ? point.customdata[0] : point.customdata;
-      if (typeof id === "string" && !ids.includes(id)) ids.push(id);
+    const ids = passing((value && value.points) || [], Boolean(((here.drawn[name] || {}).figure || { layout: {} }).layout.meta?.brushed));
+    if (ids.length) {
+      const next = update({ select: { figure: name, ids: ids.sort() } });
+      if (here.drawn[name]?.figure?.layout.meta?.brushed) again(name);
+      return next;
     }
-    if (ids.length) return update({ select: { figure: name, ids: ids.sort() } });
-    return select && select.figure === name ? update({ select: null }) : none();
+    if (!select || select.figure !== name) return none();
+    const next = update({ select: null });
+    again(name);
+    return next;
   }
 
   function sorted(columns) {
@@ -111,7 +160,7 @@ window.dash_clientside.flowsearch = (() => {
     const source = here.state.select && here.state.select.figure;
     const next = update({ select: null });
     // Drawn again without its box.
-    if (source && here.drawn[source]) own.set({ type: "plot-data", name: source }, { data: { ...here.drawn[source] } });
+    if (source) again(source);
     return next;
   }
 
