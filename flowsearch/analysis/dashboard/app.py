@@ -54,6 +54,8 @@ _METAS = [
 ]
 _WIDE = ("parallel-coordinates",)
 """Sections whose only figure wants the whole width."""
+_OPEN = 2
+"""Tasks whose figures are open at first, in each section."""
 _KEPT_PAGES = 16
 """Pages that are kept as they were made, until the study changes."""
 _GRAPH: Any = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
@@ -257,25 +259,37 @@ def _figures(watched: Watched, address: Address) -> Component:
     view = watched.view()
     if view.trials.empty:
         return _nowhere("No trial has been recorded yet. Figures appear with the first ones.", reload=True)
-    made = []
+    made, jumps = [], []
     for section in plots.sections(view):
-        by_task: dict[str | None, list[Component]] = {}
-        for piece in section.pieces:
-            heading = [html.H4(piece.title)] if isinstance(piece, Grid) and piece.title else []
-            by_task.setdefault(piece.task, []).append(html.Div([*heading, plot(piece.name)]))
-        body = [
-            html.Div([*([html.H3(task)] if task else []), html.Div(places, className="plots")])
-            for task, places in by_task.items()
-        ]
         wide = len(section.pieces) > 1 or section.anchor in _WIDE
-        made.append(bits.section(section.title, *body, note=section.caption, anchor=section.anchor, wide=wide))
+        made.append(
+            bits.section(section.title, *_by_task(section), note=section.caption, anchor=section.anchor, wide=wide)
+        )
+        jumps.append(html.Li(html.A(section.title, href=f"#{section.anchor}")))
     note = "Draw a box or a lasso over points in any figure: the table and the other figures show only those trials."
     return html.Div(
         [
-            html.Div([_selection(note), table.grid(view, address, short=True)], className="linked"),
+            _selection(note),
+            html.Div(table.grid(view, address, short=True), className="linked"),
+            bits.tagged(html.Nav(html.Ul(jumps), className="jumps"), aria_label="Figures"),
             html.Div(made, className="cards figures"),
-        ]
+        ],
+        className="page-figures",
     )
+
+
+def _by_task(section: plots.Shown) -> list[Component]:
+    """A section's figures; of several tasks each task's under its name, the first ones open."""
+    by_task: dict[str | None, list[Component]] = {}
+    for piece in section.pieces:
+        heading = [html.H4(piece.title)] if isinstance(piece, Grid) and piece.title else []
+        by_task.setdefault(piece.task, []).append(html.Div([*heading, plot(piece.name)]))
+    places = [(task, html.Div(made, className="plots")) for task, made in by_task.items()]
+    if len(places) < 2:
+        return [made for _, made in places]
+    return [
+        html.Details([html.Summary(str(task)), made], open=number < _OPEN) for number, (task, made) in enumerate(places)
+    ]
 
 
 def _selection(note: str = "") -> Component:

@@ -221,18 +221,20 @@ class Overview:
 def layout(overview: Overview, live: bits.Live, plot: bits.Place) -> Component:
     """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
     made = {name: live(name, build()) for name, build in overview.sections.items()}
-    first = [one.name for one in plots.sections(overview.view)[0].pieces]
+    first = plots.sections(overview.view)[0].pieces
+    progress = [html.Div([*([html.H3(one.task)] if one.task else []), plot(one.name)]) for one in first]
+    several = len(progress) > 1
     return html.Div(
         [
             bits.tagged(html.Section(made["overview-head"], className="card wide head"), aria_label="Progress"),
             bits.section("Best configuration so far", made["overview-best"], wide=True),
-            bits.section("Best so far, trial by trial", *(plot(name) for name in first)),
+            bits.section("Best so far, one after the other", html.Div(progress, className="plots"), wide=several),
             html.Div(
                 [
                     bits.section("Running now", made["overview-running"]),
                     bits.section("Time and budget", made["overview-budget"]),
                 ],
-                className="stack",
+                className="stack wide beside" if several else "stack",
             ),
             bits.section("What went wrong", made["overview-trouble"], wide=True),
         ],

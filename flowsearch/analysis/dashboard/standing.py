@@ -51,11 +51,11 @@ class Standing:
     @property
     def words(self) -> str:
         """The state in a word: running, finished, not finished, empty."""
+        if self.counts and self.done >= self.total:
+            return "finished"
         if self.running:
             return "running"
-        if not self.counts:
-            return "empty"
-        return "finished" if self.done >= self.total else "not finished"
+        return "not finished" if self.counts else "empty"
 
 
 def standing(results: Results, running: bool) -> Standing:

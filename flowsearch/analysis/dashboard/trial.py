@@ -23,7 +23,6 @@ from flowsearch.analysis.wording import (
     missing,
     number,
     signed,
-    spread,
     whole,
 )
 from flowsearch.results import schema
@@ -154,7 +153,8 @@ class TrialPage:
         for split, title in (("test", "gain over the measurements"), ("ood", "gain out of distribution")):
             found = Scores(own, chosen, f"{split}_psnr").gain(chosen.iloc[0])
             if found is not None:
-                entries.append((title, f"{signed(found.interval.mean)} dB, {spread(found)}"))
+                ends = f"{signed(found.interval.low)} to {signed(found.interval.high)}, {found.images} images"
+                entries.append((title, f"{signed(found.interval.mean)} dB ({ends})"))
         return bits.facts(entries) if entries else html.P("Nothing has been measured yet.", className="empty")
 
     def again(self) -> bits.Children:

@@ -151,9 +151,6 @@ class Watched:
 
     def _grew_lately(self) -> bool:
         times = [stamp[0] for name in schema.TABLES if (stamp := _stamp(self.path / name))]
-        trials = self._tables.get(schema.TRIALS)
-        if trials is not None and trials[1]["status"].isin(schema.ENDED).all() and not trials[1].empty:
-            return False
         return bool(times) and time.time_ns() - max(times) < _LATELY_SECONDS * 1e9
 
 
