@@ -22,7 +22,7 @@ REPLACES_KEY = b"flowsearch.replaces"
 
 _MERGED = "merged-"
 _PART = "part-"
-_OF_TRIAL = re.compile(r"(?P<trial>[A-Za-z0-9][A-Za-z0-9_.]*)-(?P<attempt>\d+)(-.+)?\.parquet")
+_OF_TRIAL = re.compile(rf"(?P<trial>{schema.TRIAL_ID})-(?P<attempt>\d+)(-.+)?\.parquet")
 
 _FEW_ROWS = 64
 _GROUP_ROWS = 100_000

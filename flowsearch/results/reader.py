@@ -10,6 +10,8 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
+from flowsearch.results.compare import compare as compare_best
+from flowsearch.results.configurations import gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.stored import Stored, told_apart
@@ -90,7 +92,7 @@ class Results:
 
     @cached_property
     def panels(self) -> pd.DataFrame:
-        """A row per picture kept: measurement, reconstruction or truth, as PNG bytes."""
+        """A row per picture kept, as PNG bytes: measurement, reconstruction, truth, after a fold, or of a prior."""
         return self._table(schema.PANELS)
 
     @cached_property
@@ -164,7 +166,7 @@ class Results:
             label=pd.Series(labels(self.trials.to_dict("records")), self.trials.index, dtype=object)
         )
 
-    @property
+    @cached_property
     def completed(self) -> pd.DataFrame:
         """The rows of `labelled` that were completed."""
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
@@ -222,6 +224,13 @@ class Results:
             row |= {name: pd.NA if best is None else best[name] for name in _COSTS}
             rows.append(row)
         return pd.DataFrame(rows).set_index(chosen) if rows else pd.DataFrame()
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """A row per configuration with completed trials, its metrics the means over its `repeats`."""
+        return gathered(self.completed)
+
+    compare = compare_best
 
     def _names(self) -> list[str]:
         return [str(name) for name in self.labelled.columns]

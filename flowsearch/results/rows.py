@@ -14,7 +14,7 @@ ROW_OF: dict[str, list[str]] = {
     schema.EPOCHS: ["trial_id", "phase", "epoch"],
     schema.FOLDS: ["trial_id", "epoch", "fold"],
     schema.IMAGES: ["trial_id", "split", "image"],
-    schema.PANELS: ["trial_id", "split", "image", "kind"],
+    schema.PANELS: ["trial_id", "split", "image", "kind", "fold"],
 }
 """What tells two rows of a table apart, the attempt aside."""
 

@@ -25,7 +25,7 @@ from flowsearch.storage import Store, store_at
 
 _log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_ID = re.compile(schema.TRIAL_ID)
 _TRAINING_ONLY = frozenset({"phase", "so_far", "folds"})
 """Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
 

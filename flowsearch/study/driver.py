@@ -21,7 +21,7 @@ from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, s
 from flowsearch.study.packing import Packing
 from flowsearch.study.place import Place
 from flowsearch.study.planner import Planner
-from flowsearch.study.priors import Priors
+from flowsearch.study.priors import PREFIX, Priors
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState
 from flowsearch.study.records import Record
 from flowsearch.study.scheduler import Judge
@@ -72,6 +72,7 @@ class Driver:
             ledger,
             note=partial(self._guard, ledger.add),
             write=partial(self._guard, self._writer.epoch),
+            keep=partial(self._guard, self._writer.final),
             tell=lambda said: self._tell("prior", None, said),
         )
         progress.priors = self.priors.states
@@ -139,7 +140,7 @@ class Driver:
             "run_trial": self._run_trial,
             "checkpoint_dir": str(self.place.folder(f"{schema.CHECKPOINTS}/{trial.id}").resolve()),
             "kept": self.place.kept(f"{schema.CHECKPOINTS}/{trial.id}"),
-            "priors": (self.place.priors.where, self.priors.key_for(trial.number)) if self.place.remote else None,
+            "priors": self.place.priors.kept((self.priors.used_by(trial.number) or "").removeprefix(PREFIX)),
             "micro_batch": trial.micro_batch,
             "anew": trial.anew,
         }
@@ -343,6 +344,7 @@ class Driver:
             "ended": trial.ended,
             "host": trial.host,
             "micro_batch": trial.micro_batch,
+            "prior": self.priors.used_by(trial.number),
             "source": config["data"]["source"],
             "size": config["data"]["size"],
             **{name: config[name] for name in _CONFIG if name in config},

@@ -156,7 +156,7 @@ class TrialActor(Trainable):
         if found is None:
             return Path(self._order["prior_dir"])
         place, key = Place(found[0]), found[1]
-        if key is not None and not PriorStore(place.local).finished(key):
+        if key and not PriorStore(place.local).finished(key):
             Mirror(place.folder(key), place.store.at(key)).fetch()
         return place.local
 
