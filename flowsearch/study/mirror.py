@@ -36,7 +36,10 @@ class Mirror:
             found = json.loads(self.store.get(POINTER))
         except (FileNotFoundError, ValueError):
             return {}
-        return {str(name): str(one) for name, one in found.items()} if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        # A name of a hidden file, or one outside the folder, is not of this class's making.
+        return {str(name): str(one) for name, one in found.items() if not any(map(_hidden, str(name).split("/")))}
 
     def read(self, name: str) -> bytes:
         """A file's content in the store; FileNotFoundError where it has none of that name."""
@@ -45,32 +48,33 @@ class Mirror:
             raise FileNotFoundError(f"{self.store.where} has no {name}")
         return self.store.get(named[name])
 
-    def fetch(self) -> None:
-        """Make the folder what the store has. Raises OSError where it cannot be read.
+    def fetch(self, below: str = "") -> None:
+        """Make the folder, or the one `below` in it, what the store has. Raises OSError where it cannot be read.
 
         Where it names what is not there, which only two writers at once can bring about, the folder is empty after it.
         """
-        self.local.mkdir(parents=True, exist_ok=True)
+        (self.local / below).mkdir(parents=True, exist_ok=True)
         for _ in range(_TRIES):
             self._named = self.named()
             try:
-                self._take(self._named)
+                self._take({name: one for name, one in self._named.items() if name.startswith(below)}, below)
                 return
             except FileNotFoundError:
                 continue  # another writer may have put newer files meanwhile
-        self._take({})
+        self._take({}, below)
 
-    def _take(self, named: dict[str, str]) -> None:
-        for path in self._files():
-            if path.name not in named or _object(path.name, path.read_bytes()) != named[path.name]:
+    def _take(self, named: dict[str, str], below: str) -> None:
+        for name, path in self._files(below):
+            if name not in named or _object(name, path.read_bytes()) != named[name]:
                 path.unlink()
         for name, one in named.items():
             path = self.local / name
             if not path.exists():
-                aside = path.with_name(f".{name}.{os.getpid()}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                aside = path.with_name(f".{path.name}.{os.getpid()}")
                 aside.write_bytes(self.store.get(one))
                 aside.replace(path)
-            self._note(path, one)
+            self._note(name, path, one)
 
     def push(self) -> None:
         """Make the store what the folder is. Raises OSError where it cannot be written."""
@@ -78,16 +82,16 @@ class Mirror:
             self._named = self.named()
         there = set(self.store.names())
         now: dict[str, str] = {}
-        for path in self._files():
-            status, seen = path.stat(), self._seen.get(path.name)
+        for name, path in self._files():
+            status, seen = path.stat(), self._seen.get(name)
             if seen is not None and seen[:2] == (status.st_mtime_ns, status.st_size) and seen[2] in there:
-                now[path.name] = seen[2]
+                now[name] = seen[2]
                 continue
             content = path.read_bytes()
-            now[path.name] = _object(path.name, content)
-            if now[path.name] not in there:
-                self.store.put(now[path.name], content)
-            self._seen[path.name] = (status.st_mtime_ns, status.st_size, now[path.name])
+            now[name] = _object(name, content)
+            if now[name] not in there:
+                self.store.put(now[name], content)
+            self._seen[name] = (status.st_mtime_ns, status.st_size, now[name])
         if now != self._named:
             self.store.put(POINTER, json.dumps(now, indent=1).encode())
             self._named = now
@@ -97,21 +101,25 @@ class Mirror:
         """Remove all of it, here and there."""
         self.store.remove([POINTER])
         self.store.remove(self.store.names())
-        for path in self._files():
+        for _, path in self._files():
             path.unlink()
         self._seen.clear()
         self._named = {}
 
-    def _files(self) -> list[Path]:
-        if not self.local.is_dir():
-            return []
-        return sorted(path for path in self.local.iterdir() if path.is_file() and not path.name.startswith("."))
+    def _files(self, below: str = "") -> list[tuple[str, Path]]:
+        """The files and their names in the folder."""
+        found = ((path.relative_to(self.local), path) for path in (self.local / below).rglob("*") if path.is_file())
+        return sorted((name.as_posix(), path) for name, path in found if not any(map(_hidden, name.parts)))
 
-    def _note(self, path: Path, one: str) -> None:
+    def _note(self, name: str, path: Path, one: str) -> None:
         status = path.stat()
-        self._seen[path.name] = (status.st_mtime_ns, status.st_size, one)
+        self._seen[name] = (status.st_mtime_ns, status.st_size, one)
 
 
 def _object(name: str, content: bytes) -> str:
-    stem, dot, suffix = name.partition(".")
+    stem, dot, suffix = name.replace("/", "-").partition(".")
     return f"{stem}.{hashlib.sha256(content).hexdigest()[:16]}{dot}{suffix}"
+
+
+def _hidden(part: str) -> bool:
+    return part.startswith(".")

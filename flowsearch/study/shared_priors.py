@@ -1,11 +1,11 @@
 """Pre-trained priors of studies in an object store: each pre-trained once, and fetched by whoever needs it."""
 
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from flowsearch.study.mirror import Mirror
 from flowsearch.study.place import Place
-from flowsearch.training.prior_store import PRIOR, PriorStore
+from flowsearch.training.prior_store import PICTURES, PRIOR, PriorStore
 
 _LOOK_SECONDS = 1.0
 """How often to look whether a prior has come that another process pre-trains."""
@@ -44,6 +44,11 @@ class SharedPriors(PriorStore):
     def kept(self, key: str) -> tuple[str, str] | None:
         """See `PriorStore`."""
         return self._place.kept(key)
+
+    def pictures(self, key: str) -> list[dict[str, Any]]:
+        """See `PriorStore`."""
+        Mirror(self.folder(key), self._place.store.at(key)).fetch(PICTURES)
+        return super().pictures(key)
 
     def note_use(self, key: str, study: str, trial: str) -> None:
         """Nothing: there is nothing to append to."""

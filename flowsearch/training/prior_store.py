@@ -27,7 +27,7 @@ FOLDER = "priors"
 """The store's name in the results' folder, beside the studies that share it."""
 
 PRIOR, UNFINISHED = "prior.safetensors", "unfinished.safetensors"
-_PICTURES = "pictures"
+PICTURES = "pictures"
 _USERS, _LOCK = "users.jsonl", ".lock"
 
 
@@ -51,7 +51,7 @@ def prior_key(config: TrialConfig, fingerprint: str) -> str:
 
 def picture_name(number: int) -> str:
     """Where a prior's folder has its picture of that number: 0 is the mode, the others are samples."""
-    return f"{_PICTURES}/{number:02d}.png"
+    return f"{PICTURES}/{number:02d}.png"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class PriorStore:
 
     def pictures(self, key: str) -> list[dict[str, Any]]:
         """The prior's mode and samples, as rows of the table of panels; none of a prior of before they were kept."""
-        found = sorted((self.folder(key) / _PICTURES).glob("*.png"))
+        found = sorted((self.folder(key) / PICTURES).glob("*.png"))
         return [
             {"image": number, "kind": "sample" if number else "mode", "png": path.read_bytes()}
             for number, path in enumerate(found)

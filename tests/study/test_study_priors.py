@@ -72,7 +72,7 @@ def test_a_study_keeps_the_pictures_of_its_priors_wherever_they_were_pretrained(
         trial = driver.plan()
         driver.take(trial["number"], Report("started", host="here"))
         driver.close()
-        results = flowsearch.load(driver.root)
+        results = flowsearch.load(driver.place.where)
         panels = results.panels
         assert panels["trial_id"].tolist() == [order["number"]] * 3
         assert sorted(zip(panels["kind"], panels["image"], panels["png"], strict=True)) == [

@@ -219,7 +219,7 @@ def _write(folder: Path, **files: str) -> None:
 
 
 def _read(folder: Path) -> dict[str, str]:
-    return {path.stem: path.read_text() for path in folder.iterdir() if not path.name.startswith(".")}
+    return {path.stem: path.read_text() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
 
 
 def test_a_folder_comes_back_on_another_machine(tmp_path: Path) -> None:
@@ -235,6 +235,13 @@ def test_a_folder_comes_back_on_another_machine(tmp_path: Path) -> None:
     _write(here.local, last="stale", strange="x")
     here.fetch()
     assert _read(here.local) == {"last": "2", "best": "1"}
+    (there.local / "pictures").mkdir()
+    (there.local / "pictures" / "00.png").write_bytes(b"png")
+    there.push()
+    Mirror(tmp_path / "third", store).fetch("pictures")
+    assert [path.name for path in (tmp_path / "third").rglob("*") if path.is_file()] == ["00.png"]
+    (there.local / "pictures" / "00.png").unlink()
+    there.push()
     assert len(store.names()) == 3  # nothing that is no longer named is kept
     here.clear()
     there.fetch()
