@@ -126,3 +126,19 @@ def store_at(where: Path | str) -> Store:
     from flowsearch.bucket import Bucket
 
     return Bucket.at_uri(str(where))
+
+
+def inside(where: Path | str, name: str) -> Path | str:
+    """The path or URI of what is called `name` in the folder `where`."""
+    if not is_uri(where):
+        return Path(where) / name
+    before, question, query = str(where).partition("?")
+    return f"{before.rstrip('/')}/{name}{question}{query}"
+
+
+def outside(where: Path | str) -> Path | str:
+    """The path or URI of the folder that `where` lies in."""
+    if not is_uri(where):
+        return Path(where).resolve().parent
+    before, question, query = str(where).partition("?")
+    return f"{before.rstrip('/').rpartition('/')[0]}{question}{query}"

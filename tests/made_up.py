@@ -55,8 +55,8 @@ class Options:
     """Seconds between epochs: a study that grows as one watches."""
     flush_seconds: float = 0.05
     """As the writer's."""
-    uncompacted: bool = False
-    """Whether the parts are left as a driver that is killed leaves them."""
+    compacted: bool = False
+    """Whether all parts are merged, as at a study's end; else they are as in a study that runs."""
 
 
 def make_study(root: Path, trials: int = 14, seed: int = 0, **options: Any) -> Path:
@@ -79,7 +79,7 @@ def make_study(root: Path, trials: int = 14, seed: int = 0, **options: Any) -> P
         for prior in sorted(priors) if chosen.panels else ():
             writer.final(prior, 1, {"panels": _prior_panels()})
         writer.flush()
-        if not chosen.uncompacted:
+        if chosen.compacted:
             writer.compact()
     return root
 

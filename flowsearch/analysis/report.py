@@ -1,7 +1,6 @@
 """The report of a study: one HTML file that opens offline, first what was found, then the evidence, then provenance."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
 from flowsearch.results import Results, load, schema
+from flowsearch.storage import inside, outside, store_at
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
@@ -41,7 +41,7 @@ SUFFIXES = {"html": ".html", **{form: f".{suffix}" for form, (_, suffix) in pape
 """What a report can be written as, and how its file's name ends."""
 
 
-def write_report(study_dir: Path, out: Path | None = None, form: str = "html") -> Path:
+def write_report(study_dir: Path | str, out: Path | None = None, form: str = "html") -> Path | str:
     """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
 
     `form` is html, or md or latex for the tables of a paper. Works on a study that is empty, running, interrupted or
@@ -49,19 +49,13 @@ def write_report(study_dir: Path, out: Path | None = None, form: str = "html") -
     no study's folder.
     """
     results = load(study_dir)
-    target = out if out is not None else (study_dir / schema.REPORT_FILE).with_suffix(SUFFIXES[form])
-    if target.is_dir():
+    target = out if out is not None else inside(study_dir, Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
+    if isinstance(target, Path) and target.is_dir():
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
     page = rendered(results, form)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    store_at(outside(target)).put(Path(str(target).partition("?")[0]).name, page.encode())
     return target
 
 

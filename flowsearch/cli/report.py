@@ -12,7 +12,7 @@ _STDOUT = Path("-")
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
+    path: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
     form: Annotated[
         Literal["html", "md", "latex"],
         typer.Option("--format", help="html: the whole report; md, latex: the tables of a paper, with intervals."),

@@ -21,6 +21,8 @@ from flowsearch.storage import is_uri
 _SCORES = ("val_psnr", "test_psnr", "ood_psnr")
 _COSTS = ("parameters", "seconds")
 DEFAULT_METRIC = "val_psnr"
+_UNLESS = {"objective": f"the best is by {DEFAULT_METRIC}", "constraints": "the best need not keep to them"}
+"""What holds where several studies differ."""
 
 
 def load(*where: Path | str | Sequence[Path | str]) -> "Results":
@@ -117,6 +119,9 @@ class Results:
             files.append(values)
             self._note(note)
         first, *others = files
+        for key in ("objective", "constraints"):
+            if any(one.get(key) != first.get(key) for one in others):
+                self._note(f"the studies differ in their {key}; {_UNLESS[key]}")
         return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
 
     @cached_property

@@ -3,7 +3,7 @@
 A part appears whole or not at all, under a name that pyarrow's datasets, and so pandas, do not pass over. What a writer
 is given never ends a study: a missing key becomes null; an unknown key or a value that does not fit its column is left
 out, once logged, and the rest of the row is kept. With `strict` both are refused, which is what tests use. What the
-disk refuses is raised as `OSError`; rows waiting to be flushed then keep waiting.
+disk refuses is raised as `OSError`; the rows then wait for the next flush.
 """
 
 import logging
@@ -60,6 +60,8 @@ class Writer:
         self._schemas = {table: schema.arrow_schema(table) for table in schema.TABLES}
         self._waiting: dict[str, list[dict[str, Any]]] = {schema.EPOCHS: [], schema.FOLDS: []}
         self._under_way: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._late: list[tuple[str, str, int, list[dict[str, Any]]]] = []
+        """What was refused of trials that have ended: table, trial, attempt and rows."""
         self._flushed_at = -math.inf
         self._said: set[tuple[str, str]] = set()
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
@@ -82,7 +84,7 @@ class Writer:
         values = {"study": self.study, **row, "attempt": attempt}
         if row.get("status") in schema.ENDED:
             self._under_way.pop(trial_id, None)
-            self._replace(schema.TRIALS, trial_id, attempt, [values], safe=True)
+            self._now(schema.TRIALS, trial_id, attempt, [values])
         else:
             self._under_way[trial_id] = attempt, values
         self.tick()
@@ -102,11 +104,14 @@ class Writer:
         for table in (schema.IMAGES, schema.PANELS):
             rows = [base | dict(row) for row in record.get(table) or ()]
             if rows:
-                self._replace(table, trial_id, attempt, rows, safe=True)
+                self._now(table, trial_id, attempt, rows)
         self.tick()
 
     def flush(self) -> None:
         """Write what waits now: a part for each trial under way, and one for each table that has epochs."""
+        while self._late:
+            self._replace(*self._late[0], safe=True)
+            del self._late[0]
         for trial_id, (attempt, values) in list(self._under_way.items()):
             self._replace(schema.TRIALS, trial_id, attempt, [values], safe=False)
             del self._under_way[trial_id]
@@ -131,6 +136,13 @@ class Writer:
         """Write what waits if it has waited long enough."""
         if time.monotonic() - self._flushed_at >= self._flush_seconds:
             self.flush()
+
+    def _now(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._replace(table, trial_id, attempt, rows, safe=True)
+        except OSError:
+            self._late.append((table, trial_id, attempt, rows))
+            raise
 
     def _replace(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]], *, safe: bool) -> None:
         if not _ID.fullmatch(trial_id):

@@ -18,7 +18,8 @@ from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
-from flowsearch.study.trainable import Record, Report, read_records
+from flowsearch.study.records import Record, read_records
+from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore, prior_key
 
@@ -151,6 +152,7 @@ class Priors:
             "number": state.id,
             "trial": state.config,
             "checkpoint_dir": str(self.store.folder(state.key).resolve()),
+            "kept": self.store.kept(state.key),
             "micro_batch": state.micro_batch,
             "anew": False,
         }

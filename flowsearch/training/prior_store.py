@@ -80,6 +80,10 @@ class PriorStore:
         """Whether the prior is pre-trained."""
         return (self.root / key / PRIOR).is_file()
 
+    def kept(self, key: str) -> tuple[str, str] | None:
+        """Where else the prior's folder is kept, as an order says it: nowhere."""
+        return None
+
     def find(self, begins: str) -> str:
         """The one prior whose key begins so; ValueError where there is none or more than one."""
         keys = [prior.key for prior in self.listed()]

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import epoch_record, make_study
 from pandas.testing import assert_frame_equal
@@ -41,7 +41,7 @@ def plain(study: Path, table: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_one_file_a_table_with_the_same_rows(table: str, tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=9, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=9)
     before = getattr(load(study), table)
     Writer(study, flush_seconds=0).compact()
     assert len(list((study / table).iterdir())) == 1
@@ -50,7 +50,7 @@ def test_one_file_a_table_with_the_same_rows(table: str, tmp_path: Path) -> None
 
 
 def test_a_merged_part_keeps_meaning_unit_table_and_version(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=9)
+    study = make_study(tmp_path / "s", trials=9, compacted=True)
     (part,) = (study / "trials").iterdir()
     found = pq.read_schema(part)
     assert found.field("peak_memory_bytes").metadata == {b"about": b"peak memory", b"unit": b"bytes"}
@@ -71,7 +71,7 @@ def test_row_groups_are_small_enough_to_share_among_cores(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("writers", ["the same writer", "a new writer"])
 def test_a_retry_beside_merged_parts_leaves_one_row_a_trial(writers: str, tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=9)
+    study = make_study(tmp_path / "s", trials=9, compacted=True)
     before = load(study).trials
     writer = Writer(study, flush_seconds=0)
     for attempt, status in ((2, "running"), (2, "failed"), (3, "running"), (3, "completed")):
@@ -130,7 +130,7 @@ def test_a_long_study_keeps_few_parts_while_it_runs(tmp_path: Path, monkeypatch:
 
 
 def test_a_full_part_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(tmp_path / "s", trials=9, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=9)
     before = frames(study)
     monkeypatch.setattr(compaction, "_FULL_BYTES", 60_000)
     Writer(study, flush_seconds=0).compact()
@@ -159,7 +159,7 @@ def _newer(folder: Path) -> None:
 
 @pytest.mark.parametrize("stranger", [_foreign, _torn, _newer])
 def test_what_cannot_be_merged_stays_and_is_still_said(stranger: Callable[[Path], None], tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=4, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=4)
     stranger(study / "trials")
     content = (study / "trials" / "0042-1.parquet").read_bytes()
     Writer(study, flush_seconds=0).compact()
@@ -308,12 +308,14 @@ def _naive(rows: pa.Table) -> list[tuple[Any, ...]]:
 _ANY_ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(1, 6)), max_size=30)
 
 
+@settings(deadline=None)
 @given(_ANY_ROWS)
 def test_settled_rows_are_those_that_no_later_attempt_took_the_place_of(rows: list[tuple[int, int, int]]) -> None:
     found = settled(_rows(rows), "epochs").select(["trial_id", "epoch", "attempt", "seconds"]).to_pylist()
     assert [tuple(row.values()) for row in found] == _naive(_rows(rows))
 
 
+@settings(deadline=None)
 @given(_ANY_ROWS, st.integers(0, 30))
 def test_settling_in_two_steps_is_settling_at_once(rows: list[tuple[int, int, int]], cut: int) -> None:
     """So a part can be merged before later attempts are known. Attempts come in their order, as a writer's do."""

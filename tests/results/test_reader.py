@@ -189,7 +189,7 @@ def _no_parquet(folder: Path) -> str:
 
 @pytest.mark.parametrize("harm", [_torn, _empty_file, _foreign, _foreign_columns, _other_table, _no_parquet])
 def test_a_torn_or_foreign_file_is_named_and_the_rest_is_read(harm: Callable[[Path], str], tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=6, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=6)
     name = harm(study)
     results = load(study)
     with pytest.warns(UserWarning, match=name):
@@ -200,7 +200,7 @@ def test_a_torn_or_foreign_file_is_named_and_the_rest_is_read(harm: Callable[[Pa
 
 
 def test_a_newer_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=3, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=3)
     part = sorted((study / "trials").glob("*.parquet"))[-1]
     table = pq.ParquetFile(part).read()
     newer = table.append_column("flavour", pa.array(["sweet"])).drop_columns(["clip"])
@@ -211,6 +211,40 @@ def test_a_newer_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
         trials = results.trials
     assert len(trials) == 3
     assert trials["clip"].isna().sum() == 1
+
+
+def test_an_older_version_is_said_and_what_it_lacks_is_empty(tmp_path: Path) -> None:
+    """A study begun by an older flowsearch and gone on with by this one."""
+    study = make_study(tmp_path / "s", trials=5)
+    expected = load(study).trials
+    old = [
+        column for column in schema.TABLES["trials"] if column.name not in ("method", "micro_batch", "test_residual")
+    ]
+    fields = [pa.field(one.name, pa.int64() if one.name == "folds" else one.type) for one in old]
+    metadata = {schema.TABLE_KEY: b"trials", schema.VERSION_KEY: str(schema.VERSION - 1).encode()}
+    for part in sorted((study / "trials").iterdir())[:3]:
+        row = pq.ParquetFile(part).read([one.name for one in old])
+        pq.write_table(row.cast(pa.schema(fields)).replace_schema_metadata(metadata), part)
+    with pytest.warns(UserWarning, match=r"0000-1.parquet and 2 more has schema version 0, older than 1"):
+        trials = load(study).trials
+    assert trials["method"].isna().tolist() == [True, True, True, False, False]
+    kept = [one.name for one in old]
+    pd.testing.assert_frame_equal(trials[kept], expected[kept])
+    assert len(load(study).epochs)
+    Writer(study).compact()
+    merged = load(study)
+    pd.testing.assert_frame_equal(merged.trials, trials)
+    assert merged.notes == []
+
+
+def test_a_study_with_failed_trials_only_shows_them(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "s", trials=3, statuses=["failed"]))
+    assert results.counts == {"failed": 3}
+    assert set(results.trials["reason"]) == {"out of memory"}
+    assert results.by()["completed"].sum() == 0
+    assert results.ranked().empty
+    assert results.images.empty
+    assert results.notes == []
 
 
 def test_a_study_that_has_not_begun_is_empty(tmp_path: Path) -> None:
