@@ -67,13 +67,17 @@ def make_study(root: Path, trials: int = 14, seed: int = 0, **options: Any) -> P
     _write_study_file(root, trials, chosen)
     with Writer(root, study=root.name, flush_seconds=chosen.flush_seconds, strict=True) as writer:
         config: dict[str, Any] = {}
+        priors: set[str] = set()
         for index in range(trials):
             if index % chosen.repeats == 0:
                 config = _config(index // chosen.repeats, rng, chosen)
             status = chosen.statuses[index % len(chosen.statuses)] if chosen.statuses else _status(index, trials)
             if chosen.unfinished and index == trials - 1:
                 status = "running"
+            priors |= {_prior(config)} if config.get("pretrain") else set()
             _write_trial(writer, index, status, config | {"seed": index}, rng, chosen)
+        for prior in sorted(priors) if chosen.panels else ():
+            writer.final(prior, 1, {"panels": _prior_panels()})
         writer.flush()
         if not chosen.uncompacted:
             writer.compact()
@@ -159,6 +163,8 @@ def _write_trial(
     parameters *= config["folds"] if config["weights"] == "untied" else 1
     row = {"trial_id": trial_id, "index": index, "configuration": index // options.repeats, "attempt": 1} | config
     row |= {"repeat": index % options.repeats, "started": started, "host": f"node-{1 + index % 2}"}
+    if config.get("pretrain"):
+        row |= {"prior": _prior(config), "bits_per_dim": 4.4}
     if options.pause:
         writer.trial(row | {"status": "running"})
     if config.get("pretrain") and reached:
@@ -179,7 +185,7 @@ def _write_trial(
         ended |= {"val_psnr": value, "val_loss": 10 ** (-value / 10), "best_epoch": reached}
     if status == "completed":
         ended |= {"seconds_per_image": 0.002 * config["folds"] * (4 if config["prox"] == "glow" else 1)}
-        ended |= _write_final(writer, trial_id, value, rng, options)
+        ended |= _write_final(writer, trial_id, value, config["folds"], rng, options)
     elif status in ("failed", "diverged", "pruned"):
         reasons = {"failed": options.reason or "out of memory", "diverged": "non-finite loss at epoch 4"}
         ended["reason"] = reasons.get(status, f"pruned at epoch {reached}")
@@ -212,7 +218,7 @@ def _train_record(epoch: int, value: float, config: dict[str, Any], rng: np.rand
 
 
 def _write_final(
-    writer: Writer, trial_id: str, value: float, rng: np.random.Generator, options: Options
+    writer: Writer, trial_id: str, value: float, folds: int, rng: np.random.Generator, options: Options
 ) -> dict[str, Any]:
     rows, panels, means = [], [], {}
     counts = {"test": options.images, "ood": options.images if options.ood is None else options.ood}
@@ -231,6 +237,7 @@ def _write_final(
         ]
         for i in range(min(count, options.panels)):
             panels += _panels(split, i, float(psnr[i]), float(measured[i]))
+            panels += _fold_panels(split, i, folds, float(psnr[i])) if i == 0 else []
         means |= {f"{split}_psnr": float(psnr.mean()), f"{split}_ssim": 0.85, f"{split}_residual": residual.mean()}
     writer.final(trial_id, 1, {"images": rows, "panels": panels})
     return means | {"measurement_psnr": MEASUREMENT_PSNR["test"]}
@@ -250,6 +257,26 @@ def _panels(split: str, image: int, psnr: float, measured: float) -> list[dict[s
         ("truth", _noisy(image, wide, math.inf), None),
     )
     return [{"split": split, "image": image, "kind": kind, "psnr": db, "png": shown} for kind, shown, db in entries]
+
+
+def _fold_panels(split: str, image: int, folds: int, psnr: float) -> list[dict[str, Any]]:
+    reached = [10 + round((psnr - 10) * (fold / folds) ** 0.5) for fold in range(folds + 1)]
+    return [
+        {"split": split, "image": image, "kind": "fold", "fold": fold, "psnr": float(db)}
+        | {"png": _noisy(image, split == "ood", db)}
+        for fold, db in enumerate(reached)
+    ]
+
+
+def _prior(config: dict[str, Any]) -> str:
+    return f"{schema.PRIOR_PREFIX}{config['depth']:02x}{config['levels']:02x}"
+
+
+def _prior_panels() -> list[dict[str, Any]]:
+    return [
+        {"image": image, "kind": "sample" if image else "mode", "png": _noisy(image, False, 25.0 if image else 40.0)}
+        for image in range(4)
+    ]
 
 
 @cache

@@ -27,8 +27,8 @@ def held_against(results: Results) -> pd.DataFrame:
     table = table[~(table["first"].isin(UNTRIED) | table["second"].isin(UNTRIED))]
     chosen = table["task"].map({task: ours(results, task) for task in tasks(results)})
     ahead, behind = table[table["first"] == chosen], table[table["second"] == chosen]
-    turned = pd.concat([ahead, _turned(behind)]).sort_index()
-    return turned.assign(p_holm=holm(turned["p"].to_numpy(dtype=float))).reset_index(drop=True)
+    found = pd.concat([ahead, turned(behind)]).sort_index()
+    return found.assign(p_holm=holm(found["p"].to_numpy(dtype=float))).reset_index(drop=True)
 
 
 def ours(results: Results, task: str) -> str | None:
@@ -38,12 +38,12 @@ def ours(results: Results, task: str) -> str | None:
     return next((name for name in known if name in OURS), known[0] if known else None)
 
 
-def _turned(table: pd.DataFrame) -> pd.DataFrame:
+def turned(table: pd.DataFrame) -> pd.DataFrame:
     """The same differences, from the other side."""
     other = {"first": "second", "second": "first"}
     names = {f"{one}{end}": f"{two}{end}" for one, two in other.items() for end in ("", "_trial", "_mean")}
-    turned = table.rename(columns=names | {"low": "high", "high": "low"})[list(table.columns)]
-    return turned.assign(**{name: -turned[name] for name in ("difference", "low", "high")})
+    found = table.rename(columns=names | {"low": "high", "high": "low"})[list(table.columns)]
+    return found.assign(**{name: -found[name] for name in ("difference", "low", "high")})
 
 
 def reached(results: Results, chosen: pd.DataFrame, split: str = "test") -> pd.DataFrame:

@@ -58,7 +58,8 @@ def _row(results: Results, one: pd.Series, shown: list[str], first: list[str], r
     words = [*first, str(one["trial_id"]), described(one)]
     numbers = [_mean(results, one, name) for name in shown]
     numbers += [str(one["repeats"])] if repeated else []
-    cells = [f"<td>{escape(text)}</td>" for text in words] + [f"<td{_N}>{escape(text)}</td>" for text in numbers]
+    cells = [f"<td>{escape(text)}</td>" for text in words[:-1]] + [f'<td class="long">{escape(words[-1])}</td>']
+    cells += [f"<td{_N}>{escape(text)}</td>" for text in numbers]
     return f"<tr>{''.join(cells)}</tr>"
 
 

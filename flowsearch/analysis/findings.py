@@ -23,11 +23,17 @@ from flowsearch.analysis.wording import (
 )
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
 
 _TOLD = 2
 """So many tasks are told one by one; more are summed up."""
 _LISTED = 4
 """So many tasks or methods are named in one sentence."""
+_OVER = {
+    IMAGES: "the test images only, for one training each: they say nothing of other seeds",
+    SEEDS: "seeds",
+    SEEDS_AND_IMAGES: "seeds and the test images",
+}
 _SPLITS = {"test": "test images", "ood": "images out of distribution"}
 
 
@@ -100,8 +106,8 @@ def _best(results: Results, task: str) -> str:
         return f"No completed trial has the objective {metric}{_kept(results)}."
     one = best.iloc[0]
     text = f"Best by {named(metric)}: trial {one['trial_id']} ({described(one)}"
-    text += ")" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters)"
-    text += f" and its repeats, {one['repeats']} seeds in all." if one["repeats"] > 1 else "."
+    text += "" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters"
+    text += f"; mean of {one['repeats']} seeds)." if one["repeats"] > 1 else ")."
     for split, where in (
         ("test", "It reaches {} on the test images"),
         ("ood", "Out of distribution it reaches {}"),
@@ -161,24 +167,27 @@ def _front(results: Results, task: str) -> pd.DataFrame:
 
 def _against(results: Results, held: pd.DataFrame) -> list[str]:
     """Ours against every other method, on the test images and out of distribution."""
+    if len(tasks(results)) > _TOLD:
+        rows = {where: held[held["split"] == split] for split, where in _SPLITS.items()}
+        return [_summed_up(own, where) for where, own in rows.items() if len(own)]
     said = []
-    for split, where in _SPLITS.items():
-        rows = held[held["split"] == split]
-        if len(tasks(results)) <= _TOLD:
-            for task, own in rows.groupby("task", sort=True):
-                parts = [_difference(row, where) for _, row in own.iterrows()]
-                more = f", and {len(parts) - _LISTED} more in the table below" if len(parts) > _LISTED else ""
-                first = own.iloc[0]
-                text = f"Best {first['first']} (trial {first['first_trial']}) {'; '.join(parts[:_LISTED])}{more}."
-                said.append(_of_task(results, str(task), text))
-        elif len(rows):
-            said.append(_summed_up(rows, where))
+    for task, own in held.groupby("task", sort=True):
+        kinds = list(own.groupby("second", sort=False))
+        parts = []
+        for other, pair in kinds[:_LISTED]:
+            told = listed([_difference(row) for _, row in pair.iterrows()])
+            parts.append(f"against best {other} (trial {pair['second_trial'].iloc[0]}) {told}")
+        more = f"; {len(kinds) - _LISTED} more in the table below" if len(kinds) > _LISTED else ""
+        first = own.iloc[0]
+        text = f"Best {first['first']} (trial {first['first_trial']}) {'; '.join(parts)}{more}."
+        said.append(_of_task(results, str(task), text))
     return said
 
 
-def _difference(row: pd.Series, where: str) -> str:
-    on = f" on the same {row['images']} {where}" if row["images"] else f" in mean PSNR of the {where}"
-    text = f"against best {row['second']} (trial {row['second_trial']}): {signed(row['difference'])} dB{on}"
+def _difference(row: pd.Series) -> str:
+    where = _SPLITS[row["split"]]
+    on = f"on the same {row['images']} {where}" if row["images"] else f"in mean PSNR of the {where}"
+    text = f"{signed(row['difference'])} dB {on}"
     if not row["over"]:
         return f"{text} (one value each, so no interval)"
     unclear = "" if row["p_holm"] <= ALPHA else "; no clear difference"
@@ -207,18 +216,22 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
     tried = configs[configs["task"].isin(held["task"])]["label"].value_counts()
     names = [name for name in tried.index if name in {*held["first"], *held["second"]}]
     counts = listed([f"{tried[name]} {name}" for name in names[:_LISTED]])
-    seeds = sorted(set(held["seeds"]))
-    if seeds == [1]:
-        what = "over the test images only, for one training each: they say nothing of other seeds"
-    elif seeds[0] == 1:
-        what = "over the test images, and over seeds where both sides have several"
-    else:
-        what = "over seeds and the test images"
-    return [
-        f"Intervals are at 95% and {what}; p-values are corrected for the {len(held)} comparisons of methods (Holm). "
+    kinds = {kind for kind in held["over"] if kind}
+    told = []
+    if kinds:
+        what = _OVER[IMAGES] if kinds == {IMAGES} else _OVER[SEEDS] if kinds == {SEEDS} else _OVER[SEEDS_AND_IMAGES]
+        what += (
+            ", and over the test images alone where a side has one seed" if IMAGES in kinds and len(kinds) > 1 else ""
+        )
+        told.append(
+            f"Intervals are at 95% and over {what}; p-values are corrected for the {len(held)} comparisons of methods "
+            "(Holm)."
+        )
+    told.append(
         f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed configurations; a "
         "longer search could change what each is capable of."
-    ]
+    )
+    return [" ".join(told)]
 
 
 def _of_task(results: Results, task: str, sentence: str) -> str:

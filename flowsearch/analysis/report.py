@@ -13,10 +13,11 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from flowsearch.analysis import theme
+from flowsearch.analysis import paper_formats, theme
 from flowsearch.analysis.configurations_table import configurations_table
 from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
 from flowsearch.analysis.findings import asked_for, findings, status_line
+from flowsearch.analysis.paper_tables import paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
@@ -36,19 +37,24 @@ _OPEN = 2
 """Tasks whose figures are seen at once; those of others are a click away."""
 
 
-def write_report(study_dir: Path, out: Path | None = None) -> Path:
+SUFFIXES = {"html": ".html", **{form: f".{suffix}" for form, (_, suffix) in paper_formats.FORMATS.items()}}
+"""What a report can be written as, and how its file's name ends."""
+
+
+def write_report(study_dir: Path, out: Path | None = None, form: str = "html") -> Path:
     """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
 
-    Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
-    or not at all. Raises `ValueError` where `study_dir` is no study's folder.
+    `form` is html, or md or latex for the tables of a paper. Works on a study that is empty, running, interrupted or
+    has failed trials only, and says so. The file appears whole or not at all. Raises `ValueError` where `study_dir` is
+    no study's folder.
     """
     results = load(study_dir)
-    target = out if out is not None else study_dir / schema.REPORT_FILE
+    target = out if out is not None else (study_dir / schema.REPORT_FILE).with_suffix(SUFFIXES[form])
     if target.is_dir():
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
-    page = render(results)
+    page = rendered(results, form)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -57,6 +63,11 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return target
+
+
+def rendered(results: Results, form: str = "html") -> str:
+    """The report of a study as text."""
+    return render(results) if form == "html" else paper_formats.FORMATS[form][0](paper(results))
 
 
 def render(results: Results) -> str:

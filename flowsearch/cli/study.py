@@ -23,6 +23,9 @@ _Address = Annotated[
     typer.Option(help="Run on a Ray cluster: `auto` on one of its machines, or its address.", show_default=False),
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages too.")]
+Profile = Annotated[
+    str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
+]
 
 
 @app.command()
@@ -32,6 +35,7 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. data.source=celeba."),
     ] = None,
+    profile: Profile = None,
     results: Annotated[Path, typer.Option(help="Folder that holds the results of all studies.")] = Path("results"),
     name: Annotated[
         str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)
@@ -46,7 +50,7 @@ def run(
         from flowsearch.study import run as run_study
 
         overrides = [*(sets or []), *([f"name={name}"] if name is not None else [])]
-        study = load(file, overrides)
+        study = load(file, overrides, profile)
         _go(
             lambda listener: run_study(study, results, listener, address=address, verbose=verbose),
             results / study.name,

@@ -11,9 +11,9 @@ A draw of the error of the mean is the sum of two:
 
 - Images: I of them with replacement, as a bootstrap-t, (m* - m) SE / SE* (Efron and Tibshirani, An Introduction to the
   Bootstrap, chapter 12); below `FEW` images Student's t instead.
-- Seeds: two to ten of them cannot be resampled (a plain bootstrap over seeds and images covers 56% to 90% where it says
-  95%, docs/statistics.md). Their level is drawn from what the seeds' spread says of the true one: with s^2 the variance
-  of the S seeds' means, r the part of it that single images explain, and k from chi^2 with S - 1 degrees,
+- Seeds: two to ten of them cannot be resampled (a plain bootstrap over seeds and images covers down to 64% where it
+  says 95%, docs/statistics.md). Their level is drawn from what the seeds' spread says of the true one: with s^2 the
+  variance of the S seeds' means, r the part of it that single images explain, and k from chi^2 with S - 1 degrees,
   z sqrt(max(0, (S-1) s^2 / k - r) / S), z standard normal. With r = 0 that is Student's t, exactly. (A generalized
   pivotal quantity: Weerahandi, Journal of the American Statistical Association 88, 1993.)
 

@@ -74,7 +74,8 @@ def test_each_task_is_told_apart(tmp_path: Path) -> None:
     study = make_study(tmp_path / "two", trials=4)
     row = load(study).trials.iloc[0].dropna().to_dict()
     with Writer(study) as writer:
-        writer.trial(row | {"trial_id": "0100", "index": 100, "task": "inpaint-9", "val_psnr": 50.0})
+        row |= {"trial_id": "0100", "index": 100, "configuration": 100}
+        writer.trial(row | {"task": "inpaint-9", "val_psnr": 50.0})
     texts = findings(load(study))
     assert any(text.startswith("inpaint-9: Best by validation PSNR: trial 0100") for text in texts)
     assert any(text.startswith("denoise-0.1: Best by") for text in texts)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from simulated import MEAN, crossed
 
 from flowsearch.statistics import Interval, holm, student_interval, two_level, two_level_difference, welch_difference
 
@@ -46,32 +47,23 @@ def test_more_images_than_are_kept_at_once_give_the_same_kind_of_interval() -> N
     assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.05)
 
 
-# Simulated differences: seeds' spread, images' spread, and what is left, in dB; the mean is known to be 0.3.
-_MEAN = 0.3
-
-
-def _crossed(rng: np.random.Generator, seeds: int, images: int, skewed: bool = False) -> np.ndarray:
-    of_images = rng.exponential(0.5, images) - 0.5 if skewed else rng.normal(0, 0.5, images)
-    return _MEAN + rng.normal(0, 0.15, (seeds, 1)) * (seeds > 1) + of_images + rng.normal(0, 0.3, (seeds, images))
-
-
 def _independent_seeds(rng: np.random.Generator) -> Interval:
     hard = rng.normal(0, 4, 60)  # shared by both sides, and taken out by pairing
     return two_level_difference(
-        _crossed(rng, 6, 60) + hard, _crossed(rng, 5, 60) + hard - _MEAN, same_seeds=False, draws=500
+        crossed(rng, 6, 60) + hard, crossed(rng, 5, 60) + hard - MEAN, same_seeds=False, draws=500
     )
 
 
 _COVERED: dict[str, Draw] = {
-    "paired images, one seed": lambda rng: two_level(_crossed(rng, 1, 60), draws=500),
-    "paired images, one seed, skewed": lambda rng: two_level(_crossed(rng, 1, 60, skewed=True), draws=500),
-    "few images, one seed": lambda rng: two_level(_crossed(rng, 1, 6), draws=500),
-    "5 seeds, then images": lambda rng: two_level(_crossed(rng, 5, 60), draws=500),
-    "10 seeds, then images": lambda rng: two_level(_crossed(rng, 10, 60), draws=500),
-    "10 seeds, then skewed images": lambda rng: two_level(_crossed(rng, 10, 60, skewed=True), draws=500),
+    "paired images, one seed": lambda rng: two_level(crossed(rng, 1, 60), draws=500),
+    "paired images, one seed, skewed": lambda rng: two_level(crossed(rng, 1, 60, skewed=True), draws=500),
+    "few images, one seed": lambda rng: two_level(crossed(rng, 1, 6), draws=500),
+    "5 seeds, then images": lambda rng: two_level(crossed(rng, 5, 60), draws=500),
+    "10 seeds, then images": lambda rng: two_level(crossed(rng, 10, 60), draws=500),
+    "10 seeds, then skewed images": lambda rng: two_level(crossed(rng, 10, 60, skewed=True), draws=500),
     "6 and 5 seeds of their own, same images": _independent_seeds,
-    "independent groups": lambda rng: welch_difference(rng.normal(_MEAN, 1, 12), rng.normal(0, 0.4, 30)),
-    "a few seeds": lambda rng: student_interval(rng.normal(_MEAN, 1, 4)),
+    "independent groups": lambda rng: welch_difference(rng.normal(MEAN, 1, 12), rng.normal(0, 0.4, 30)),
+    "a few seeds": lambda rng: student_interval(rng.normal(MEAN, 1, 4)),
 }
 
 
@@ -80,7 +72,7 @@ def test_95_percent_intervals_cover_the_known_mean_95_times_in_100(case: str) ->
     rng, hits = np.random.default_rng(20), 0
     for _ in range(2000):
         interval = _COVERED[case](rng)
-        hits += interval.low <= _MEAN <= interval.high
+        hits += interval.low <= MEAN <= interval.high
     assert 0.93 <= hits / 2000 <= 0.97
 
 
@@ -88,18 +80,18 @@ def test_a_plain_bootstrap_over_seeds_and_images_would_cover_less() -> None:
     """Why the seeds are not resampled: the same simulation shows what that would miss."""
     rng, hits = np.random.default_rng(3), 0
     for _ in range(1000):
-        values = _crossed(rng, 5, 60)
+        values = crossed(rng, 5, 60)
         seeds, images = rng.integers(0, 5, (300, 5)), rng.integers(0, 60, (300, 60))
         means = values[seeds[:, :, None], images[:, None, :]].mean(axis=(1, 2))
         low, high = np.quantile(means, [0.025, 0.975])
-        hits += low <= _MEAN <= high
+        hits += low <= MEAN <= high
     assert hits / 1000 < 0.93
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_p_values_of_no_difference_are_as_small_as_they_say_or_less_often(seeds: int) -> None:
     rng = np.random.default_rng(5)
-    found = np.array([two_level(_crossed(rng, seeds, 40) - _MEAN, draws=400).p for _ in range(1000)])
+    found = np.array([two_level(crossed(rng, seeds, 40) - MEAN, draws=400).p for _ in range(1000)])
     for share in (0.05, 0.2, 0.5):
         assert share - 0.06 <= (found <= share).mean() <= share + 0.03
 
@@ -107,7 +99,7 @@ def test_p_values_of_no_difference_are_as_small_as_they_say_or_less_often(seeds:
 def test_p_below_5_percent_and_an_interval_without_zero_are_the_same() -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):
-        interval = two_level(_crossed(rng, 3, 30), draws=999)
+        interval = two_level(crossed(rng, 3, 30), draws=999)
         if abs(interval.p - 0.05) > 0.005:  # the quantile lies between two draws
             assert interval.clear == (interval.p < 0.05)
 

@@ -15,8 +15,10 @@ from flowsearch.results import Results, schema
 ABSENT = "absent"
 """What an axis says of trials to which its name does not apply: a ResNet has no depth of a flow."""
 
-_WIDE = 30.0
-"""A range whose ends differ by this factor is drawn on a logarithmic axis, where the study file does not say."""
+MOST_CELLS = 12
+"""Along an axis."""
+_WIDE = 10.0
+"""Real numbers whose ends differ by this factor are drawn on a logarithmic axis, where the study file does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,22 @@ class Axis:
             return values.map(_choice, na_action=None).map(places).astype(float)
         known = values.astype(float)
         return known.where(known > 0).map(math.log10, na_action="ignore") if self.kind == "log" else known
+
+    def has_cells(self, numbers: pd.Series) -> bool:
+        """Whether the axis is of choices or of a few whole numbers, each of which takes the room of one."""
+        known = numbers.dropna()
+        if self.kind != "number" or known.empty:
+            return self.kind == "choice"
+        return bool((known % 1 == 0).all()) and float(known.max() - known.min()) < MOST_CELLS
+
+    def spread(self, numbers: pd.Series, room: float = 0.6) -> pd.Series:
+        """The numbers, and where they have cells, those of one cell side by side over `room` of it."""
+        if not self.has_cells(numbers):
+            return numbers
+        # In the order of the rows, so that of trials what got better over the search leans upwards.
+        turn = numbers.groupby(numbers).rank(method="first", pct=True)
+        count = numbers.groupby(numbers).transform("size")
+        return numbers + (turn - 0.5 - 0.5 / count) * room
 
     def ticks(self, numbers: pd.Series) -> tuple[list[float], list[str]]:
         """Where there are ticks among `numbers`, and what they say, as Plotly's markup."""
@@ -85,7 +103,8 @@ def _axis(column: schema.Column, values: pd.Series, entry: Any) -> Axis:
     if str(column.type) in ("string", "bool"):
         return Axis(name=column.name, title=title, kind="choice", choices=_choices(values, entry))
     declared = isinstance(entry, Mapping) and ("int" in entry or "float" in entry)
-    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else _is_wide(values)
+    real = str(column.type) == "double"
+    log = bool(entry.get("log")) if declared and isinstance(entry, Mapping) else real and _is_wide(values)
     return Axis(name=column.name, title=title, kind="log" if log and float(values.min()) > 0 else "number")
 
 

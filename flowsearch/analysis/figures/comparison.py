@@ -16,7 +16,7 @@ from flowsearch.statistics import student_interval
 
 CAPTION = (
     "Each faint point is a completed configuration (the mean of its repeats, where it has any); the ring is the best "
-    "of its kind by the study's objective. Large marks are means of two or more, bars their 95% intervals by "
+    "of its kind by the study's objective. Large plain marks are means of two or more, bars their 95% intervals by "
     "Student's t, from five configurations on. Other settings differ between the sides, so a difference is not the "
     "choice's alone."
 )
@@ -105,7 +105,7 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
             customdata=np.stack([means["n"], means["low"].map(_db), means["high"].map(_db)], axis=1),
             error_y=bars(means, "mean"),
             mode="markers",
-            marker={"size": 11, "symbol": style.symbol, "color": style.color, "line": {"width": 1.5}},
+            marker={"size": 11, "symbol": style.symbol},
             showlegend=False,
             hovertemplate=(
                 f"{name}, {look.title} %{{meta}}<br>mean %{{y:.2f}} dB of %{{customdata[0]}}"

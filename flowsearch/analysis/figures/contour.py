@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures.axes import Axis
+from flowsearch.analysis.figures.axes import MOST_CELLS, Axis
 from flowsearch.analysis.figures.marks import light, trial_ids
 from flowsearch.analysis.selection import of_task
 from flowsearch.analysis.wording import label, number
@@ -20,8 +20,6 @@ CAPTION = (
     "The mean objective of the completed trials in each cell of two searched names; nothing is interpolated, and a "
     "cell that no trial fell into stays empty. Small rings are the trials themselves, whose other settings differ."
 )
-_MOST_CELLS = 12
-"""Along an axis."""
 
 
 def data(results: Results, x: Axis, y: Axis, metric: str | None = None, task: str | None = None) -> pd.DataFrame:
@@ -69,12 +67,18 @@ def draw(frame: pd.DataFrame, x: Axis, y: Axis) -> go.Figure:
         hovertemplate="mean %{z:.4g} of %{customdata} trials<extra></extra>",
     )
     figure.add_scatter(
-        x=light(frame["x"]),
-        y=light(frame["y"]),
+        x=light(x.spread(frame["x"])),
+        # Not in the same order as along x, so that trials of one cell spread over it, not along its diagonal.
+        y=light(y.spread(frame["y"].sample(frac=1, random_state=0))[frame.index]),
         customdata=trial_ids(frame),
         text=[escape(settings) for settings in frame["settings"]],
         mode="markers",
-        marker={"size": 6, "color": "#ffffff", "opacity": 0.85, "line": {"width": 1, "color": "#1d2126"}},
+        marker={
+            "size": 6 if len(frame) <= 100 else 4,
+            "color": "#ffffff",
+            "opacity": 0.85 if len(frame) <= 100 else 0.5,
+            "line": {"width": 1, "color": "#1d2126"},
+        },
         hovertemplate="trial %{customdata}<br>%{text}<extra></extra>",
         showlegend=False,
     )
@@ -103,10 +107,10 @@ def _edges(axis: Axis, numbers: pd.Series) -> npt.NDArray[np.float64]:
     low, high = float(known.min()), float(known.max())
     if axis.kind == "choice":
         edges = np.arange(len(axis.choices) + 1) - 0.5
-    elif axis.kind == "number" and (known % 1 == 0).all() and high - low < _MOST_CELLS:
+    elif axis.has_cells(known):
         edges = np.arange(low, high + 2) - 0.5
     elif high <= low:
         edges = np.array([low - 0.5, low + 0.5])
     else:
-        edges = np.linspace(low, high, int(np.clip(np.sqrt(len(known)) / 2, 3, _MOST_CELLS)) + 1)
+        edges = np.linspace(low, high, int(np.clip(np.sqrt(len(known)) / 2, 3, MOST_CELLS)) + 1)
     return np.asarray(edges, dtype=np.float64)

@@ -33,7 +33,9 @@ def data(results: Results, metric: str = "test_psnr", task: str | None = None) -
         if results.completed[axis.name].nunique() <= _MOST_VALUES:
             table = effect(results, axis.name, metric, task)
             found.append(table[table["value"] != table["reference"]])
-    frame = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_COLUMNS)
+    if not found:
+        return pd.DataFrame(columns=_COLUMNS)
+    frame = pd.concat(found, ignore_index=True)
     frame = frame.dropna(subset=["difference"]).assign(metric=metric)
     frame = frame.assign(low=frame["difference_low"], high=frame["difference_high"])
     frame["n"] = frame["pairs"].where(frame["matched"].astype(bool), frame["n"])

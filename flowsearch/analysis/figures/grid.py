@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from flowsearch.analysis.selection import best_trials
 from flowsearch.analysis.wording import missing
 from flowsearch.results import Results
 
@@ -29,8 +30,13 @@ class Head(NamedTuple):
     note: str = ""
 
 
-def table(heads: list[Head], rows: list[list[Picture | None]], sides: list[Head] | None = None) -> str:
-    """The grid; `sides` stand before its rows. A missing picture leaves its cell empty. Empty without rows."""
+def table(
+    heads: list[Head], rows: list[list[Picture | None]], sides: list[Head] | None = None, *, small: bool = False
+) -> str:
+    """The grid; `sides` stand before its rows. A missing picture leaves its cell empty. Empty without rows.
+
+    Many pictures in a row are smaller, and all of them where `small`.
+    """
     if not rows:
         return ""
     over = "".join(f'<th scope="col">{_head(head)}</th>' for head in heads)
@@ -39,7 +45,7 @@ def table(heads: list[Head], rows: list[list[Picture | None]], sides: list[Head]
     for place, row in enumerate(rows):
         side = f'<th scope="row">{_head(sides[place])}</th>' if sides else ""
         body.append(f"<tr>{side}{''.join(map(_cell, row))}</tr>")
-    many = " many" if max(map(len, rows)) > _MANY else ""
+    many = " many" if small or max(map(len, rows)) > _MANY else ""
     return f'<div class="scroll"><table class="panels{many}">{over}<tbody>{"".join(body)}</tbody></table></div>'
 
 
@@ -52,8 +58,10 @@ def within(frame: pd.DataFrame, row: str, most: int, limit: int) -> pd.DataFrame
 
 def pictures(results: Results, trial_ids: pd.Series) -> pd.DataFrame:
     """The pictures that were kept of these trials or priors."""
-    panels = results.panels
-    return panels[panels["trial_id"].isin(trial_ids)]
+    wanted = {str(trial_id) for trial_id in trial_ids}
+    # What the other grids show is read along with it, in one go.
+    results.pictures(wanted | best_trials(results) | set(results.trials["prior"].dropna()))
+    return results.pictures(wanted)
 
 
 def _head(head: Head) -> str:
@@ -64,7 +72,7 @@ def _cell(picture: Picture | None) -> str:
     if picture is None or missing(picture.png):
         return "<td></td>"
     source = base64.b64encode(picture.png).decode("ascii")
-    under = escape(picture.under) or "&nbsp;"
-    under = f"<b>{under}</b>" if picture.strong else under
+    under = f"<b>{escape(picture.under)}</b>" if picture.strong else escape(picture.under)
+    under = f"<span>{under}</span>" if under else ""
     about = escape(picture.about, quote=True)
-    return f'<td><img alt="{about}" src="data:image/png;base64,{source}"><span>{under}</span></td>'
+    return f'<td><img alt="{about}" src="data:image/png;base64,{source}">{under}</td>'

@@ -23,6 +23,7 @@ CAPTION = (
 Array = npt.NDArray[np.float32]
 _WIDTH = 105
 """Pixels that an axis wants."""
+_TRACES = 50
 _ABSENT_AT = -0.16
 _SPREAD = 0.3
 """Half the room of a choice that its lines take; also that of `absent`, where a choice has a tenth of the axis."""
@@ -65,25 +66,29 @@ def draw(frame: pd.DataFrame, shown: Sequence[Axis], selected: Collection[str] |
     met = heights(frame, shown)
     faint = float(np.clip(40 / max(1, len(frame)), 0.12, 0.6))
     chosen = frame["trial_id"].isin(selected) if selected is not None else pd.Series(True, frame.index)
+    # Lines of one trace cross without getting darker; so there are several, but not one for each trial.
+    size = max(1, len(frame) // _TRACES)
     for name, style, rows in by_group(frame):
         for on in (False, True):
             part = rows[chosen[rows.index] == on]
             if part.empty:
                 continue
-            x, y, trials = _lines(part, met)
-            figure.add_scatter(
-                x=x,
-                y=y,
-                customdata=trials,
-                mode="lines+markers",
-                line={"color": style.color, "width": 1},
-                marker={"color": style.color, "symbol": style.symbol, "size": 4},
-                opacity=(min(1.0, 2 * faint) if selected is not None else faint) if on else 0.05,
-                name=name,
-                legendgroup=name,
-                showlegend=on or not chosen[rows.index].any(),
-                hovertemplate=f"{name}, trial %{{customdata}}<extra></extra>",
-            )
+            first = on or not chosen[rows.index].any()
+            for place in range(0, len(part), size):
+                x, y, trials = _lines(part.iloc[place : place + size], met)
+                figure.add_scatter(
+                    x=x,
+                    y=y,
+                    customdata=trials,
+                    mode="lines+markers",
+                    line={"color": style.color, "width": 1},
+                    marker={"color": style.color, "symbol": style.symbol, "size": 4},
+                    opacity=(min(1.0, 2 * faint) if selected is not None else faint) if on else 0.05,
+                    name=name,
+                    legendgroup=name,
+                    showlegend=first and place == 0,
+                    hovertemplate=f"{name}, trial %{{customdata}}<extra></extra>",
+                )
     for place, axis in enumerate(shown):
         _draw_axis(figure, place, axis, frame[axis.name])
     return figure

@@ -45,8 +45,8 @@ def draw(frame: pd.DataFrame) -> str:
         sides.append(Head(str(first["flow"]), f"{str(prior)[: len(schema.PRIOR_PREFIX) + 8]}{bits}, {used}"))
         rows.append([Picture(png=row["png"], about=f"{row['kind']} of {prior}") for row in own.to_dict("records")])
     most = max(map(len, rows), default=0)
-    heads = [Head("mode"), *(Head(f"sample {place}" if place == 1 else "") for place in range(1, most))]
-    return table(heads if rows else [], rows, sides)
+    heads = [Head("mode"), *(Head("samples" if place == 1 else "") for place in range(1, most))]
+    return table(heads if rows else [], rows, sides, small=True)
 
 
 def _flow(trial: pd.Series) -> str:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from flowsearch.analysis.figures.grid import Head, Picture, pictures, table, within
-from flowsearch.analysis.wording import decibels, missing
+from flowsearch.analysis.wording import decibels, missing, number
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
 
@@ -18,13 +18,19 @@ MEASUREMENT, RECONSTRUCTION, TRUTH = "measurement", "reconstruction", "truth"
 
 
 def data(
-    results: Results, task: str | None = None, split: str = "test", images: int = 4, limit: int = BYTES
+    results: Results,
+    task: str | None = None,
+    split: str = "test",
+    images: int = 4,
+    limit: int = BYTES,
+    by: str = "label",
 ) -> pd.DataFrame:
     """A row per picture: `image`, `column` (what the grid's head says), `trial_id`, `psnr`, `png`, in the grid's order.
 
-    As many images as fit `limit` bytes, at most `images`, always one.
+    The best trial of each value of the column `by` of trials: of each method, or with and without pre-training
+    (`pretrain`). As many images as fit `limit` bytes, at most `images`, always one.
     """
-    best = best_of_each(results, "label", task)
+    best = best_of_each(results, by, task)
     best = best[best["label"] != MEASUREMENT]  # it is shown first, whether the study has it as a method or not
     panels = pictures(results, best["trial_id"])
     panels = panels[(panels["split"] == split) & panels["kind"].isin((MEASUREMENT, RECONSTRUCTION, TRUTH))]
@@ -32,7 +38,8 @@ def data(
     if panels.empty:
         return panels.assign(column=pd.Series(dtype=str))[columns]
     order = {trial_id: place for place, trial_id in enumerate(best["trial_id"])}
-    names = dict(zip(best["trial_id"], best["label"], strict=True))
+    heads = best["label"] if by == "label" else [f"{by}: {number(value)}" for value in best[by]]
+    names = dict(zip(best["trial_id"], heads, strict=True))
     frame = panels.assign(place=panels["trial_id"].map(order))
     # The measurement and the truth are every trial's alike; the best trial's are shown.
     shared = frame[frame["kind"] != RECONSTRUCTION].sort_values("place").drop_duplicates(["image", "kind"])

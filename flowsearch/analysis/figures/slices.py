@@ -14,10 +14,9 @@ from flowsearch.results.configurations import objectives
 
 CAPTION = (
     "The objective of each completed trial against each searched name, the other names being what they were in that "
-    "trial. A name that applies to some trials only (a ResNet has no depth of a flow) shows those. The axes of choices "
-    "spread their points sideways."
+    "trial. A name that applies to some trials only (a ResNet has no depth of a flow) shows those. Points of "
+    "one choice, or of one of a few whole numbers, lie side by side."
 )
-_SPREAD = 0.3
 
 
 def data(results: Results, axis: Axis, metric: str | None = None, task: str | None = None) -> pd.DataFrame:
@@ -39,11 +38,9 @@ def draw(frame: pd.DataFrame, axis: Axis) -> go.Figure:
     figure = theme.figure(axis.title + (" (log scale)" if axis.kind == "log" else ""), label(metric), height=300)
     places, texts = axis.ticks(frame["x"])
     figure.update_xaxes(tickmode="array", tickvals=places, ticktext=texts)
-    if axis.kind == "choice":
-        figure.update_xaxes(range=[-0.5, len(axis.choices) - 0.5])
-        # In the order of the trials, so that a choice that got better over the search leans upwards.
-        turn = frame.groupby("setting")["trial_id"].rank(pct=True) if len(frame) else frame["x"]
-        frame = frame.assign(x=frame["x"] + (2 * turn - 1) * _SPREAD)
+    if axis.has_cells(frame["x"]) and places:
+        figure.update_xaxes(range=[places[0] - 0.5, places[-1] + 0.5])
+    frame = frame.assign(x=axis.spread(frame["x"]))
     hover = f"trial %{{customdata}}<br>{axis.name} %{{text}}<br>%{{y:.4g}}"
     figure.add_traces(list(points(frame, x="x", y="value", hover=hover, text="setting")))
     return figure
