@@ -123,7 +123,7 @@ def test_boxes_over_two_axes_of_parallel_coordinates_select_the_lines_that_pass_
     page.keyboard.up("Shift")
     until(page, f"document.querySelectorAll('{ROWS}').length <= {good}")
     page.wait_for_timeout(300)
-    shown = set(page.locator(IDS).all_inner_texts())
+    shown = set(page.locator(IDS).all_text_contents())
     ranked = load(STUDY_OF[url]).ranked()
     assert shown
     assert shown <= set(ranked["trial_id"].head(good))

@@ -149,6 +149,7 @@ window.flowsearch = (() => {
   // Live ---------------------------------------------------------------------------------------------------------
   const FIGURES_SECONDS = 10; // all figures of a large study are not drawn again more often than this
   let figuresAt = 0;
+  let later;
 
   function grown(version, status) {
     here.version = version;
@@ -162,10 +163,11 @@ window.flowsearch = (() => {
     }
     if (document.getElementById("grid")) set("grid-want", { data: version });
     const wait = here.where.page === "figures" ? FIGURES_SECONDS * 1000 - (Date.now() - figuresAt) : 0;
-    if (wait <= 0) {
+    clearTimeout(later);
+    later = setTimeout(() => {
       figuresAt = Date.now();
       plotsWanted();
-    }
+    }, Math.max(0, wait));
   }
 
   function badge(status) {
