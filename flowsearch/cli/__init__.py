@@ -2,7 +2,7 @@
 
 import typer
 
-from flowsearch.cli import bench, data, prior, studies, study
+from flowsearch.cli import bench, cluster, data, prior, studies, study
 from flowsearch.cli.dashboard import dashboard
 from flowsearch.cli.evaluate import evaluate
 from flowsearch.cli.plan import plan
@@ -24,6 +24,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(prior.app, name="prior")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(cluster.app, name="cluster")
 app.command()(train)
 app.command()(evaluate)
 app.command()(reconstruct)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from flowsearch.cli.live import number, short
+from flowsearch.cli.live import duration, number, short
 from flowsearch.study.enumeration import varied
 from flowsearch.study.parameter import show
 
@@ -52,6 +52,29 @@ def best_lines(progress: "Progress") -> list[str]:
         elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
             lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")
     return lines
+
+
+def lost_lines(progress: "Progress") -> list[str]:
+    """What went with workers and machines that went away, and was run again elsewhere; nothing where none did."""
+    hit = {trial.id: trial.losses for _, trial in sorted(progress.trials.items()) if trial.losses}
+    if not hit:
+        return []
+    losses = [loss for one in hit.values() for loss in one]
+    seconds = sum(loss.seconds for loss in losses)
+    times = "once" if len(losses) == 1 else f"{len(losses)} times"
+    lines = [
+        f"workers or machines went away {times}, from {len(hit)} trial{'s' if len(hit) > 1 else ''} that went on from "
+        f"checkpoints; at most {duration(seconds)} of training were lost and run again:"
+    ]
+    for trial, its in list(hit.items())[:_MOST]:
+        told = [
+            f"{duration(loss.seconds) if loss.seconds else 'nothing'} of epoch {loss.epoch + 1}"
+            + (f" on {loss.host}" if loss.host else "")
+            + ("" if loss.seconds else " (its machine gave notice)")
+            for loss in its
+        ]
+        lines.append(f"  trial {trial}: {'; '.join(told)}")
+    return [*lines, *([f"  and {len(hit) - _MOST} more"] if len(hit) > _MOST else [])]
 
 
 def _tasks(progress: "Progress") -> list[str | None]:

@@ -136,7 +136,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     A search for one objective gets a table by proximal map, where it is of unrolled networks on one task, and else one
     of the best of each method.
     """
-    from flowsearch.cli.closing import best_lines, closing_tables
+    from flowsearch.cli.closing import best_lines, closing_tables, lost_lines
 
     for table in closing_tables(progress) or _by_method(progress, console.width):
         console.print(table)
@@ -146,6 +146,8 @@ def summarize(console: Console, progress: "Progress") -> None:
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
         console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
+    for line in lost_lines(progress):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for trial in progress.trouble:
         console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
 

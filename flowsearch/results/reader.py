@@ -1,7 +1,7 @@
 """Opens what a study left behind: finished, running, interrupted or empty; or several studies at once."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Results:
         """Each study, by the name that tells it from the others."""
         self.where = " ".join(one.where for one in studies)
         """The path or URI that was opened."""
+        nothing = schema.arrow_schema(schema.PANELS).empty_table().to_pandas()
+        self._pictures: tuple[set[str], pd.DataFrame] = set(), nothing
         self.notes: list[str] = []
         """What could not be read so far, a sentence each."""
 
@@ -94,6 +96,19 @@ class Results:
     def panels(self) -> pd.DataFrame:
         """A row per picture kept, as PNG bytes: measurement, reconstruction, truth, after a fold, or of a prior."""
         return self._table(schema.PANELS)
+
+    def pictures(self, trials: Collection[str]) -> pd.DataFrame:
+        """The rows of `panels` of these trials and priors, without those of all others in memory; each read once."""
+        asked, read = self._pictures
+        missing = set(trials) - asked
+        if missing:
+            stores = {of: stored.store for of, stored in self.studies.items()}
+            frame, notes = read_tables(stores, schema.PANELS, missing)
+            for note in notes:
+                self._note(note)
+            read = pd.concat([read, frame], ignore_index=True) if len(read) else frame
+            self._pictures = asked | missing, read
+        return read[read["trial_id"].isin(list(trials))].reset_index(drop=True)
 
     @cached_property
     def study(self) -> dict[str, Any]:
@@ -246,7 +261,7 @@ class Results:
         return frame
 
     def _note(self, note: str) -> None:
-        if note:
+        if note and note not in self.notes:
             self.notes.append(note)
             warnings.warn(f"{self.where}: {note}", stacklevel=4)
 

@@ -3,7 +3,8 @@
 Everything that was left out is said: each function returns what it read and the sentences that name what it could not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -20,14 +21,18 @@ _DTYPES = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_():
 """Whole numbers and truth values stay what they are beside a null."""
 
 
-def read_tables(studies: Mapping[str, Store], table: str) -> tuple[pd.DataFrame, list[str]]:
-    """All rows of `table` of the studies, each once, and what could not be read.
+def read_tables(
+    studies: Mapping[str, Store], table: str, trials: Collection[str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """All rows of `table` of the studies, each once, and what could not be read; with `trials`, the rows of those only.
 
     Of several studies, the names of `studies` stand in the column `study` and before each `trial_id`.
     """
     found, notes = [], []
     for name, store in studies.items():
-        arrow, said = read_arrow(store, table)
+        before = f"{name}/" if len(studies) > 1 else ""
+        own = None if trials is None else {one.removeprefix(before) for one in trials if one.startswith(before)}
+        arrow, said = read_arrow(store, table, own)
         if len(studies) > 1:
             arrow, said = _named(arrow, name), [f"{name}: {note}" for note in said]
         found.append(arrow)
@@ -44,9 +49,9 @@ def _named(arrow: pa.Table, study: str) -> pa.Table:
     return arrow
 
 
-def read_arrow(store: Store, table: str) -> tuple[pa.Table, list[str]]:
-    """All rows of `table` of the study at `store`, and what could not be read."""
-    read, strangers = _read(store.at(table), table)
+def read_arrow(store: Store, table: str, trials: Collection[str] | None = None) -> tuple[pa.Table, list[str]]:
+    """All rows of `table` of the study at `store`, or those of `trials`, and what could not be read."""
+    read, strangers = _read(store.at(table), table, trials)
     notes = [f"{table}/{name} is no part of the table; left out" for name in strangers]
     notes += [f"{table}/{part.name} {part.problem}; left out" for part in read if part.problem]
     notes += _of_other_versions(read, table)
@@ -54,8 +59,11 @@ def read_arrow(store: Store, table: str) -> tuple[pa.Table, list[str]]:
     return settled(pa.concat_tables(rows), table) if rows else schema.arrow_schema(table).empty_table(), notes
 
 
-def _read(folder: Store, table: str) -> tuple[list[Part], list[str]]:
+def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[list[Part], list[str]]:
     """The parts that count, in order, and the names of what is no part.
+
+    With `trials` each part's rows of others go as soon as it is read, and parts of one other trial are not read at all:
+    the pictures of a whole study need not fit into memory.
 
     Parts may be merged meanwhile. What was read is whole if all that was listed is there still, or was passed over, and
     no merged part has come.
@@ -63,20 +71,35 @@ def _read(folder: Store, table: str) -> tuple[list[Part], list[str]]:
     read: dict[str, Part] = {}
     for _ in range(_TRIES):
         names = folder.names()
-        wanted = parts.in_order(names)
+        wanted = [name for name in parts.in_order(names) if trials is None or _may_hold(name, trials)]
         merged = [name for name in wanted if parts.is_merged(name)]
-        read = {name: part_of(name, content, table) for name, content in folder.fetch(merged)}
+        read = {name: _only(part_of(name, content, table), trials) for name, content in folder.fetch(merged)}
         passed = {name for part in read.values() for name in part.replaces}
         rest = [name for name in wanted if name not in passed and name not in read]
         gone = False
         for name, content in folder.fetch(rest):
             gone = gone or isinstance(content, FileNotFoundError)
-            read[name] = part_of(name, content, table)
+            read[name] = _only(part_of(name, content, table), trials)
         now = folder.names() if merged or rest else names
         if not gone and set(merged) >= {name for name in now if parts.is_merged(name)} and set(rest) <= set(now):
             break
-    strangers = [name for name in names if name not in wanted and not name.startswith("_")]
+    known = parts.in_order(names)
+    strangers = [name for name in names if name not in known and not name.startswith("_")]
     return [part for name, part in read.items() if name not in passed and name in now], strangers
+
+
+def _may_hold(name: str, trials: Collection[str]) -> bool:
+    """Whether the part of that name may have rows of `trials`."""
+    of = parts.trial_of(name)
+    return of is None or of[0] in trials
+
+
+def _only(part: Part, trials: Collection[str] | None) -> Part:
+    """The part with its rows of `trials` alone."""
+    if trials is None or part.rows is None:
+        return part
+    inside: Any = pc.is_in(part.rows.column("trial_id"), value_set=pa.array(sorted(trials), pa.string()))
+    return replace(part, rows=part.rows.filter(inside))
 
 
 def _of_other_versions(read: Iterable[Part], table: str) -> list[str]:

@@ -207,8 +207,10 @@ class Driver:
             self.priors.take(number, report)
             return
         trial = self.progress.trials[number]
+        trial.signed = datetime.now(UTC)
         if report.kind == "started":
             self._started(trial, report.host)
+        trial.leaving = report.kind == "leaving"
         trial.failure = report.failure or trial.failure
         for record in report.records:
             self._record(trial, record)
@@ -224,7 +226,7 @@ class Driver:
         trial = self.progress.trials[number]
         self._handed_out.discard(number)
         if died:
-            outcome = Outcome.of_worker(failure)
+            outcome = Outcome.of_worker(failure, leaving=trial.leaving)
         elif trial.failure is not None:
             outcome = Outcome("raised", trial.failure)
         elif trial.finished:
@@ -233,6 +235,7 @@ class Driver:
             outcome = Outcome("pruned")
         else:
             outcome = Outcome("interrupted", why="stopped by Ray Tune")
+        trial.overcame(trial.epoch)
         one_more = again(outcome, trial.taken_up, trial.micro_batch or trial.config.get("batch_size"))
         if one_more is None:
             self._settle(trial, outcome)
@@ -266,9 +269,11 @@ class Driver:
         """Put a trial back into the queue: it goes on from its checkpoint."""
         trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
         trial.micro_batch = one_more.micro_batch or trial.micro_batch
-        trial.taken_up[one_more.cause] += 1
+        lost = 0.0 if trial.leaving or trial.signed is None else (trial.ended - trial.signed).total_seconds()
+        trial.goes_on(one_more.cause, trial.epoch, lost)
         self._queue.appendleft(trial)
-        content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": trial.micro_batch}
+        content: dict[str, Any] = {"cause": one_more.cause, "reason": one_more.reason}
+        content |= {"micro_batch": trial.micro_batch, "epoch": trial.epoch, "lost_seconds": lost}
         self._guard(self.ledger.add, events.AGAIN, trial.id, attempt=trial.attempt, **content)
         self._tell("again", trial, one_more.reason)
 

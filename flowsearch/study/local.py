@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flowsearch.study.link import Link, answers
+
 ENVIRONMENT = {
     # Without it Ray replaces 127.0.0.1 by the machine's own address, and its servers listen on every interface.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -25,6 +27,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    # The searcher says how many trials are out at once; Tune alone would ask for one machine at a time.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
 }
@@ -54,14 +58,17 @@ def joined_ray(
         "logging_level": logging.INFO if verbose else logging.CRITICAL,
     }
     if address is not None:
+        _check_address(address)
         try:
             ray.init(address=address, **said)
-        except ConnectionError as error:
-            raise ValueError(f"there is no Ray cluster at {address}: {error}") from None
+        except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+            raise ValueError(_no_cluster(address, error)) from None
         quiet(verbose)
+        _link.watch()
         try:
             yield dict(ray.cluster_resources())
         finally:
+            _link.let_go()
             ray.shutdown()
         return
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
@@ -83,11 +90,40 @@ def joined_ray(
             ray.shutdown()
 
 
+_link = Link()
+
+
+def _check_address(address: str) -> None:
+    """Refuse the addresses of Ray's other doors, through which a study would end with this process or not at all."""
+    if address.startswith(("http://", "https://")):
+        raise ValueError(
+            f"{address} is the address of a cluster's job server; `flowsearch cluster submit STUDY` runs "
+            "a study there. --address joins the cluster that this machine is part of: auto, or HOST:6379"
+        )
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"{address} is Ray Client, which ends when this computer sleeps; use `flowsearch cluster submit STUDY`"
+        )
+
+
+def _no_cluster(address: str, error: Exception) -> str:
+    """Why there was no joining the cluster. Of a missing token Ray only says that it could not connect."""
+    said = " ".join(str(error).split())
+    if "token" in said.lower() or (":" in address and answers(address)):
+        return (
+            f"the cluster at {address} asks for its token, and this process has none, or another one: set "
+            "RAY_AUTH_MODE=token and have the token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        )
+    return f"there is no Ray cluster at {address}: {said}"
+
+
 def broken() -> str | None:
-    """What of this process's own Ray has died, so that nothing more will run; None while all is well.
+    """What of this process's own Ray, or of the cluster it joined, has died, so that nothing more will run; else None.
 
     Ray itself says nothing of it: calls to a raylet that is gone are waited for without end.
     """
+    if (silent := _link.dead()) is not None:
+        return silent
     # Not imported here: a thread asks this, which may be while Ray is imported by another.
     node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
     if node is None:

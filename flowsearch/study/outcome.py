@@ -16,7 +16,7 @@ Cause = Literal["memory", "died", "lost"]
 """Why a trial is taken up again by itself: memory ran out, its worker process died, or its machine went away."""
 
 TAKEN_UP: dict[Cause, int] = {"memory": 1, "died": 1, "lost": 10}
-"""How often a trial is taken up again for each cause, before it has failed."""
+"""How often a trial is taken up again for each cause, before it has failed; `lost` without an epoch in between."""
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -74,11 +74,16 @@ class Outcome:
     failure: Failure | None = None
     """What was raised (`raised`; `died` and `lost` where Ray said why)."""
     why: str = ""
-    """Why it was `interrupted`."""
+    """Why it was `interrupted`; why it was `lost`, where that was said before."""
 
     @classmethod
-    def of_worker(cls, failure: Failure | None) -> "Outcome":
-        """The end of a trial whose worker process went away, for what Ray says of it."""
+    def of_worker(cls, failure: Failure | None, *, leaving: bool = False) -> "Outcome":
+        """The end of a trial whose worker process went away, for what Ray says of it.
+
+        `leaving`: the worker had said that its machine was about to go.
+        """
+        if leaving:
+            return cls("lost", why="its machine was taken back, with notice")
         if failure is not None and failure.before_it_ran:
             return cls("raised", failure)
         return cls("lost" if failure is not None and failure.node_gone else "died", failure)
@@ -108,7 +113,7 @@ def settle(outcome: Outcome) -> tuple[str, str | None]:
     if outcome.how == "died":
         return schema.FAILED, f"lost its worker process twice{said}"
     if outcome.how == "lost":
-        return schema.FAILED, f"lost its machine {TAKEN_UP['lost'] + 1} times{said}"
+        return schema.FAILED, f"lost its machine {TAKEN_UP['lost'] + 1} times without an epoch in between{said}"
     assert failure is not None
     if "NonFiniteError" in failure.kinds:
         return schema.DIVERGED, " ".join(failure.message.split())
@@ -141,7 +146,8 @@ def again(outcome: Outcome, before: Counter[str], batch: int | None) -> Again | 
         if batch is None or batch < 2:
             return None
         return Again(cause, f"out of memory; now in micro-batches of {batch // 2}", batch // 2)
-    return Again(cause, f"{'its worker process died' if cause == 'died' else 'its machine went away'}{said}")
+    what = outcome.why or ("its worker process died" if cause == "died" else "its machine went away")
+    return Again(cause, f"{what}{said}")
 
 
 class Hopeless:

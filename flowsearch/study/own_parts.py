@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.operators.names import parse_task
-from flowsearch.parts import beside, modules_in
+from flowsearch.parts import beside, is_part, load_part, modules_in
 from flowsearch.study.file import Study
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prox_names import parse_prox
@@ -53,8 +53,24 @@ class Carried:
 
 def has_parts(study: Study) -> bool:
     """Whether the study names a part of its own: an operator, a proximal map, or a source of images."""
-    names = [study.data_config.source, study.data_config.ood or "", *map(str, _values(study, "task"))]
-    return any(":" in name for name in [*names, *map(str, _values(study, "prox"))])
+    return bool(_own_names(study))
+
+
+def _own_names(study: Study) -> list[str]:
+    """The parts of the study's own, as `module:name`."""
+    names = [study.data_config.source, study.data_config.ood or ""]
+    names += [parse_task(task).kind for task in _values(study, "task")]
+    names += [parse_prox(prox).kind for prox in _values(study, "prox")]
+    return [name for name in names if is_part(name)]
+
+
+def moved(known: Mapping[str, Any], like: Study | None) -> dict[str, Any]:
+    """The provenance of a study, whose file's folder is now that of `like` where the one it had is no more.
+
+    A study that is submitted to a cluster again comes with its file and parts in another folder.
+    """
+    gone = like is not None and known.get(_FOLDER) is not None and not Path(known[_FOLDER]).is_dir()
+    return dict(known) | ({_FOLDER: str(like.folder)} if gone and like is not None else {})
 
 
 @contextmanager
@@ -112,19 +128,33 @@ def provenance(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
     return {_FOLDER: str(folder), _DIGESTS: digests}
 
 
+def modules(study: Study) -> dict[str, bytes]:
+    """The files of the modules beside the study file that hold its parts, by their path there.
+
+    Called where they are `importable`. Raises ValueError for a part that is missing, and where they are too large.
+    """
+    for name in _own_names(study):
+        load_part(name)
+    return _limited(_files(Path(study.folder))) if has_parts(study) else {}
+
+
 def carried(study: Study, known: Mapping[str, Any], far: bool) -> Carried | None:
     """What workers need, once the parts have been imported here; with `far` they may share no disk with the driver."""
     if not has_parts(study):
         return None
     folder = Path(known.get(_FOLDER) or study.folder)
-    files = _files(folder) if far else {}
+    return Carried(str(folder.resolve()), _limited(_files(folder)) if far else {})
+
+
+def _limited(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files, where they are not too large to travel."""
     taken = sum(map(len, files.values()))
     if taken > LARGEST:
         raise ValueError(
             f"the modules beside the study file have {taken / 2**20:.0f} MiB, and at most {LARGEST / 2**20:g} MiB are "
             "sent to a cluster's workers; keep large files elsewhere, or install the package on every machine"
         )
-    return Carried(str(folder.resolve()), files)
+    return files
 
 
 def _files(folder: Path) -> dict[str, bytes]:

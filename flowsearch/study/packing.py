@@ -7,7 +7,7 @@ The need is what a trial of the same shape was measured to take (`shapes`), or e
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,10 @@ class Packing:
         self.shapes.remember(shape_of(config), bytes=peak_bytes)
 
 
-def look(resources: Mapping[str, float]) -> Gpu | None:
-    """The smallest kind of GPU in Ray's cluster; None where it has none.
+def look(resources: Mapping[str, float], stopped: Callable[[], bool] = lambda: False) -> Gpu | None:
+    """The smallest kind of GPU in Ray's cluster; None where it has none, and will have none.
 
+    Where machines with GPUs are only started for who asks, the first is waited for, unless `stopped` says so.
     Raises ValueError where Ray counts GPUs that torch cannot see.
     """
     if not resources.get("GPU"):
@@ -74,6 +75,10 @@ def look(resources: Mapping[str, float]) -> Gpu | None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    first = ray.remote(_describe).options(num_cpus=0, num_gpus=0.01, max_retries=-1).remote()
+    while not ray.wait([first], timeout=1)[0]:
+        if stopped():
+            return None
     asked = []
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("GPU"):

@@ -44,6 +44,8 @@ class PriorState:
     status: str = schema.PLANNED
     reason: str | None = None
     failure: Failure | None = None
+    leaving: bool = False
+    """Whether its worker has said that its machine is about to go."""
     attempt: int = 0
     host: str | None = None
     started: datetime | None = None
@@ -164,6 +166,7 @@ class Priors:
             content = {"attempt": state.attempt, "host": report.host, "gpu": state.gpu, "config": state.config}
             self._note(events.STARTED, state.id, **content)
             self._tell(f"{state.id} started: {state.words}, needed by trial {min(state.trials):04d}")
+        state.leaving = report.kind == "leaving"
         state.failure = report.failure or state.failure
         for record in report.records:
             state.epoch, state.current = record["epoch"], record
@@ -178,7 +181,7 @@ class Priors:
         """
         state = self._at(number)
         if died:
-            outcome = Outcome.of_worker(failure)
+            outcome = Outcome.of_worker(failure, leaving=state.leaving)
         elif state.failure is not None:
             outcome = Outcome("raised", state.failure)
         elif self.store.finished(state.key):

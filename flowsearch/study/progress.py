@@ -26,6 +26,17 @@ FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERG
 TROUBLE = frozenset({schema.FAILED, schema.DIVERGED})
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What a trial lost when its worker or its machine went away."""
+
+    host: str | None
+    epoch: int
+    """The last epoch that the driver had heard of."""
+    seconds: float
+    """Of training after that, at most; 0 where notice was given in time."""
+
+
 @dataclass
 class TrialState:
     """A trial as the driver sees it."""
@@ -59,6 +70,12 @@ class TrialState:
     """Images whose gradient is computed at once, where memory ran out before."""
     taken_up: Counter[str] = field(default_factory=Counter)
     """How often it was taken up again by itself, by cause."""
+    losses: list["Loss"] = field(default_factory=list)
+    """What was lost each time that its worker or machine went away."""
+    leaving: bool = False
+    """Whether its worker has said that its machine is about to go, and has kept the trial's state."""
+    signed: datetime | None = None
+    """When its worker was last heard of."""
     anew: bool = False
     """Whether its next attempt begins from the start, its checkpoints cleared."""
     failure: Failure | None = None
@@ -75,6 +92,17 @@ class TrialState:
         if self.started is None or (self.ended is None and self.status != schema.RUNNING):
             return self.earlier_seconds
         return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+    def overcame(self, epoch: int) -> None:
+        """A machine that is lost after further epochs is the first one again."""
+        if self.losses and epoch > self.losses[-1].epoch:
+            self.taken_up["lost"] = 0
+
+    def goes_on(self, cause: str, epoch: int, seconds: float) -> None:
+        """Count that it is taken up again, `seconds` of training after `epoch` being lost."""
+        self.taken_up[cause] += 1
+        if cause != "memory":
+            self.losses.append(Loss(self.host, epoch, seconds))
 
     @property
     def share(self) -> float:
@@ -219,11 +247,14 @@ def replay(study: Study, ledger: Ledger) -> Progress:
         elif event.event == events.AGAIN:
             trial.status, trial.ended = schema.PLANNED, event.time
             trial.micro_batch = event.content.get("micro_batch")
-            trial.taken_up[event.content["cause"]] += 1
+            epoch = event.content.get("epoch", 0)
+            trial.overcame(epoch)
+            trial.goes_on(event.content["cause"], epoch, event.content.get("lost_seconds", 0.0))
         elif event.event == events.RETRIED:
             trial.status, trial.reason, trial.anew = schema.PLANNED, None, event.content["anew"]
             trial.metrics = {} if trial.anew else trial.metrics
             trial.taken_up.clear()
+            trial.losses.clear()
         elif event.event == events.ENDED:
             trial.status, trial.reason = event.content["status"], event.content.get("reason")
             trial.metrics = event.content.get("metrics", {})

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.storage import inside
-from flowsearch.study import changes, modes, own_parts, packing, provenance, retrying
+from flowsearch.study import changes, machines, modes, own_parts, packing, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
@@ -108,8 +108,8 @@ def _run(
     parts = own_parts.provenance(study, {})
     cpus = cpus or _cpus()
     if address is None:
-        _slots(study, {"CPU": cpus, "GPU": float("inf")})
-    window = study.search.window or 4 * (study.resources.concurrent or cpus // study.resources.cpu or 1)
+        machines.slots(study, {"CPU": cpus, "GPU": float("inf")})
+    window = study.search.window or 4 * (study.resources.concurrent or _at_once(study, cpus, address))
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     with held(root) as hold:
@@ -182,7 +182,7 @@ def _go_on(
 ) -> Ending:
     """Go on with a study: changed to be `like` another, with the failed trials that are to be `retried`."""
     study = root.study()
-    known = _known(root)
+    known = own_parts.moved(_known(root), like)
     with own_parts.importable(study, known):
         fingerprint, then = images(study.data_config), known.get("data_fingerprint")
         if then is not None and fingerprint != then:
@@ -304,11 +304,11 @@ def _run_trials(
         from flowsearch.study.trainable import TrialActor
 
         stop.install()
-        concurrent = study.resources.concurrent
-        slots = concurrent if concurrent and address is not None else _slots(study, resources)
-        driver.progress.slots = slots
+        cluster = None if address is None else machines.Machines(study)
+        driver.progress.slots = slots = machines.slots(study, resources) if cluster is None else cluster.slots()
         if study.resources.gpu == "auto":
-            gpu = packing.look(resources)
+            reach = resources if cluster is None else machines.within_reach(resources)
+            gpu = packing.look(reach, lambda: stop.asked)
             driver.packing = None if gpu is None else packing.Packing(gpu)
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
@@ -327,6 +327,8 @@ def _run_trials(
                 stop.ask("taken")
             if stop.asked:
                 raise _Stop
+            if cluster is not None:
+                driver.progress.slots = cluster.slots()
 
         scheduler = TuneScheduler(driver)
         try:
@@ -339,7 +341,6 @@ def _run_trials(
                 search_alg=TuneSearcher(driver, check),
                 scheduler=scheduler,
                 callbacks=[TuneCallback(driver, check, _TICK_SECONDS)],
-                max_concurrent_trials=slots,
                 max_failures=0,
                 reuse_actors=True,
                 raise_on_failed_trial=False,
@@ -351,18 +352,12 @@ def _run_trials(
                 scheduler.release()
 
 
-def _slots(study: Study, resources: dict[str, float]) -> int:
-    """How many trials run at once."""
-    slots, gpu = int(resources.get("CPU", 1) // study.resources.cpu), study.resources.gpu
-    if not isinstance(gpu, str) and gpu:
-        slots = int(min(slots, resources.get("GPU", 0) // gpu))
-    if slots < 1:
-        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPUs" if not isinstance(gpu, str) else "")
-        raise ValueError(
-            f"a trial uses {asked} (resources), but there are "
-            f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
-        )
-    return min(slots, study.resources.concurrent or slots)
+def _at_once(study: Study, cpus: int, address: str | None) -> int:
+    """How many trials will run at once, here or on the cluster at `address`; at least 1."""
+    if address is None:
+        return cpus // study.resources.cpu or 1
+    with joined_ray(address=address):
+        return machines.Machines(study).slots()
 
 
 def _cpus() -> int:

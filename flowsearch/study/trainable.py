@@ -13,26 +13,33 @@ from typing import IO, Any, Literal
 
 from ray.tune import PlacementGroupFactory, Trainable
 
+from flowsearch.study.leaving import listen
 from flowsearch.study.mirror import Mirror
 from flowsearch.study.outcome import Failure
 from flowsearch.study.own_parts import Carried
 from flowsearch.study.place import Place
 from flowsearch.study.records import Record, keep, read_records
+from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore
 
 RunTrial = Callable[..., Iterator[Record]]
 
 _LOCK = ".worker.lock"
-_PATIENCE_SECONDS = 30.0
-"""How long to wait for a worker that an earlier driver left behind."""
+_PATIENCE_SECONDS = 120.0
+"""How long to wait for a worker that an earlier driver left behind, or that lives on a machine that was cut off.
+
+Such a machine's Ray gives up once it has not reached the head for a minute."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker tells the driver: that it started (with earlier attempts' records), a record, or a failure."""
+    """What a worker tells the driver: that it started (with earlier attempts' records), a record, or a failure.
 
-    kind: Literal["started", "record", "raised"]
+    Or that it is `leaving`, as its machine is about to be taken away, with the trial's state kept.
+    """
+
+    kind: Literal["started", "record", "raised", "leaving"]
     records: list[Record] = field(default_factory=list)
     host: str = ""
     failure: Failure | None = None
@@ -57,6 +64,8 @@ class TrialActor(Trainable):
         """Called by Ray once a process, with the first order, and with parts of one's own where the study has any."""
         if parts is not None:
             parts.put()
+        listen()
+        self._leaving = False
         self._records: Iterator[Record] | None = None
         self._lock: IO[str] | None = None
         self._announced = False
@@ -70,11 +79,16 @@ class TrialActor(Trainable):
 
     def step(self) -> dict[str, Any]:
         """The trial's next record. Nothing is raised from here: the driver decides what an exception means."""
+        if self._leaving:
+            # The driver has heard of it. Without this process its machine gets no other trial meanwhile.
+            os._exit(0)
         try:
             if not self._announced:
                 self._announced = True
                 self._take_folder()
                 return {"report": Report("started", read_records(self._folder), platform.node())}
+            if notice.given():
+                raise notice.LeavingError
             if self._records is None:
                 self._records = self._begin()
             record = next(self._records, None)
@@ -86,6 +100,10 @@ class TrialActor(Trainable):
             else:
                 self._keep(record)
             return {"report": Report("record", [record]), "done": final}
+        except notice.LeavingError:
+            self.cleanup()
+            self._leaving = True
+            return {"report": Report("leaving")}
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
         # Outside of `except`, where the exception no longer holds on to what filled the memory.

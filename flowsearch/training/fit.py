@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flowsearch.data import Datasets
 from flowsearch.models import Denoiser, Unrolled, trouble
 from flowsearch.operators import Task
-from flowsearch.training import checkpoint
+from flowsearch.training import checkpoint, notice
 from flowsearch.training.build import build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
@@ -151,10 +151,11 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     """Train, yielding a record an epoch; return what is known at the end, with the best epoch's weights in the model.
 
     `prior` is what `pretrain` returned of the flow, where there is one. The state is in the setting's folder at every
-    yield, and a fit goes on from there.
+    yield, and a fit goes on from there. Where notice is given that the machine will go (`notice`), it is kept in the
+    middle of an epoch too.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, MemoryError if micro-batches are asked for where
-    they would train another network.
+    they would train another network, LeavingError after a notice.
     """
     if setting.micro_batch is not None and any(isinstance(one, _BatchNorm) for one in model.modules()):
         raise MemoryError("out of memory, and batch normalization takes no smaller micro-batches")
@@ -163,38 +164,49 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     assert config.warmup is not None and config.flip is not None
     optimizer = build_optimizer(model, config)
     state: Record = {"epoch": 0, "seconds": 0.0, "best_loss": float("inf"), "best_epoch": 0, "prior": prior or {}}
+    under_way: Record = {"losses": [], "norms": [], "seconds": 0.0}
     if (folder / checkpoint.LAST).exists():
-        tensors, about = checkpoint.read(folder / checkpoint.LAST)
+        tensors, kept = checkpoint.read(folder / checkpoint.LAST)
         checkpoint.restore(tensors, model, optimizer)
-        state = about["state"]
+        state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
         goal.begin(epoch_generator(config.seed, 0))
     per_epoch = -(-len(datasets.train) // config.batch_size)
+    about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint}
+    about["channels"] = datasets.train.shape[1]
     while state["epoch"] < config.epochs and not _stale(state, config.patience):
-        epoch, began = state["epoch"] + 1, time.perf_counter()
+        epoch, began = state["epoch"] + 1, time.perf_counter() - under_way["seconds"]
         generator = epoch_generator(config.seed, epoch)
-        losses, norms = [], []
+        losses, norms, under_way = under_way["losses"], under_way["norms"], {"losses": [], "norms": [], "seconds": 0.0}
+        done_before = len(losses)
         model.train()
         for number, x_BCHW in enumerate(
             batches(datasets.train, config.batch_size, config.flip, generator, setting.device)
         ):
+            batch = goal.draw(x_BCHW, generator)
+            if number < done_before:
+                continue  # drawn all the same, so that the next batch is what it would have been
             done = (epoch - 1) * per_epoch + number
             set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            parts = split(goal.draw(x_BCHW, generator), setting.micro_batch)
+            parts = split(batch, setting.micro_batch)
             loss, norm = step(goal.loss, parts, model, optimizer, config.clip, f"epoch {epoch}", goal.look)
             norms.append(norm)
             losses.append(loss)
+            if notice.given() and number + 1 < per_epoch:
+                here = {"losses": losses, "norms": norms, "seconds": time.perf_counter() - began}
+                told = about | {"epoch": state["epoch"], "state": state, "under_way": here}
+                checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), told)
+                raise notice.LeavingError(f"kept after {number + 1} of {per_epoch} steps of epoch {epoch}")
         val_loss, psnrs = goal.validate()
         if not math.isfinite(val_loss):
             raise NonFiniteError(f"non-finite validation loss at epoch {epoch}")
         took = time.perf_counter() - began
         state = state | {"epoch": epoch, "seconds": state["seconds"] + took}
-        about = {"config": config.to_dict(), "epoch": epoch, "val_loss": val_loss, "fingerprint": datasets.fingerprint}
-        about["channels"] = datasets.train.shape[1]
+        told = about | {"epoch": epoch, "val_loss": val_loss}
         if val_loss < state["best_loss"]:
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
-            checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), about)
-        checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), about | {"state": state})
+            checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), told)
+        checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), told | {"state": state})
         yield {
             "phase": goal.phase,
             "epoch": epoch,

@@ -25,6 +25,7 @@ def flowsearch(*arguments: str) -> tuple[int, str, str]:
         ["data", "--help"],
         ["reconstruct", "--help"],
         ["evaluate", "--help"],
+        ["cluster", "--help"],
     ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
@@ -49,6 +50,7 @@ def test_surface() -> None:
         "prior": {"train", "list", "sample"},
         "data": {"prepare", "list", "show"},
         "bench": {"model", "peers", "study"},
+        "cluster": {"check", "submit"},
     }
 
 

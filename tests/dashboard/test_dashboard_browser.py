@@ -9,10 +9,13 @@ import pytest
 from conftest import DESKTOP, NARROW, until
 from made_up import make_study
 
+from flowsearch.results import load
+
 pytestmark = pytest.mark.browser
 
 Browse = Callable[..., Any]
 ROWS = ".ag-center-cols-container .ag-row"
+STUDY_OF: dict[str, Path] = {}
 IDS = ".ag-pinned-left-cols-container [col-id=trial_id] a"
 
 
@@ -22,7 +25,9 @@ def origin(served: Any) -> str:
 
 @pytest.fixture(scope="module")
 def url(serving: Callable[..., Any], study: Path) -> str:
-    return origin(serving(study))
+    found = origin(serving(study))
+    STUDY_OF[found] = study
+    return found
 
 
 def drag(page: Any, name: str, where: tuple[float, float, float, float]) -> None:
@@ -76,14 +81,16 @@ def test_a_filtered_and_sorted_table_is_the_same_from_its_address(browse: Browse
 
 def test_a_selection_in_a_figure_filters_the_table_and_the_other_figures(browse: Browse, url: str) -> None:
     page = browse(f"{url}/figures", size=(1400, 1400))
-    page.wait_for_selector('[data-plot="methods-test"] .scatterlayer .point')
-    before = drawn(page, "methods-test")
+    page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-plot="shift"] .scatterlayer .point')
+    before = drawn(page, "shift")
     drag(page, "best-so-far", (0.0, 0.0, 0.5, 1.0))
     until(page, "location.search.includes('select=best-so-far')")
     until(page, f"document.querySelectorAll('{ROWS}').length < 10")
     selected = page.locator(ROWS).count()
     assert 0 < selected < 10
-    until(page, f"""document.querySelectorAll('[data-plot="methods-test"] .scatterlayer .point').length < {before}""")
+    page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
+    until(page, f"""document.querySelectorAll('[data-plot="shift"] .scatterlayer .point').length < {before}""")
     assert drawn(page, "best-so-far") > selected  # where one selects, all stay
     again = browse(page.url, size=(1400, 1400), context=page.context)
     until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
@@ -93,6 +100,34 @@ def test_a_selection_in_a_figure_filters_the_table_and_the_other_figures(browse:
     until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
     again.get_by_role("button", name="Clear selection").click()
     until(again, f"document.querySelectorAll('{ROWS}').length === 14")
+
+
+def test_boxes_over_two_axes_of_parallel_coordinates_select_the_lines_that_pass_both(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/figures", size=(1400, 1400))
+    page.wait_for_selector(ROWS)
+    page.locator('[data-plot="parallel"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-plot="parallel"] .scatterlayer .point')
+    axes = "document.querySelector('[data-plot=\"parallel\"] .js-plotly-plot').layout.xaxis"
+    names, (left, right) = page.evaluate(f"[{axes}.ticktext, {axes}.range]")
+
+    def box(name: str, top: float, bottom: float) -> None:
+        place = (names.index(name) - left) / (right - left)
+        drag(page, "parallel", (place - 0.02, top, place + 0.02, bottom))
+
+    box("validation PSNR (dB)", 0.0, 0.5)
+    until(page, "location.search.includes('select=parallel')")
+    until(page, f"document.querySelectorAll('{ROWS}').length < 12")
+    good = page.locator(ROWS).count()
+    page.keyboard.down("Shift")
+    box("prox", 0.0, 0.9)
+    page.keyboard.up("Shift")
+    until(page, f"document.querySelectorAll('{ROWS}').length <= {good}")
+    page.wait_for_timeout(300)
+    shown = set(page.locator(IDS).all_text_contents())
+    ranked = load(STUDY_OF[url]).ranked()
+    assert shown
+    assert shown <= set(ranked["trial_id"].head(good))
+    assert "selected in parallel coordinates" in page.locator("#shown-count").inner_text()
 
 
 def test_ticked_trials_are_compared_side_by_side(browse: Browse, url: str) -> None:

@@ -139,14 +139,14 @@ def test_nothing_listens_beyond_this_machine_and_nothing_chatters(folder):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     try:
         wait_for(lambda: epochs_done(folder), process)
-        opened = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+        opened = subprocess.run(["ss", "-Hltunp"], capture_output=True, text=True, check=True).stdout
         session = subprocess.run(
             ["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True, check=True
         )
         pids = session.stdout.split()
         ours = [line for line in opened.splitlines() if any(f"pid={pid}," in line for pid in pids)]
         assert ours
-        assert [line for line in ours if "127.0.0.1" not in line.split()[3]] == []
+        assert [line for line in ours if "127.0.0.1" not in line.split()[4]] == []
     finally:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)

@@ -44,7 +44,7 @@ def test_exceptions(error, status, reason):
             ("failed", "lost its worker process twice (RuntimeError: gone)"),
         ),
         (Outcome("died", Failure.of(RuntimeError("killed: out of memory"))), ("failed", "out of memory")),
-        (Outcome("lost"), ("failed", "lost its machine 11 times")),
+        (Outcome("lost"), ("failed", "lost its machine 11 times without an epoch in between")),
     ],
     ids=["finished", "pruned", "interrupted", "died", "died, said why", "died for memory", "lost"],
 )

@@ -58,7 +58,13 @@ _OPEN = 2
 """Tasks whose figures are open at first, in each section."""
 _KEPT_PAGES = 16
 """Pages that are kept as they were made, until the study changes."""
-_GRAPH: Any = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"]}
+_GRAPH: Any = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"],
+}
 
 
 def nothing_spent(path: Path, running: bool) -> Sequence[Used]:

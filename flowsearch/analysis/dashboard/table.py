@@ -110,14 +110,16 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
     metric, more = results.objective
     if not sort and metric in names:
         sort = {metric: ("desc" if more else "asc", 0)}
+    # An empty filter or selection would be applied all the same, row by row.
+    state: dict[str, Any] = {"filterModel": address.filters} if address.filters else {}
+    state |= {"selectedRows": {"ids": list(address.chosen)}} if address.chosen else {}
     made = dag.AgGrid(
         id="grid",
         className="grid short" if short else "grid",
         columnDefs=[_column(name, sort.get(name)) for name in names],
         rowData=rows(results, names),
         getRowId="params.data.trial_id",
-        filterModel=address.filters,
-        selectedRows={"ids": list(address.chosen)},
+        **state,
         defaultColDef={
             "filter": True,
             "floatingFilter": True,
@@ -134,6 +136,7 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
             "isExternalFilterPresent": {"function": "flowsearchSelecting()"},
             "doesExternalFilterPass": {"function": "flowsearchSelected(params.data.trial_id)"},
             "maintainColumnOrder": True,
+            "rowBuffer": 4,
             "animateRows": False,
             "suppressCellFocus": False,
             "enableCellTextSelection": True,
@@ -166,7 +169,7 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     if name == "trial_id":
         made |= {"cellRenderer": "TrialLink", "pinned": "left"}
     if name == "status":
-        made["cellRenderer"] = "Status"
+        made["cellClass"] = {"function": "flowsearchStatus(params.value)"}
     if name == "reason":
         made["tooltipField"] = "reason"
     if name.endswith(("psnr", "ssim")):

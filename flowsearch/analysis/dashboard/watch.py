@@ -7,18 +7,15 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from flowsearch.results import Results, parts, schema
-from flowsearch.results.rows import settled
+from flowsearch.results import Results, schema
 from flowsearch.results.stored import Stored
+from flowsearch.results.tables import read_tables
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 5.0
@@ -28,6 +25,8 @@ _SETTLED_NS = 2_000_000_000
 _LARGE = (schema.IMAGES, schema.PANELS)
 _FEW = 16
 """Trials whose rows of the large tables are looked up, rather than taken from all of them."""
+_KEPT = 32
+"""Answers about a few trials' rows that are kept."""
 _SHARE = 0.1
 """At most this share of the time goes into reading a table that keeps changing."""
 _FILES = (schema.STUDY_FILE, schema.PROVENANCE_FILE)
@@ -58,6 +57,10 @@ class View(Results):
         own = frame["trial_id"].isin(self._ids) | frame["trial_id"].str.startswith(schema.PRIOR_PREFIX)
         return frame[own].reset_index(drop=True)
 
+    def pictures(self, trials: Collection[str]) -> pd.DataFrame:
+        """See `Results.pictures`; kept for whoever looks at the same trials."""
+        return self._watched.rows_of(schema.PANELS, sorted(trials))
+
     def _note(self, note: str) -> None:
         if note:
             self.notes.append(note)
@@ -72,8 +75,9 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self.stored = Stored(path)
         self.path = path
-        self._locks = {name: threading.RLock() for name in (*schema.TABLES, "view")}
+        self._locks = {name: threading.RLock() for name in (*schema.TABLES, "view", "rows")}
         self._tables: dict[str, tuple[Stamp, pd.DataFrame, list[str]]] = {}
+        self._rows: dict[tuple[str, tuple[str, ...]], tuple[Stamp, pd.DataFrame]] = {}
         self._paid: dict[str, tuple[float, float]] = {}
         """When a table was read last, and how long that took."""
         self._view: tuple[str, View] | None = None
@@ -131,9 +135,15 @@ class Watched:
         kept = self._tables.get(name)
         if kept is not None and kept[0] == _stamp(self.path / name):
             return kept[1][kept[1]["trial_id"].isin(ids)]
-        arrow = _rows_of(self.path / name, name, ids)
-        frame: pd.DataFrame = arrow.to_pandas(integer_object_nulls=True)
-        return frame
+        key, stamp = (name, tuple(ids)), _stamp(self.path / name)
+        with self._locks["rows"]:
+            if key in self._rows and self._rows[key][0] == stamp:
+                return self._rows[key][1]
+            frame, _ = read_tables({"": self.stored.store}, name, ids)  # the whole table's reader says what is broken
+            self._rows[key] = stamp, frame
+            while len(self._rows) > _KEPT:
+                del self._rows[next(iter(self._rows))]
+            return frame
 
     def _may_read(self, name: str) -> bool:
         at, cost = self._paid.get(name, (float("-inf"), 0.0))
@@ -186,30 +196,3 @@ def _locked(path: Path) -> bool | None:
         return True
     except OSError:
         return None
-
-
-def _rows_of(folder: Path, table: str, ids: Sequence[str]) -> pa.Table:
-    """The rows that count of these trials: of their own parts, and of parts of many trials what is theirs."""
-    wanted, read, passed = schema.arrow_schema(table), [], set[str]()
-    names = parts.in_order(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    for name in names:
-        own = parts.trial_of(name)
-        if name in passed or (own is not None and own[0] not in ids):
-            continue
-        with contextlib.suppress(pa.ArrowException, OSError, ValueError):
-            file = pq.ParquetFile(folder / name)
-            metadata = file.schema_arrow.metadata or {}
-            if metadata.get(schema.TABLE_KEY) != table.encode():
-                continue
-            passed |= parts.replaces(metadata)
-            wholly = own is not None
-            rows = file.read() if wholly else pq.read_table(folder / name, filters=[("trial_id", "in", list(ids))])
-            columns = [
-                rows.column(field.name).cast(field.type)
-                if field.name in rows.column_names
-                else pa.nulls(rows.num_rows, field.type)
-                for field in wanted
-            ]
-            read.append(pa.table(columns, schema=wanted))
-    found = settled(pa.concat_tables(read), table) if read else wanted.empty_table()
-    return found.filter(pc.field("trial_id").isin(list(ids)))

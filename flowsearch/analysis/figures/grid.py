@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from flowsearch.analysis.selection import best_trials
 from flowsearch.analysis.wording import missing
 from flowsearch.results import Results
 
@@ -57,8 +58,10 @@ def within(frame: pd.DataFrame, row: str, most: int, limit: int) -> pd.DataFrame
 
 def pictures(results: Results, trial_ids: pd.Series) -> pd.DataFrame:
     """The pictures that were kept of these trials or priors."""
-    panels = results.panels
-    return panels[panels["trial_id"].isin(trial_ids)]
+    wanted = {str(trial_id) for trial_id in trial_ids}
+    # What the other grids show is read along with it, in one go.
+    results.pictures(wanted | best_trials(results) | set(results.trials["prior"].dropna()))
+    return results.pictures(wanted)
 
 
 def _head(head: Head) -> str:

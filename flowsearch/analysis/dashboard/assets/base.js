@@ -70,6 +70,13 @@ window.flowsearch = (() => {
     }
   }
 
+  // A figure's name for people: its section's heading, where it is on this page.
+  function titleOf(figure) {
+    const place = document.querySelector(`[data-plot="${CSS.escape(figure)}"]`);
+    const section = place && place.closest("section");
+    return section ? section.querySelector("h2").textContent.toLowerCase() : figure.replaceAll("-", " ").replace(/ [0-9]+$/, "");
+  }
+
   // Above the table: how many trials are shown, and why.
   function counted() {
     const place = document.getElementById("shown-count");
@@ -79,7 +86,7 @@ window.flowsearch = (() => {
     const all = here.total || 0;
     const count = here.shown === null ? all : here.shown.length;
     const why = [];
-    if (select) why.push(`${select.ids.length} selected in ${select.figure.replaceAll("-", " ")}`);
+    if (select) why.push(`${select.ids.length} selected in ${titleOf(select.figure)}`);
     if (filters) why.push(filters === 1 ? "1 column filtered" : `${filters} columns filtered`);
     place.textContent = why.length ? `${count} of ${all} trials: ${why.join(", ")}` : `${all} trials`;
     document.getElementById("clear-selection").hidden = !select;
@@ -142,6 +149,7 @@ window.flowsearch = (() => {
   // Live ---------------------------------------------------------------------------------------------------------
   const FIGURES_SECONDS = 10; // all figures of a large study are not drawn again more often than this
   let figuresAt = 0;
+  let later;
 
   function grown(version, status) {
     here.version = version;
@@ -155,10 +163,11 @@ window.flowsearch = (() => {
     }
     if (document.getElementById("grid")) set("grid-want", { data: version });
     const wait = here.where.page === "figures" ? FIGURES_SECONDS * 1000 - (Date.now() - figuresAt) : 0;
-    if (wait <= 0) {
+    clearTimeout(later);
+    later = setTimeout(() => {
       figuresAt = Date.now();
       plotsWanted();
-    }
+    }, Math.max(0, wait));
   }
 
   function badge(status) {
@@ -198,6 +207,7 @@ window.flowsearch = (() => {
     here.asked = {};
     here.shown = null;
     here.total = 0;
+    here.pointedIn = "";
     inView.clear();
     watcher.disconnect();
     if (document.getElementById("grid")) set("grid-want", { data: where.version });
@@ -210,7 +220,10 @@ window.flowsearch = (() => {
     document.title = where.page === "index" ? "Studies, flowsearch" : `${named}, ${where.name}`;
     badge(where.status);
     changed(state);
-    if (moved && here.before) {
+    const anchor = location.hash && document.getElementById(location.hash.slice(1));
+    if (anchor) {
+      anchor.scrollIntoView();
+    } else if (moved && here.before) {
       window.scrollTo(0, 0);
       document.getElementById("page").focus({ preventScroll: true });
     }

@@ -118,11 +118,13 @@ window.dash_clientside.flowsearch = (() => {
     const select = here.state.select;
     const ids = passing((value && value.points) || [], Boolean(((here.drawn[name] || {}).figure || { layout: {} }).layout.meta?.brushed));
     if (ids.length) {
+      here.pointedIn = name;
       const next = update({ select: { figure: name, ids: ids.sort() } });
       if (here.drawn[name]?.figure?.layout.meta?.brushed) again(name);
       return next;
     }
-    if (!select || select.figure !== name) return none();
+    // A figure that is drawn for the first time says so too; it lets go only of what was selected in it since.
+    if (!select || select.figure !== name || here.pointedIn !== name) return none();
     const next = update({ select: null });
     again(name);
     return next;

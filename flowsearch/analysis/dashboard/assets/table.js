@@ -28,6 +28,7 @@
     moment: (value) => value.slice(0, 16).replace("T", " "),
   };
   functions.flowsearchForm = (form, value) => (value === null || value === undefined ? "" : forms[form](value));
+  functions.flowsearchStatus = (status) => `status ${status}`;
   functions.flowsearchSelecting = () => Boolean(here.state && here.state.select);
   functions.flowsearchSelected = (id) => {
     const select = here.state && here.state.select;
@@ -68,6 +69,4 @@
       { href: `${here.where.base === "/" ? "" : here.where.base}/trial/${props.value}${location.search}` },
       props.value,
     );
-  components.Status = (props) =>
-    React.createElement("span", { className: `badge ${props.value}` }, props.value);
 })();

@@ -1,0 +1,1 @@
+"""Clusters: files that start one, checked; studies submitted to one. Ray is imported where it is used."""

@@ -1,0 +1,27 @@
+"""The notice that this machine is about to be taken away, which comes seconds before the end.
+
+It is the process's: whoever hears of it gives it, and training looks for it between two optimizer steps.
+"""
+
+import threading
+
+_given = threading.Event()
+
+
+class LeavingError(Exception):
+    """Training stopped because of the notice, with its state kept: it goes on elsewhere and loses nothing."""
+
+
+def give() -> None:
+    """Tell whatever trains in this process that its machine is about to go."""
+    _given.set()
+
+
+def given() -> bool:
+    """Whether notice was given."""
+    return _given.is_set()
+
+
+def withdraw() -> None:
+    """Forget the notice; for tests, as no machine takes it back."""
+    _given.clear()

@@ -1,0 +1,51 @@
+"""A machine that gives notice: training stops between two optimizer steps and goes on there, with the same numbers."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trial import config, numbers
+
+from flowsearch.training import checkpoint, notice, run_trial
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Notice is given at every third look that training takes."""
+    looks = itertools.count(1)
+    monkeypatch.setattr(notice, "given", lambda: next(looks) % 3 == 0)
+
+
+@pytest.mark.parametrize("kind", ["glow", "glow pre-trained", "unet"])
+def test_an_epoch_goes_on_where_notice_was_given(kind: str, tmp_path: Path, notices: Any) -> None:
+    trial = config(kind)
+    undisturbed = config(kind)
+    broken: list[dict[str, Any]] = []
+    left = 0
+    while not broken or broken[-1]["phase"] != "final":
+        try:
+            for record in run_trial(trial, checkpoint_dir=tmp_path / "b", prior_dir=tmp_path / "priors-b"):
+                broken.append(record)
+        except notice.LeavingError:
+            left += 1
+    assert left >= 3
+    notice.given = lambda: False  # taken back by the fixture
+    whole = list(run_trial(undisturbed, checkpoint_dir=tmp_path / "a", prior_dir=tmp_path / "priors-a"))
+    assert numbers(whole) == numbers(broken)
+
+
+def test_a_notice_in_the_first_epoch_keeps_what_was_done(tmp_path: Path, notices: Any) -> None:
+    with pytest.raises(notice.LeavingError, match="kept after 3 of 6 steps of epoch 1"):
+        next(run_trial(config("resnet"), checkpoint_dir=tmp_path))
+    about = checkpoint.about(tmp_path / checkpoint.LAST)
+    assert about["epoch"] == 0
+    assert len(about["under_way"]["losses"]) == 3
+
+
+def test_a_notice_is_the_process_s() -> None:
+    assert not notice.given()
+    notice.give()
+    assert notice.given()
+    notice.withdraw()
+    assert not notice.given()
