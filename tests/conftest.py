@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,6 +29,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URI of an empty bucket of an S3 server on loopback, which the environment knows."""
+    from object_store import bucket, s3_server
+
+    with s3_server() as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        yield bucket(endpoint)
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from flowsearch.analysis.selection import best_of_each, tasks
-from flowsearch.analysis.statistics import Interval, difference_of_means, gain, paired_difference
+from flowsearch.analysis.comparisons import ALPHA, held_against, reached
+from flowsearch.analysis.factors import factor_sentences
+from flowsearch.analysis.selection import tasks
 from flowsearch.analysis.wording import (
     above,
     counted,
@@ -11,35 +12,46 @@ from flowsearch.analysis.wording import (
     described,
     listed,
     missing,
+    named,
     number,
+    over,
+    p_value,
     plural,
     signed,
+    spread,
     whole,
 )
 from flowsearch.results import Results, schema
+from flowsearch.results.configurations import front, objectives, ranked
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
 
-FEW = 5
-"""Fewer trials than this on a side are told as counts and means, without an interval."""
+_TOLD = 2
+"""So many tasks are told one by one; more are summed up."""
+_LISTED = 4
+"""So many tasks or methods are named in one sentence."""
+_OVER = {
+    IMAGES: "the test images only, for one training each: they say nothing of other seeds",
+    SEEDS: "seeds",
+    SEEDS_AND_IMAGES: "seeds and the test images",
+}
+_SPLITS = {"test": "test images", "ood": "images out of distribution"}
 
 
 def findings(results: Results) -> list[str]:
-    """Sentences on the best configuration, its gain, the other methods, pre-training and tied weights."""
+    """About ten sentences at most, however many tasks: the best configurations and their gain, who is ahead of whom,
+    what single factors do, and what the intervals say and do not say."""
     if results.trials.empty:
         return ["No trial has been recorded yet."]
     if results.completed.empty:
         return [_none_completed(results)]
-    several = tasks(results)
-    said = []
-    for task in several:
-        sentences = [
-            _best(results, task),
-            *_against(results, task),
-            _two_sides(results, task, "pretrain", (True, False), ("pre-trained", "not pre-trained")),
-            _two_sides(results, task, "weights", ("untied", "tied"), ("untied", "tied")),
-        ]
-        prefix = f"{task}: " if len(several) > 1 else ""
-        said += [prefix + sentence for sentence in sentences if sentence]
-    return said
+    if len(objectives(results)) > 1:
+        return [*_fronts(results), *factor_sentences(results)]
+    if len(tasks(results)) > _TOLD:
+        best = [_bests(results)]
+    else:
+        best = [_of_task(results, task, _best(results, task)) for task in tasks(results)]
+    held = held_against(results)
+    return [*best, *_against(results, held), *factor_sentences(results), *_limits(results, held)]
 
 
 def status_line(results: Results) -> str:
@@ -69,6 +81,15 @@ def asked_for(results: Results) -> int | None:
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
+def leading(results: Results) -> set[str]:
+    """The trials of the best configuration of each task; with several objectives, of those on the Pareto front."""
+    chosen: set[str] = set()
+    for task in tasks(results):
+        found = _front(results, task) if len(objectives(results)) > 1 else ranked(results, task).head(1)
+        chosen |= {trial for trials in found["trials"] for trial in trials}
+    return chosen
+
+
 def _none_completed(results: Results) -> str:
     reasons = results.trials["reason"].dropna()
     often = f" The most frequent reason: {reasons.mode().iloc[0]}." if len(reasons) else ""
@@ -79,114 +100,159 @@ def _none_completed(results: Results) -> str:
 
 
 def _best(results: Results, task: str) -> str:
-    of_task = best_of_each(results, "task", task)
+    best = ranked(results, task)
     metric, _ = results.objective
-    if of_task.empty:
-        return f"No completed trial has the objective {metric}."
-    best = of_task.iloc[0]
-    name = metric.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM")
-    name = name.replace("val ", "validation ")
-    text = f"Best by {name}: trial {best['trial_id']} ({described(best)}"
-    text += ")." if missing(best["parameters"]) else f"; {whole(best['parameters'])} parameters)."
-    if not missing(best["test_psnr"]):
-        text += f" It reaches {decibels(best['test_psnr'])} dB on the test images"
-        gained = gain(results.images, best["trial_id"])
-        if gained is not None:
-            text += f", {above(gained.mean)} their measurements ({_between(gained)}, n = {gained.n} images)"
-        elif not missing(best["measurement_psnr"]):
-            text += f", {above(best['test_psnr'] - best['measurement_psnr'])} their measurements"
-        text += "."
-    if not missing(best["ood_psnr"]):
-        text += f" Out of distribution it reaches {decibels(best['ood_psnr'])} dB"
-        gained = gain(results.images, best["trial_id"], "ood")
-        text += "." if gained is None else f", {above(gained.mean)} the measurements there."
+    if best.empty:
+        return f"No completed trial has the objective {metric}{_kept(results)}."
+    one = best.iloc[0]
+    text = f"Best by {named(metric)}: trial {one['trial_id']} ({described(one)}"
+    text += "" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters"
+    text += f"; mean of {one['repeats']} seeds)." if one["repeats"] > 1 else ")."
+    for split, where in (
+        ("test", "It reaches {} on the test images"),
+        ("ood", "Out of distribution it reaches {}"),
+    ):
+        row = reached(results, best.head(1), split).iloc[0]
+        if row["score"] is not None:
+            gain = row["gain"]
+            text += f" {where.format(spread(row['score']))}"
+            text += f", {above(gain.interval.mean)} their measurements ({over(gain)})." if gain is not None else "."
     return text
 
 
-def _against(results: Results, task: str) -> list[str]:
-    """The best unrolled Glow (or, without one, the best of all) against the best trial of every other method."""
-    best = best_of_each(results, "label", task)
-    best = best[~best["label"].isin(("measurement", "adjoint"))]  # the best's gain over the measurements is told before
-    if len(best) < 2:
-        return []
-    glow = best[best["label"].isin(("glow", "unrolled glow"))]
-    first = glow.iloc[0] if len(glow) else best.iloc[0]
-    said, compared = [], 0
-    for _, other in best[best["label"] != first["label"]].iterrows():
-        parts = []
-        for split, where in (("test", "test images"), ("ood", "images out of distribution")):
-            difference = paired_difference(results.images, first["trial_id"], other["trial_id"], split)
-            if difference is not None:
-                parts.append(
-                    f"{signed(difference.mean)} dB on the same {difference.n} {where} ({_between(difference)}"
-                    + (")" if difference.clear else "; no clear difference)")
-                )
-        if not parts and not (missing(first["test_psnr"]) or missing(other["test_psnr"])):
-            parts = [f"{signed(first['test_psnr'] - other['test_psnr'])} dB in mean test PSNR"]
-        if parts:
-            compared += 1
-            one, two = (f"best {trial['label']} (trial {trial['trial_id']})" for trial in (first, other))
-            said.append(f"{one.capitalize()} against {two}: {listed(parts)}.")
-    if compared:
-        tried = results.completed[results.completed["task"] == task]["label"].value_counts()
-        counts = listed([f"{tried[name]} {name}" for name in best["label"]])
-        said.append(
-            f"These intervals are over test images only, for one trial each, chosen from {counts} completed trials; "
-            "they say nothing of other seeds, nor of how well each could do with a longer search."
+def _bests(results: Results) -> str:
+    """The best of each of many tasks, in one sentence."""
+    metric, _ = results.objective
+    parts, several = [], tasks(results)
+    for task in several[:_LISTED]:
+        best = ranked(results, task).head(1)
+        if len(best):
+            row = reached(results, best).iloc[0]
+            text = f"{task}: {row['label']}, trial {row['trial_id']}"
+            parts.append(text + (f", {spread(row['score'])} on its test images" if row["score"] else ""))
+    text = f"Best by {named(metric)}, task by task. {'; '.join(parts)}"
+    return text + (f"; {len(several) - _LISTED} more tasks in the table below." if len(several) > _LISTED else ".")
+
+
+def _fronts(results: Results) -> list[str]:
+    """With several objectives: how large each task's Pareto front is, and what lies at its ends."""
+    wanted = objectives(results)
+    names = listed([f"{named(name)} ({'more' if more else 'less'} is better)" for name, more in wanted.items()])
+    said = []
+    for task in tasks(results)[:_LISTED]:
+        known = ranked(results, task)
+        found = _front(results, task)
+        if found.empty:
+            said.append(_of_task(results, task, f"No completed configuration has all of {names}{_kept(results)}."))
+            continue
+        ends = []
+        for name, more in wanted.items():
+            end = found.sort_values(name, ascending=not more, kind="stable").iloc[0]
+            values = listed([f"{named(other)} {_metric(other, end[other])}" for other in wanted])
+            ends.append(f"the best {named(name)} is that of trial {end['trial_id']} ({end['label']}): {values}")
+        kinds = listed([f"{count} {kind}" for kind, count in found["label"].value_counts().items()])
+        text = (
+            f"No single best: of {plural(len(known), 'completed configuration')} {len(found)} ({kinds}) are on the "
+            f"Pareto front of {names}, where no other equals or beats them in all. At its ends, {'; '.join(ends)}."
         )
+        said.append(_of_task(results, task, text))
     return said
 
 
-def _two_sides(
-    results: Results, task: str, column: str, values: tuple[object, object], names: tuple[str, str]
-) -> str | None:
-    """Completed unrolled networks on both sides of a choice, within each proximal map: other settings differ too."""
-    metric, _ = results.objective
-    trials = results.ranked()
-    trials = trials[(trials["task"] == task) & trials["folds"].notna()].dropna(subset=[column])
-    parts, enough = [], False
-    for prox, own in trials.groupby("prox", sort=True):
-        if column == "weights":
-            own = own[own["folds"] > 1]  # a single fold shares its weights with nobody
-        one, two = (own[own[column] == value][metric].to_numpy(dtype=float) for value in values)
-        if not (len(one) and len(two)):
-            continue
-        difference = difference_of_means(one, two)
-        unit = " dB" if metric.endswith("psnr") else ""
-        means = f"mean {_metric(metric, one.mean())} against {_metric(metric, two.mean())}{unit}"
-        sides = f"{prox}: {len(one)} {names[0]} and {len(two)} {names[1]}, {means}"
-        if difference.n >= FEW:
-            enough = True
-            sides += f", difference {_metric(metric, difference.mean, sign=True)} ({_between(difference)})"
-        parts.append(sides)
-    if not parts:
-        return None
-    heading = {"pretrain": "Pre-training", "weights": "Tied weights"}[column]
-    limit = (
-        "Other settings differ between the two sides, so the difference is not the choice's alone."
-        if enough
-        else f"With fewer than {FEW} trials on a side, and other settings varying too, this is no finding by itself."
+def _front(results: Results, task: str) -> pd.DataFrame:
+    known = ranked(results, task)
+    wanted = {name: more for name, more in objectives(results).items() if name in known}
+    return known[front(known, wanted)]
+
+
+def _against(results: Results, held: pd.DataFrame) -> list[str]:
+    """Ours against every other method, on the test images and out of distribution."""
+    if len(tasks(results)) > _TOLD:
+        rows = {where: held[held["split"] == split] for split, where in _SPLITS.items()}
+        return [_summed_up(own, where) for where, own in rows.items() if len(own)]
+    said = []
+    for task, own in held.groupby("task", sort=True):
+        kinds = list(own.groupby("second", sort=False))
+        parts = []
+        for other, pair in kinds[:_LISTED]:
+            told = listed([_difference(row) for _, row in pair.iterrows()])
+            parts.append(f"against best {other} (trial {pair['second_trial'].iloc[0]}) {told}")
+        more = f"; {len(kinds) - _LISTED} more in the table below" if len(kinds) > _LISTED else ""
+        first = own.iloc[0]
+        text = f"Best {first['first']} (trial {first['first_trial']}) {'; '.join(parts)}{more}."
+        said.append(_of_task(results, str(task), text))
+    return said
+
+
+def _difference(row: pd.Series) -> str:
+    where = _SPLITS[row["split"]]
+    on = f"on the same {row['images']} {where}" if row["images"] else f"in mean PSNR of the {where}"
+    text = f"{signed(row['difference'])} dB {on}"
+    if not row["over"]:
+        return f"{text} (one value each, so no interval)"
+    unclear = "" if row["p_holm"] <= ALPHA else "; no clear difference"
+    return f"{text} ({_ends(row)}, {p_value(row['p_holm'])}{unclear})"
+
+
+def _summed_up(rows: pd.DataFrame, where: str) -> str:
+    """Ours against each other method over many tasks, in one sentence."""
+    parts = []
+    kinds = rows.groupby(["first", "second"], sort=False)
+    for (one, two), own in list(kinds)[:_LISTED]:
+        clear = own[own["p_holm"] <= ALPHA]
+        ahead, behind = int((clear["difference"] > 0).sum()), int((clear["difference"] < 0).sum())
+        text = f"best {one} against best {two}: ahead on {ahead}, behind on {behind} of {plural(len(own), 'task')}"
+        low, high = own["difference"].min(), own["difference"].max()
+        parts.append(f"{text} ({signed(low)} to {signed(high)} dB)")
+    more = f"; {len(kinds) - _LISTED} more pairs in the table below" if len(kinds) > _LISTED else ""
+    return f"On the {where}, counting clear differences: {'; '.join(parts)}{more}."
+
+
+def _limits(results: Results, held: pd.DataFrame) -> list[str]:
+    """What the numbers above are, and what they do not say."""
+    if held.empty:
+        return []
+    configs = results.configurations
+    tried = configs[configs["task"].isin(held["task"])]["label"].value_counts()
+    names = [name for name in tried.index if name in {*held["first"], *held["second"]}]
+    counts = listed([f"{tried[name]} {name}" for name in names[:_LISTED]])
+    kinds = {kind for kind in held["over"] if kind}
+    told = []
+    if kinds:
+        what = _OVER[IMAGES] if kinds == {IMAGES} else _OVER[SEEDS] if kinds == {SEEDS} else _OVER[SEEDS_AND_IMAGES]
+        what += (
+            ", and over the test images alone where a side has one seed" if IMAGES in kinds and len(kinds) > 1 else ""
+        )
+        told.append(
+            f"Intervals are at 95% and over {what}; p-values are corrected for the {len(held)} comparisons of methods "
+            "(Holm)."
+        )
+    told.append(
+        f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed configurations; a "
+        "longer search could change what each is capable of."
     )
-    return f"{heading} ({metric} of completed trials). {'; '.join(parts)}. {limit}"
+    return [" ".join(told)]
 
 
-def _between(interval: Interval) -> str:
-    if interval.n < 2:
-        return "no interval from one value"
-    return f"95% interval {signed(interval.low)} to {signed(interval.high)}"
+def _of_task(results: Results, task: str, sentence: str) -> str:
+    return f"{task}: {sentence}" if len(tasks(results)) > 1 else sentence
 
 
-def _metric(metric: str, value: float, *, sign: bool = False) -> str:
+def _kept(results: Results) -> str:
+    limits = [limit.text for limit in results.limits]
+    return f" and keeps to {listed(limits)}" if limits else ""
+
+
+def _ends(row: pd.Series) -> str:
+    seeds = f" over {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    return f"95% interval {signed(row['low'])} to {signed(row['high'])}{seeds}"
+
+
+def _metric(metric: str, value: float) -> str:
     if metric.endswith("psnr"):
-        return signed(value) if sign else decibels(value)
-    return number(float(value))
+        return f"{decibels(value)} dB"
+    return whole(value) if metric == "parameters" else number(float(value))
 
 
 def _have(count: int) -> str:
     return "has" if count == 1 else "have"
-
-
-def best_row(results: Results) -> pd.Series | None:
-    """The best trial, or None where none was completed."""
-    ranked = results.ranked()
-    return ranked.iloc[0] if len(ranked) else None

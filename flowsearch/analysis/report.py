@@ -1,7 +1,6 @@
 """The report of a study: one HTML file that opens offline, first what was found, then the evidence, then provenance."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,59 +12,70 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from flowsearch.analysis import theme
-from flowsearch.analysis.figures import PROGRESS, SECTIONS, Section, reconstructions
+from flowsearch.analysis import paper_formats, theme
+from flowsearch.analysis.configurations_table import configurations_table
+from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
 from flowsearch.analysis.findings import asked_for, findings, status_line
-from flowsearch.analysis.selection import tasks
+from flowsearch.analysis.paper_tables import paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
 from flowsearch.results import Results, load, schema
+from flowsearch.storage import inside, outside, store_at
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
 """The page may load nothing, whatever a study's names and reasons hold."""
 
+Part = tuple[str, str, str]
+"""A section's anchor, title and body."""
 
-def write_report(study_dir: Path, out: Path | None = None) -> Path:
+_FIRST = ("Best so far", "Pareto front", "Comparison", "Effects")
+"""Sections of figures that stand before the reconstructions."""
+_OPEN = 2
+"""Tasks whose figures are seen at once; those of others are a click away."""
+
+
+SUFFIXES = {"html": ".html", **{form: f".{suffix}" for form, (_, suffix) in paper_formats.FORMATS.items()}}
+"""What a report can be written as, and how its file's name ends."""
+
+
+def write_report(study_dir: Path | str, out: Path | None = None, form: str = "html") -> Path | str:
     """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
 
-    Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
-    or not at all. Raises `ValueError` where `study_dir` is no study's folder.
+    `form` is html, or md or latex for the tables of a paper. Works on a study that is empty, running, interrupted or
+    has failed trials only, and says so. The file appears whole or not at all. Raises `ValueError` where `study_dir` is
+    no study's folder.
     """
     results = load(study_dir)
-    target = out if out is not None else study_dir / schema.REPORT_FILE
-    if target.is_dir():
+    target = out if out is not None else inside(study_dir, Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
+    if isinstance(target, Path) and target.is_dir():
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
-    page = render(results)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    page = rendered(results, form)
+    store_at(outside(target)).put(Path(str(target).partition("?")[0]).name, page.encode())
     return target
+
+
+def rendered(results: Results, form: str = "html") -> str:
+    """The report of a study as text."""
+    return render(results) if form == "html" else paper_formats.FORMATS[form][0](paper(results))
 
 
 def render(results: Results) -> str:
     """The page of a study."""
-    parts: list[tuple[str, str, str]] = [("found", "What was found", _found(results))]
+    parts: list[Part] = [("found", "What was found", _found(results))]
+    parts.append(("configurations", "Best configurations", configurations_table(results)))
     parts.append(("standings", "Best of each method", standings_table(results)))
     figures: dict[str, str] = {}
-    for section in (PROGRESS,):
-        parts.append(_plots(results, section, figures))
+    drawn = {section.title: _plots(results, section, figures) for section in SECTIONS}
+    parts += [drawn.pop(title) for title in _FIRST]
+    reconstructions, *grids = [_grids(results, section) for section in GRIDS]
+    parts += [reconstructions, *drawn.values(), *grids]
     parts.append(("trials", "Trials", _trials(results)))
-    failed = failures_table(results)
-    if failed:
-        parts.append(("failures", "Failed and interrupted trials", failed))
-    curves, *others = SECTIONS
-    parts.append(_plots(results, curves, figures))
-    parts.append(("reconstructions", "Reconstructions", _reconstructions(results)))
-    parts += [_plots(results, section, figures) for section in others]
+    parts.append(("failures", "Failed and interrupted trials", failures_table(results)))
     parts.append(("provenance", "Provenance", _provenance(results)))
     shown = [part for part in parts if part[2]]
     return _page(results, shown, figures)
@@ -84,38 +94,53 @@ def _trials(results: Results) -> str:
     return trials_table(results) + note
 
 
-def _plots(results: Results, section: Section, figures: dict[str, str]) -> tuple[str, str, str]:
+def _plots(results: Results, section: Section, figures: dict[str, str]) -> Part:
     """A section's anchor, title and body; a plot without data is left out, a section without plots is empty."""
-    anchor = section.title.lower().replace(" ", "-")
-    places = []
-    for plot in section.plots:
-        frame = plot.data(results)
-        if frame.empty:
-            continue
-        figure = plot.draw(frame)
-        figure.layout.template = None  # the page brings the templates, once
-        figures[f"figure-{plot.name}"] = figure.to_json()
-        height = figure.layout.height or theme.HEIGHT
-        places.append(f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px"></div>')
-    if not places:
-        return anchor, section.title, ""
-    return anchor, section.title, f'<p class="caption">{section.caption}</p><div class="plots">{"".join(places)}</div>'
+    places: dict[str | None, str] = {}
+    for plot in section.plots(results):
+        place = _plot(results, plot, figures)
+        if place:
+            places[plot.task] = places.get(plot.task, "") + place
+    return _part(section, {task: f'<div class="plots">{body}</div>' for task, body in places.items()})
 
 
-def _reconstructions(results: Results) -> str:
-    data = results.study.get("data")
-    names = data if isinstance(data, Mapping) else {}
-    several = tasks(results)
-    splits = (("test", "Test images", names.get("source")), ("ood", "Out of distribution", names.get("ood")))
-    share = reconstructions.BYTES // max(1, len(several) * len(splits))
-    grids = []
-    for task in several:
-        for split, title, source in splits:
-            grid = reconstructions.draw(reconstructions.data(results, task, split, limit=share))
-            if grid:
-                heading = f"{title} ({source}), {task}" if source else f"{title}, {task}"
-                grids.append(f"<h3>{escape(heading)}</h3>{grid}")
-    return f'<p class="caption">{reconstructions.CAPTION}</p>{"".join(grids)}' if grids else ""
+def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
+    """Where the page's script draws the plot, whose content is put to `figures`; empty without data."""
+    frame = plot.data(results)
+    if frame.empty:
+        return ""
+    figure = plot.draw(frame)
+    figure.layout.template = None  # the page brings the templates, once
+    figures[f"figure-{plot.name}"] = figure.to_json()
+    height = figure.layout.height or theme.HEIGHT
+    width = (figure.layout.meta or {}).get("min_width")
+    place = f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px'
+    if width is None:
+        return f'{place}"></div>'
+    return f'<div class="scroll wide">{place};min-width:{width}px"></div></div>'
+
+
+def _grids(results: Results, section: GridSection) -> Part:
+    """The same of a section of pictures."""
+    places: dict[str | None, str] = {}
+    for grid in section.grids(results):
+        frame = grid.data(results)
+        if len(frame):
+            heading = f"<h3>{escape(grid.title)}</h3>" if grid.title else ""
+            places[grid.task] = places.get(grid.task, "") + heading + grid.draw(frame)
+    return _part(section, places)
+
+
+def _part(section: Section | GridSection, places: Mapping[str | None, str]) -> Part:
+    """What a section shows of each task; of several tasks the first ones are open, the others a click away."""
+    parts = list(places.values())
+    if len(places) > 1:
+        parts = [
+            f"<details{' open' if number < _OPEN else ''}><summary>{escape(str(task))}</summary>{part}</details>"
+            for number, (task, part) in enumerate(places.items())
+        ]
+    body = f'<p class="caption">{section.caption}</p>{"".join(parts)}' if parts else ""
+    return section.anchor, section.title, body
 
 
 def _provenance(results: Results) -> str:
@@ -125,16 +150,15 @@ def _provenance(results: Results) -> str:
         facts["time of all trials together"] = duration(spent)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     body = f"<dl>{rows}</dl>" if rows else "<p>No provenance was recorded.</p>"
-    folder, file = shlex.quote(str(results.path)), results.path / schema.STUDY_FILE
+    folder, file = shlex.quote(results.where), shlex.quote(f"{results.where}/{schema.STUDY_FILE}")
     resume = f"flowsearch study resume {folder}\n" if _unfinished(results) else ""
-    commands = f"{resume}flowsearch study run {shlex.quote(str(file))} --results ELSEWHERE\nflowsearch report {folder}"
+    commands = f"{resume}flowsearch study run {file} --results ELSEWHERE\nflowsearch report {folder}"
     what = (
         "To go on with it, to run it again elsewhere, and to" if resume else "To run the study again elsewhere, and to"
     )
     body += f"<h3>Again</h3><p>{what} write this page anew:</p><pre>{escape(commands)}</pre>"
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    text = results.text(schema.STUDY_FILE)
+    if text is None:
         return body + "<p>There is no study file in the folder.</p>"
     return body + f"<h3>Study file</h3><pre>{escape(text.strip())}</pre>"
 
@@ -156,7 +180,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
             yield path, value if isinstance(value, str) else json.dumps(value)
 
 
-def _page(results: Results, parts: list[tuple[str, str, str]], figures: dict[str, str]) -> str:
+def _page(results: Results, parts: list[Part], figures: dict[str, str]) -> str:
     name = escape(results.name)
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in parts)
     sections = "".join(f'<section id="{anchor}"><h2>{title}</h2>{body}</section>' for anchor, title, body in parts)

@@ -1,8 +1,11 @@
-"""Which trials are compared: always the best by the study's objective, never by a test set."""
+"""Which trials are shown together: task by task, and the best by the study's objective, never by a test set."""
+
+from collections.abc import Iterator
 
 import pandas as pd
 
 from flowsearch.results import Results
+from flowsearch.results.configurations import best_of_each, objectives
 
 
 def tasks(results: Results) -> list[str]:
@@ -10,12 +13,27 @@ def tasks(results: Results) -> list[str]:
     return sorted(str(task) for task in results.completed["task"].dropna().unique())
 
 
-def best_of_each(results: Results, column: str = "label", task: str | None = None) -> pd.DataFrame:
-    """The best completed trial of each value of `column`, best first; of one task, or of all together."""
-    ranked = results.ranked()
-    if task is not None:
-        ranked = ranked[ranked["task"] == task]
-    return ranked.dropna(subset=[column]).drop_duplicates(column, keep="first")
+def by_task(results: Results) -> Iterator[str | None]:
+    """The tasks that figures keep apart, in order of their names; None, which is every trial, where there is one."""
+    known = sorted(str(task) for task in results.trials["task"].dropna().unique())
+    yield from known if len(known) > 1 else [None]
+
+
+def of_task(trials: pd.DataFrame, task: str | None) -> pd.DataFrame:
+    """The rows of `task`; all of them for None."""
+    return trials if task is None else trials[trials["task"] == task]
+
+
+def best_trials(results: Results) -> set[str]:
+    """All repeats of the best configuration of each label on each task."""
+    best = (trials for task in tasks(results) for trials in best_of_each(results, "label", task)["trials"])
+    return {trial_id for trials in best for trial_id in trials}
+
+
+def quality(results: Results) -> str:
+    """The metric of reconstructions that the study goes by: its first PSNR or SSIM of the validation images."""
+    known = [metric for metric in objectives(results) if metric.endswith(("psnr", "ssim"))]
+    return known[0] if known else "val_psnr"
 
 
 def groups(trials: pd.DataFrame) -> pd.Series:
@@ -24,11 +42,3 @@ def groups(trials: pd.DataFrame) -> pd.Series:
     if trials["task"].nunique() < 2:
         return label
     return label + ", " + trials["task"].fillna("unknown").astype(str)
-
-
-def best_of_tasks(results: Results) -> set[str]:
-    """The best trial of each label on each task."""
-    chosen: set[str] = set()
-    for task in results.completed["task"].dropna().unique():
-        chosen |= set(best_of_each(results, "label", task)["trial_id"])
-    return chosen

@@ -1,17 +1,18 @@
-"""The report's table of methods and tasks: the best trial of each method on each task."""
+"""The report's table of methods and tasks: the best configuration of each method on each task."""
 
 from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from flowsearch.analysis.wording import brief, decibels, number, whole
+from flowsearch.analysis.wording import brief, decibels, named, number, whole
 from flowsearch.results import Results
+from flowsearch.results.configurations import ranked
 from flowsearch.results.standings import in_order, measured, standings
 
 CAPTION = (
-    "For each method its best trial on each task by the study's objective, which the test sets have no part in. PSNR "
-    "in dB and SSIM are means over the test images, OOD over those out of distribution; time is of one image. "
-    "The first row is what was measured, as an image."
+    "For each method its best configuration on each task by {}, in which the test sets have no part. PSNR in dB and "
+    "SSIM are means over the test images and over the configuration's seeds, OOD over the images out of distribution; "
+    "time is of one image. The first row is what was measured, as an image."
 )
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "test_psnr": ("test PSNR", decibels),
@@ -26,7 +27,7 @@ _N = ' class="n"'
 def standings_table(results: Results) -> str:
     """Methods as rows, tasks as columns; empty without completed trials."""
     metric, more = results.objective
-    found = standings(results.labelled.to_dict("records"), metric, more=more)
+    found = standings(ranked(results).to_dict("records"), metric, more=more)
     if not found:
         return ""
     groups = "".join(f'<th scope="colgroup" colspan="{len(_COLUMNS)}">{escape(task)}</th>' for task in found)
@@ -35,8 +36,9 @@ def standings_table(results: Results) -> str:
     rows += [
         _row(name, [best.get(name, {}) for best in found.values()], list(found.values())) for name in in_order(found)
     ]
+    caption = escape(CAPTION.format(named(metric)))
     return (
-        f'<p class="caption">{CAPTION}</p><div class="scroll standings" tabindex="0" role="region" '
+        f'<p class="caption">{caption}</p><div class="scroll standings" tabindex="0" role="region" '
         f'aria-label="Table of methods and tasks"><table><thead><tr><th></th>{groups}</tr>'
         f'<tr><th scope="col">method</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

@@ -1,103 +1,151 @@
-"""Differences with their intervals: paired by test image where two trials saw the same images."""
+"""What a study's tables say of a factor, and of a search as it goes on.
+
+Comparisons of the best configurations are `Results.compare`; the intervals are those of `flowsearch.statistics`.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-DRAWS = 10_000
-LEVEL = 0.95
+from flowsearch.results import Results, schema
+from flowsearch.results.configurations import configurations, varies
+from flowsearch.results.scores import Scores
+from flowsearch.statistics import Interval, student_interval, welch_difference
+
+FEW: Final = 5
+"""Pairs that a search must happen to have, so that they are compared instead of all its configurations."""
+
+CONFIGURATIONS: Final = "configurations"
+"""What an interval is over: the configurations that the factor was varied in, as if drawn from others like them."""
+
+_EFFECT = [
+    *("task", "factor", "value", "mean", "low", "high", "n", "reference", "difference", "difference_low"),
+    *("difference_high", "p", "pairs", "seeds", "images", "over", "matched"),
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A mean over `n` values and its interval."""
+def effect(results: Results, factor: str, metric: str = "test_psnr", task: str | None = None) -> pd.DataFrame:
+    """What each value of `factor` does to `metric`: a row per task and value, the reference's first.
 
-    mean: float
-    low: float
-    high: float
-    n: int
+    *Matched*: where configurations differ in the factor alone (a grid or an ablation has them), `difference` to the
+    `reference` is the mean over those `pairs`, each of means over repeats, with its interval over configurations; where
+    there is one pair, over its seeds and test images. `mean`, `low` and `high` are of the `n` configurations in pairs.
 
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.n > 1 and (self.low > 0 or self.high < 0)
+    Otherwise (a search) all `n` configurations with the value are taken, and the difference is one of unpaired means,
+    Welch's: other settings differ too, and the sampler chose them, so it is not the factor's alone.
 
-
-def bootstrap_mean(
-    values: Sequence[float] | npt.NDArray[np.float64], *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
-) -> Interval:
-    """Mean of `values` (n,) with its interval over resamples of them. Raises `ValueError` where there are none."""
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.size == 0 or not np.isfinite(sample).all():
-        raise ValueError("a mean is taken over one or more finite numbers; drop missing ones first")
-    low, high = _percentiles(_resampled_means(sample, draws, np.random.default_rng(seed)), level)
-    return Interval(mean=float(sample.mean()), low=low, high=high, n=sample.size)
-
-
-def student_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval:
-    """Mean of a few independent `values` (seeds, not images) with its interval by Student's t; both ends are the mean
-    where there is one value. Raises `ValueError` where there are none."""
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.size == 0 or not np.isfinite(sample).all():
-        raise ValueError("a mean is taken over one or more finite numbers; drop missing ones first")
-    mean, half = float(sample.mean()), 0.0
-    if sample.size > 1:
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + level) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
-    return Interval(mean=mean, low=mean - half, high=mean + half, n=sample.size)
-
-
-def difference_of_means(
-    first: Sequence[float] | npt.NDArray[np.float64],
-    second: Sequence[float] | npt.NDArray[np.float64],
-    *,
-    draws: int = DRAWS,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Interval:
-    """mean(first) - mean(second) of two independent groups; `n` is the smaller group's size."""
-    one, two = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    if min(one.size, two.size) == 0:
-        raise ValueError(f"a difference needs values on both sides, not {one.size} and {two.size}")
-    rng = np.random.default_rng(seed)
-    means = _resampled_means(one, draws, rng) - _resampled_means(two, draws, rng)
-    low, high = _percentiles(means, level)
-    return Interval(mean=float(one.mean() - two.mean()), low=low, high=high, n=min(one.size, two.size))
-
-
-def gain(images: pd.DataFrame, trial_id: str, split: str = "test") -> Interval | None:
-    """PSNR of a trial above its measurement, in dB, paired by image; None where the trial has no images."""
-    rows = images[(images["trial_id"] == trial_id) & (images["split"] == split)]
-    differences = (rows["psnr"] - rows["measurement_psnr"]).dropna()
-    return bootstrap_mean(differences.to_numpy(dtype=np.float64)) if len(differences) else None
-
-
-def paired_difference(images: pd.DataFrame, first: str, second: str, split: str = "test") -> Interval | None:
-    """PSNR of trial `first` minus that of trial `second`, in dB, over the images of `split` that both were tested on.
-
-    The interval is over images alone: it says nothing of other seeds. None where the two share no image.
+    The reference is an ablation's baseline, else the first value. Empty where the factor has one value. `KeyError`
+    where trials have no such column.
     """
-    psnr = images[images["split"] == split].pivot_table(index="image", columns="trial_id", values="psnr")
-    if first not in psnr or second not in psnr:
-        return None
-    differences = (psnr[first] - psnr[second]).dropna()
-    return bootstrap_mean(differences.to_numpy(dtype=np.float64)) if len(differences) else None
+    every = configurations(results, task).dropna(subset=[factor, metric])
+    if factor == "weights":
+        every = every[every["folds"] > 1]  # a single fold shares its weights with nobody
+    rows: list[dict[str, Any]] = []
+    for name, own in every.groupby("task", sort=True, dropna=False):
+        if varies(own[factor]):
+            rows += [{"task": name, "factor": factor} | row for row in _effect(results, own, factor, metric)]
+    return pd.DataFrame(rows, columns=_EFFECT)
 
 
-def _resampled_means(sample: npt.NDArray[np.float64], draws: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Means (draws,) of resamples of `sample` (n,), a block at a time so that memory stays small."""
-    block = max(1, 2_000_000 // sample.size)
-    means = [
-        sample[rng.integers(0, sample.size, (min(block, draws - start), sample.size))].mean(axis=1)
-        for start in range(0, draws, block)
-    ]
-    return np.concatenate(means)
+def best_over_searches(searches: Sequence[Results], task: str | None = None) -> pd.DataFrame:
+    """The best objective after `number` configurations, as the `mean` over several searches (the same study with other
+    seeds) with its 95% interval by Student's t, `low` to `high`, over the `n` searches that got so far."""
+    if not searches:
+        raise ValueError("a mean over searches needs at least one study")
+    metric, more = searches[0].objective
+    paths = []
+    for one in searches:
+        values = configurations(one, task).sort_values(["ended", "trial_id"], kind="stable")[metric].dropna()
+        paths.append((values.cummax() if more else values.cummin()).tolist())
+    rows = []
+    for number in range(max(map(len, paths))):
+        reached = [path[number] for path in paths if len(path) > number]
+        interval = student_interval(reached)
+        ends = (interval.low, interval.high) if interval.known else (float("nan"),) * 2
+        rows.append((number + 1, interval.mean, *ends, interval.n))
+    return pd.DataFrame(rows, columns=["number", "mean", "low", "high", "n"])
 
 
-def _percentiles(means: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _effect(results: Results, own: pd.DataFrame, factor: str, metric: str) -> list[dict[str, Any]]:
+    """The rows of one task."""
+    values = _ordered(results, own, factor)
+    placed = pd.DataFrame({"block": _blocks(own, factor), "place": own[factor].map(values.index), metric: own[metric]})
+    cells = placed.pivot_table(index="block", columns="place", values=metric).reindex(columns=range(len(values)))
+    pairs = [int((cells[0].notna() & cells[place].notna()).sum()) for place in range(len(values))]
+    planned = results.study.get("mode", "search") in ("grid", "ablate")
+    rows = []
+    for place, value in enumerate(values):
+        matched = bool(max(pairs[1:])) if place == 0 else bool(pairs[place])
+        matched = matched and (planned or max(pairs[1:]) >= FEW)
+        row = {"value": value, "reference": values[0], "matched": matched}
+        if matched:
+            row |= _matched(results, own, cells, factor, values, place, metric)
+        else:
+            mine, others = (own[metric][own[factor] == each].to_numpy(dtype=float) for each in (value, values[0]))
+            row |= _of_mean(student_interval(mine))
+            if place:
+                difference = welch_difference(mine, others)
+                row |= _of_difference(difference, CONFIGURATIONS if difference.known else "") | {"pairs": 0}
+        rows.append(row)
+    return rows
+
+
+def _matched(
+    results: Results, own: pd.DataFrame, cells: pd.DataFrame, factor: str, values: list[Any], place: int, metric: str
+) -> dict[str, Any]:
+    """Mean of the value at `place`, and its difference to the reference, over the blocks that have both."""
+    others = cells.columns[1:] if place == 0 else [place]
+    blocks = cells[cells[0].notna() & cells[others].notna().any(axis=1)]
+    row = _of_mean(student_interval(blocks[place].to_numpy()))
+    if place == 0:
+        return row | {"pairs": len(blocks)}
+    if len(blocks) > 1:
+        difference = student_interval((blocks[place] - blocks[0]).to_numpy())
+        return row | _of_difference(difference, CONFIGURATIONS) | {"pairs": len(blocks)}
+    pair = own[_blocks(own, factor) == blocks.index[0]]
+    sides = [pair[pair[factor] == value] for value in (values[place], values[0])]
+    # Of several configurations with a value (a flow of two depths beside one ResNet) there is no pair of images.
+    score = None
+    if max(map(len, sides)) == 1:
+        score = Scores(results, pair, metric).difference(*(side.iloc[0] for side in sides))
+    if score is None:
+        single = float(blocks[place].iloc[0] - blocks[0].iloc[0])
+        return row | _of_difference(student_interval([single]), "") | {"pairs": 1}
+    counts = {"pairs": 1, "seeds": score.seeds, "images": score.images}
+    return row | _of_difference(score.interval, score.over) | counts
+
+
+def _ordered(results: Results, own: pd.DataFrame, factor: str) -> list[Any]:
+    """The factor's values, the reference first."""
+    values = sorted(own[factor].unique().tolist(), key=lambda value: (isinstance(value, str), value))
+    baseline = results.study.get("baseline")
+    given = baseline.get(factor) if isinstance(baseline, dict) else None
+    return sorted(values, key=lambda value: value != given)
+
+
+def _blocks(own: pd.DataFrame, factor: str) -> pd.Series:
+    """A number for each configuration; those with the same one differ in `factor` alone.
+
+    A name that some value of the factor has no use for (`depth`, where the factor is `prox`) belongs to the factor.
+    """
+    names = []
+    for one in schema.CONFIG_COLUMNS:
+        if one.name not in (factor, "seed", "task") and len(own[one.name].unique()) > 1:
+            known = own[one.name].notna().groupby(own[factor]).any()
+            if known.all() or not known.any():
+                names.append(one.name)
+    if not names:
+        return pd.Series(0, own.index)
+    return own.groupby(names, dropna=False, sort=False).ngroup()
+
+
+def _of_mean(interval: Interval) -> dict[str, Any]:
+    ends = (interval.low, interval.high) if interval.known else (float("nan"),) * 2
+    return {"mean": interval.mean, "low": ends[0], "high": ends[1], "n": interval.n}
+
+
+def _of_difference(interval: Interval, over: str) -> dict[str, Any]:
+    ends = (interval.low, interval.high) if over else (float("nan"),) * 2
+    row = {"difference": interval.mean, "difference_low": ends[0], "difference_high": ends[1]}
+    return row | {"p": interval.p, "over": over}

@@ -5,6 +5,7 @@ A trace without a colour of its own takes the ink of the template, so that it tu
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -70,6 +71,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: style or others[name] for name, style in known.items()}
 
 
+@cache
 def template(mode: str = "light") -> go.layout.Template:
     """Plotly template for `light` or `dark`."""
     look = MODES[mode]
@@ -87,6 +89,7 @@ def template(mode: str = "light") -> go.layout.Template:
     }
     return go.layout.Template(
         layout={
+            "annotationdefaults": {"bgcolor": look.ground, "borderpad": 0, "opacity": 0.85},
             "autosize": True,
             "colorway": [look.ink],
             "font": {"family": FONT, "size": 12, "color": look.ink},
@@ -98,6 +101,7 @@ def template(mode: str = "light") -> go.layout.Template:
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": look.quiet, "activecolor": look.ink},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
+            "shapedefaults": {"line": {"color": look.quiet}},
             "xaxis": axis | {"showgrid": False},
             "yaxis": axis,
         }

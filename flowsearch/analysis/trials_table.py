@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from flowsearch.analysis.findings import best_row
+from flowsearch.analysis.findings import leading
 from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
 from flowsearch.results import Results, schema
+from flowsearch.results.configurations import ranked, varies
 
 _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "val_psnr": ("val PSNR (dB)", decibels),
@@ -33,7 +34,7 @@ _ENDED_BADLY = (schema.FAILED, schema.DIVERGED, schema.INTERRUPTED)
 
 def varying(trials: pd.DataFrame) -> list[str]:
     """Configuration columns in which the trials that have a value differ."""
-    return [one.name for one in schema.CONFIG_COLUMNS if len(trials[one.name].dropna().unique()) > 1]
+    return [one.name for one in schema.CONFIG_COLUMNS if varies(trials[one.name])]
 
 
 def constant(trials: pd.DataFrame) -> dict[str, Any]:
@@ -52,11 +53,12 @@ def trials_table(results: Results) -> str:
         trials = trials.loc[place]
     names = _columns(trials)
     heads = [_head(name) for name in names]
-    best = best_row(results)
+    best = leading(results)
     rows = []
-    for _, trial in trials.iterrows():
-        cells = [_cell(trial[name], _shown(name), _is_number(name)) for name in names]
-        mark = ' class="best"' if best is not None and trial["trial_id"] == best["trial_id"] else ""
+    ways = [(name, _shown(name), _is_number(name)) for name in names]
+    for trial in trials[names].to_dict("records"):
+        cells = [_cell(trial[name], show, numeric) for name, show, numeric in ways]
+        mark = ' class="best"' if trial["trial_id"] in best else ""
         rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
     return (
         '<div class="controls"><label for="filter">Filter</label>'
@@ -68,37 +70,47 @@ def trials_table(results: Results) -> str:
 
 
 def maps_table(results: Results) -> str:
-    """A row per task and method: what the best trial by the objective reaches; empty without completed trials."""
-    if results.completed.empty:
+    """A row per task and method: what its best configuration by the objective reaches; empty without completed trials.
+
+    Its numbers are means over the configuration's repeats; the mean is over all completed configurations.
+    """
+    best = ranked(results).drop_duplicates(["task", "label"])
+    if best.empty:
         return ""
     several = len(results.trials["task"].dropna().unique()) > 1
-    summary = results.by("task", "label").reset_index()
-    summary = summary.sort_values(["task", "best_val_psnr"], ascending=[True, False])
-    columns: dict[str, tuple[Callable[[Any], str], bool]] = {
-        **({"task": (str, False)} if several else {}),
-        "method": (str, False),
-        "best trial": (number, False),
-        "val PSNR (dB)": (decibels, True),
-        "test PSNR (dB)": (decibels, True),
-        "OOD PSNR (dB)": (decibels, True),
-        "parameters": (whole, True),
-        "time": (duration, True),
-        "completed": (str, True),
-        "mean val PSNR (dB)": (decibels, True),
+    repeated = bool((best["repeats"] > 1).any())
+    kinds = results.labelled.groupby(["task", "label"])["status"]
+    done = kinds.agg(lambda status: f"{(status == schema.COMPLETED).sum()} of {len(status)}")
+    means = results.configurations.groupby(["task", "label"])["val_psnr"].mean()
+    summary = best.sort_values("task", kind="stable")
+    keys = list(zip(summary["task"], summary["label"], strict=True))
+    summary = summary.assign(
+        ended=[done[key] for key in keys],
+        mean=[means[key] for key in keys],
+    )
+    columns: dict[str, tuple[str, Callable[[Any], str], bool]] = {
+        **({"task": ("task", str, False)} if several else {}),
+        "label": ("method", str, False),
+        "trial_id": ("best trial", number, False),
+        **({"repeats": ("seeds", whole, True)} if repeated else {}),
+        "val_psnr": ("val PSNR (dB)", decibels, True),
+        "test_psnr": ("test PSNR (dB)", decibels, True),
+        "ood_psnr": ("OOD PSNR (dB)", decibels, True),
+        "parameters": ("parameters", whole, True),
+        "seconds": ("time", duration, True),
+        "ended": ("completed", str, True),
+        "mean": ("mean val PSNR (dB)", decibels, True),
     }
-    summary["ended"] = [f"{done} of {of}" for done, of in zip(summary["completed"], summary["trials"], strict=True)]
-    fields = ["best_trial", "best_val_psnr", "best_test_psnr", "best_ood_psnr", "parameters", "seconds", "ended"]
-    fields = [*(["task"] if several else []), "label", *fields, "mean_val_psnr"]
     body = "".join(
         "<tr>"
         + "".join(
             f"<td{_N if numeric else ''}>{escape(show(row[field]))}</td>"
-            for field, (show, numeric) in zip(fields, columns.values(), strict=True)
+            for field, (_, show, numeric) in columns.items()
         )
         + "</tr>"
         for _, row in summary.iterrows()
     )
-    heads = "".join(f'<th scope="col"{_N if numeric else ""}>{name}</th>' for name, (_, numeric) in columns.items())
+    heads = "".join(f'<th scope="col"{_N if numeric else ""}>{name}</th>' for name, _, numeric in columns.values())
     return f'<div class="scroll maps"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

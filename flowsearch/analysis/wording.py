@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.results import schema
+from flowsearch.results.scores import Score
 
 _SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
 
@@ -115,3 +116,29 @@ def label(name: str, table: str = schema.TRIALS) -> str:
         return schema.column(table, name).label
     except KeyError:
         return name
+
+
+def named(metric: str) -> str:
+    """A metric in a sentence: `validation PSNR`, `parameters`."""
+    words = metric.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM")
+    return words.replace("val ", "validation ").replace("ood ", "out-of-distribution ").replace(" bytes", "")
+
+
+def p_value(p: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def spread(score: Score) -> str:
+    """A PSNR with its interval: `29.06 dB (28.91 to 29.20)`; alone where it has none."""
+    mean = f"{decibels(score.interval.mean)} dB"
+    return f"{mean} ({decibels(score.interval.low)} to {decibels(score.interval.high)})" if score.over else mean
+
+
+def over(score: Score) -> str:
+    """The interval of a gain and what it is over: `95% interval +8.2 to +9.1, n = 24 images, 3 seeds`."""
+    counts = [f"n = {plural(score.images, 'image')}"] if score.images else []
+    counts += [plural(score.seeds, "seed")] if score.seeds > 1 else []
+    if not score.over:
+        return ", ".join(["no interval from one value", *counts])
+    return ", ".join([f"95% interval {signed(score.interval.low)} to {signed(score.interval.high)}", *counts])

@@ -3,6 +3,7 @@
 import typer
 
 from flowsearch.cli import bench, cluster, data, prior, studies, study
+from flowsearch.cli.dashboard import dashboard
 from flowsearch.cli.evaluate import evaluate
 from flowsearch.cli.plan import plan
 from flowsearch.cli.reconstruct import reconstruct
@@ -28,6 +29,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(reconstruct)
 app.command()(report)
+app.command()(dashboard)
 
 
 @app.callback(invoke_without_command=True)

@@ -201,7 +201,7 @@ def _difference(one: "Configuration", baseline: "Configuration | None", metric: 
 
 
 def _around(values: list[float], metric: str, sign: str = "") -> str:
-    from flowsearch.analysis.statistics import student_interval
+    from flowsearch.statistics import student_interval
 
     interval = student_interval(values)
     if metric == "parameters":

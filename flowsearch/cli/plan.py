@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.study import Profile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +21,7 @@ def plan(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. fixed.epochs=5."),
     ] = None,
+    profile: Profile = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Time a step of the smallest, middle and largest configuration here.")
     ] = False,
@@ -40,7 +42,7 @@ def plan(
         from flowsearch.study.own_parts import importable
         from flowsearch.study.plan import make_plan
 
-        study = load(file, sets or [])
+        study = load(file, sets or [], profile)
         with importable(study, {}):
             made = make_plan(
                 study,

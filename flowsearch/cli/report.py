@@ -1,24 +1,33 @@
-"""`flowsearch report`: what a study found, as one HTML file."""
+"""`flowsearch report`: what a study found, as one HTML file, or its tables for a paper."""
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from flowsearch.cli.errors import user_errors
 
+_STDOUT = Path("-")
+
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: report.html in DIR.")] = None,
+    path: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
+    form: Annotated[
+        Literal["html", "md", "latex"],
+        typer.Option("--format", help="html: the whole report; md, latex: the tables of a paper, with intervals."),
+    ] = "html",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where to write it; - prints it. Default: report.html, .md or .tex in DIR."),
+    ] = None,
 ) -> None:
-    """Write a study's report: one HTML file that opens offline. The study may still be running."""
+    """Write a study's report: one HTML file that opens offline, or the tables. The study may still be running."""
     with user_errors(), warnings.catch_warnings(record=True) as caught:
-        from flowsearch.analysis import write_report
+        from flowsearch.analysis import report_text, write_report
 
-        written = write_report(path, out)
+        said = report_text(path, form) if out == _STDOUT else f"report: {write_report(path, out, form)}\n"
     for warning in caught:
         if warning.category is UserWarning:
             typer.echo(f"warning: {warning.message}", err=True)
-    typer.echo(f"report: {written}")
+    typer.echo(said, nl=False)

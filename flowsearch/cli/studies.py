@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LIVE_SECONDS = 1.0
 
 _Dir = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A study's results, e.g. results/quickstart.", show_default=False)
+    str, typer.Argument(metavar="DIR", help="A study's results, e.g. results/quickstart.", show_default=False)
 ]
 
 
@@ -56,9 +56,9 @@ def show(
 
 
 def list_studies(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that holds the results of all studies.")] = Path(
-        "results"
-    ),
+    root: Annotated[
+        str, typer.Argument(metavar="ROOT", help="Folder or URI that holds the results of all studies.")
+    ] = "results",
 ) -> None:
     """List the studies in the results' folder: trials done, states, the best so far."""
     with user_errors():
@@ -127,15 +127,16 @@ def export(
         typer.echo(f"{form}: {out}")
 
 
-def _follow(console: "Console", path: Path) -> None:
+def _follow(console: "Console", path: str) -> None:
     """Draw the live view from the ledger until the study's driver is gone."""
     from rich.live import Live
 
     from flowsearch.cli.live import draw
     from flowsearch.study.listing import is_running, opened
+    from flowsearch.study.place import Place
 
     with Live(draw(opened(path)[0]), console=console, auto_refresh=False, transient=True) as view:
-        while is_running(path):
+        while is_running(Place(path)):
             time.sleep(_LIVE_SECONDS)
             view.update(draw(opened(path)[0]), refresh=True)
 

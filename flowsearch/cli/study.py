@@ -23,6 +23,9 @@ _Address = Annotated[
     typer.Option(help="Run on a Ray cluster: `auto` on one of its machines, or its address.", show_default=False),
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages too.")]
+Profile = Annotated[
+    str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
+]
 
 
 @app.command()
@@ -32,7 +35,8 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. data.source=celeba."),
     ] = None,
-    results: Annotated[Path, typer.Option(help="Folder that holds the results of all studies.")] = Path("results"),
+    profile: Profile = None,
+    results: Annotated[str, typer.Option(help="Folder that holds the results of all studies, or its URI.")] = "results",
     name: Annotated[
         str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)
     ] = None,
@@ -42,14 +46,15 @@ def run(
 ) -> None:
     """Run a study and leave its tables, checkpoints and report in RESULTS/NAME."""
     with user_errors():
+        from flowsearch.storage import inside
         from flowsearch.study import load
         from flowsearch.study import run as run_study
 
         overrides = [*(sets or []), *([f"name={name}"] if name is not None else [])]
-        study = load(file, overrides)
+        study = load(file, overrides, profile)
         _go(
             lambda listener: run_study(study, results, listener, address=address, verbose=verbose),
-            results / study.name,
+            inside(results, study.name),
             plain,
             verbose,
         )
@@ -57,7 +62,7 @@ def run(
 
 @app.command()
 def resume(
-    path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    path: Annotated[str, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
     file: Annotated[
         Path | None, typer.Option(help="The study file as it is now, with more trials, say.", show_default=False)
     ] = None,
@@ -82,7 +87,7 @@ def resume(
 
 @app.command()
 def retry(
-    path: Annotated[Path, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
+    path: Annotated[str, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
     ids: Annotated[
         list[str] | None, typer.Option("--trial", metavar="ID", help="Only this trial; may be given several times.")
     ] = None,
@@ -107,11 +112,12 @@ def retry(
         )
 
 
-def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose: bool) -> None:
+def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, verbose: bool) -> None:
     """Run or resume with the view, then print the end and leave with its exit code."""
     from rich.console import Console
 
     from flowsearch.cli.live import counts, duration, summarize, view
+    from flowsearch.storage import inside
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     console = Console()
@@ -139,16 +145,19 @@ def _go(start: "Callable[[Listener], Ending]", root: Path, plain: bool, verbose:
     if ending.stopped == "ray":
         typer.echo(f"Ray died, so nothing more could run; go on with:  {go_on}", err=True)
         raise typer.Exit(1)
+    if ending.stopped == "taken":
+        typer.echo(f"{ending.reason}; nothing more was written to {root}", err=True)
+        raise typer.Exit(1)
     if ending.stopped == "failures":
         typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {root}", err=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
-        typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {root / 'errors'})", err=True)
+        typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {inside(root, 'errors')})", err=True)
         raise typer.Exit(1)
 
 
-def _report(root: Path) -> None:
+def _report(root: Path | str) -> None:
     """Write the report. A study is not worth less for a report that cannot be drawn, so that only says so."""
     try:
         from flowsearch.analysis import write_report

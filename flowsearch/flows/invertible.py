@@ -23,7 +23,7 @@ class ReadyFlow:
 
     Autograd sees a token in the place of the weights. The gradients of weights and maps are added up beside the graph,
     over all uses, and handed to the parameters when the last use has been walked back (`_Weights`). Under autocast the
-    networks run in autocast's type; what is invertible stays in the parameters' type. `torch.compile` leaves it alone.
+    networks run in autocast's type; what is invertible is in float64 (see `walk`). `torch.compile` leaves it alone.
 
     Args:
         levels: the flow's levels.
@@ -158,16 +158,17 @@ class _Up(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor) -> tuple[Tensor, ...]:
         with ready.forward() as levels:
-            latents, logdet_B = walk_up(levels, x_BCHW, ready.kept(ctx))
+            latents, logdet_B = walk_up(levels, x_BCHW.double(), ready.kept(ctx))
         ctx.ready = ready
         ctx.save_for_backward(*latents)
-        return *latents, logdet_B
+        return *(value.to(x_BCHW.dtype) for value in latents), logdet_B.to(x_BCHW.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_latents, grad_logdet_B = [grad.double() for grad in grads[:-1]], grads[-1].double()
         with ctx.ready.backward(ctx) as (levels, sums, kept):
-            grad_BCHW = unwalk_up(levels, sums, ctx.saved_tensors, grads[:-1], grads[-1], kept)
-        return None, grads[-1].new_zeros(()), grad_BCHW
+            grad_BCHW = unwalk_up(levels, sums, ctx.saved_tensors, grad_latents, grad_logdet_B, kept)
+        return None, grads[-1].new_zeros(()), grad_BCHW.to(grads[-1].dtype)
 
 
 class _Down(Function):
@@ -176,17 +177,17 @@ class _Down(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, *latents: Tensor) -> Tensor:
         with ready.forward() as levels:
-            x_BCHW = walk_down(levels, latents, ready.kept(ctx))
+            x_BCHW = walk_down(levels, [latent.double() for latent in latents], ready.kept(ctx))
         ctx.ready = ready
         ctx.save_for_backward(x_BCHW)
-        return x_BCHW
+        return x_BCHW.to(latents[0].dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
         (x_BCHW,) = ctx.saved_tensors
         with ctx.ready.backward(ctx) as (levels, sums, kept):
-            _, grad_latents = unwalk_down(levels, sums, x_BCHW, grad_BCHW, kept)
-        return None, grad_BCHW.new_zeros(()), *grad_latents
+            _, grad_latents = unwalk_down(levels, sums, x_BCHW, grad_BCHW.double(), kept)
+        return None, grad_BCHW.new_zeros(()), *(grad.to(grad_BCHW.dtype) for grad in grad_latents)
 
 
 class _Prox(Function):
@@ -196,20 +197,21 @@ class _Prox(Function):
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         with ready.forward() as levels:
             kept = ready.kept(ctx)
-            latents, _ = walk_up(levels, x_BCHW, kept)
-            x_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents], kept)
+            latents, _ = walk_up(levels, x_BCHW.double(), kept)
+            image_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents], kept)
         ctx.ready = ready
-        ctx.save_for_backward(x_BCHW, shrinkage)
-        return x_BCHW
+        ctx.save_for_backward(image_BCHW, shrinkage)
+        return image_BCHW.to(x_BCHW.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_BCHW: Tensor) -> tuple[Tensor | None, ...]:
-        x_BCHW, shrinkage = ctx.saved_tensors
+        image_BCHW, shrinkage = ctx.saved_tensors
         with ctx.ready.backward(ctx) as (levels, sums, kept):
-            latents, grads = unwalk_down(levels, sums, x_BCHW, grad_BCHW, kept)
+            latents, grads = unwalk_down(levels, sums, image_BCHW, grad_BCHW.double(), kept)
             grads = [grad.div_(1 + shrinkage) for grad in grads]
             products = [(grad * z).sum() for grad, z in zip(grads, latents, strict=True)]
             grad_shrinkage = -torch.stack(products).sum()
             latents = [latent.mul_(1 + shrinkage) for latent in latents]
-            grad_BCHW = unwalk_up(levels, sums, latents, grads, None, kept)
-        return None, grad_BCHW.new_zeros(()), grad_BCHW, grad_shrinkage
+            grad_x_BCHW = unwalk_up(levels, sums, latents, grads, None, kept)
+        zero = grad_BCHW.new_zeros(())
+        return None, zero, grad_x_BCHW.to(grad_BCHW.dtype), grad_shrinkage.to(shrinkage.dtype)

@@ -56,7 +56,7 @@ class Sums:
 
 
 class Network:
-    """`(s, t / b) = NN(x)` of one coupling, in `dtype`, from float32 (or float64) to the same.
+    """`(s, t / b) = NN(x)` of one coupling, its products in `dtype`, from any type to that of the parameters.
 
     `vjp` adds the gradients of the weights up, over any number of uses, if the module `learns`; `gradients` turns the
     sums into gradients of the module's parameters. Weights in another type than the module's are kept until `release`.
@@ -64,6 +64,7 @@ class Network:
 
     def __init__(self, module: CouplingNet, dtype: torch.dtype) -> None:
         self.module, self.dtype = module, dtype
+        self.held = module.last.bias.dtype
         self.learns = any(parameter.requires_grad for parameter in module.parameters())
         self._weights: Weights | None = None
         self._sums: Sums | None = None
@@ -76,7 +77,7 @@ class Network:
         columns_KP = unfold(x_CBHW, self.dtype)
         first_PN = _linear_relu(columns_KP.t(), weights.first_NK, weights.first_bias_N)
         middle_PN = _linear_relu(first_PN, weights.middle_NN, weights.middle_bias_N)
-        out_CBHW = fold(_product(weights.last_KN, middle_PN.t()), x_CBHW.shape[1:], x_CBHW.dtype, mirrored=True)
+        out_CBHW = fold(_product(weights.last_KN, middle_PN.t()), x_CBHW.shape[1:], self.held, mirrored=True)
         out_CBHW += weights.last_bias_C[:, None, None, None]
         return out_CBHW, Tape(weights, columns_KP, first_PN, middle_PN)
 
@@ -84,7 +85,7 @@ class Network:
         """The gradient of the input; uses the tape up."""
         weights = tape.weights or self._weights or self._prepare()
         _, columns_KP, first_PN, middle_PN = tape
-        sums = self._sums = self._sums or Sums(grad_CBHW.dtype)
+        sums = self._sums = self._sums or Sums(self.held)
         taps_KP = unfold(grad_CBHW, self.dtype, mirrored=True)
         if self.learns:
             sums.add("last_bias_C", grad_CBHW.sum(dim=(1, 2, 3)))
@@ -99,7 +100,7 @@ class Network:
         if self.learns:
             sums.add("first_bias_N", grad_PN.sum(dim=0))
             sums.add_product("first_KN", columns_KP, grad_PN)
-        return fold(_product(weights.first_NK.t(), grad_PN.t()), grad_CBHW.shape[1:], grad_CBHW.dtype)
+        return fold(_product(weights.first_NK.t(), grad_PN.t()), grad_CBHW.shape[1:], self.held)
 
     def parameters(self) -> list[Tensor]:
         """The module's parameters, in the order of `gradients`."""

@@ -20,7 +20,8 @@ from flowsearch.flows.layers import (
 
 
 class Maps(NamedTuple):
-    """The maps of channels of a level's steps, there and back, and their summed log-determinant for one pixel."""
+    """The maps of channels of a level's steps, there and back, and their summed log-determinant for one pixel, all in
+    float64."""
 
     weight_NCC: Tensor
     bias_NC: Tensor
@@ -55,8 +56,7 @@ class Level(nn.Module):
     """Squeeze, then `depth` steps of flow: (B, C, H, W) to (B, 4 C, H/2, W/2).
 
     Actnorm and 1x1 convolution of a step are one affine map of channels, `y = W exp(s) (x + b)`. The maps of all steps
-    are computed together, in float64, from the parameters alone; `fold` and `fold_inverse` give them, stacked, for any
-    number of uses.
+    are computed together, in float64, from the parameters alone; `maps` gives them, stacked, for any number of uses.
     """
 
     def __init__(self, channels_in: int, depth: int, hidden: int, generator: torch.Generator | None = None) -> None:
@@ -66,27 +66,15 @@ class Level(nn.Module):
         steps = nn.ModuleList(FlowStep(4 * channels_in, hidden, generator) for _ in range(depth))
         self.steps = cast("Sequence[FlowStep]", steps)
 
-    def fold(self) -> tuple[Tensor, Tensor, Tensor]:
-        """`weight_NCC` and `bias_NC` of the steps' maps, and their summed log-determinant for one pixel."""
-        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
-        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
-        weight_NCC = plu_product(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
-        weight_NCC = weight_NCC * log_scale_NC.exp()[:, None, :]
-        shift_NC = (weight_NCC @ bias_NC[:, :, None])[:, :, 0]
-        logdet = log_diagonal_NC.sum() + log_scale_NC.sum()
-        return weight_NCC.to(self.dtype), shift_NC.to(self.dtype), logdet.to(self.dtype)
-
-    def fold_inverse(self) -> tuple[Tensor, Tensor]:
-        """`weight_NCC` and `bias_NC` of the inverses of the steps' maps."""
-        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
-        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
-        weight_NCC = plu_inverse(permutation_NCC, packed_NCC, sign_NC * log_diagonal_NC.exp())
-        return (weight_NCC * (-log_scale_NC).exp()[:, :, None]).to(self.dtype), -bias_NC.to(self.dtype)
-
     def maps(self) -> Maps:
-        """What `fold` and `fold_inverse` give."""
-        weight_NCC, bias_NC, logdet = self.fold()
-        return Maps(weight_NCC, bias_NC, *self.fold_inverse(), logdet)
+        """The affine maps of the steps and their inverses."""
+        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
+        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
+        diagonal_NC = sign_NC * log_diagonal_NC.exp()
+        weight_NCC = plu_product(permutation_NCC, packed_NCC, diagonal_NC) * log_scale_NC.exp()[:, None, :]
+        shift_NC = (weight_NCC @ bias_NC[:, :, None])[:, :, 0]
+        inverse_NCC = plu_inverse(permutation_NCC, packed_NCC, diagonal_NC) * (-log_scale_NC).exp()[:, :, None]
+        return Maps(weight_NCC, shift_NC, inverse_NCC, -bias_NC, log_diagonal_NC.sum() + log_scale_NC.sum())
 
     def map_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that `maps` depends on."""
@@ -99,9 +87,9 @@ class Level(nn.Module):
         if self.training and self.needs_start:
             self.start(x_BCHW)
         y_BCHW, logdet_B = self.squeeze(x_BCHW)
-        *maps, logdet = self.fold()
-        logdets_B = [logdet_B + logdet * (y_BCHW.shape[-2] * y_BCHW.shape[-1])]
-        for step, weight_CC, bias_C in zip(self.steps, *maps, strict=True):
+        maps = self._held_maps()
+        logdets_B = [logdet_B + maps.logdet * (y_BCHW.shape[-2] * y_BCHW.shape[-1])]
+        for step, weight_CC, bias_C in zip(self.steps, maps.weight_NCC, maps.bias_NC, strict=True):
             y_BCHW, logdet_B = step.coupling(mix_channels(y_BCHW, weight_CC, bias_C))
             logdets_B.append(logdet_B)
         return y_BCHW, torch.stack(logdets_B).sum(dim=0)
@@ -109,8 +97,9 @@ class Level(nn.Module):
     def inverse(self, y_BCHW: Tensor) -> Tensor:
         """`x`."""
         x_BCHW = y_BCHW
-        maps = list(zip(self.steps, *self.fold_inverse(), strict=True))
-        for step, weight_CC, bias_C in reversed(maps):
+        maps = self._held_maps()
+        steps = list(zip(self.steps, maps.inverse_NCC, maps.inverse_bias_NC, strict=True))
+        for step, weight_CC, bias_C in reversed(steps):
             x_BCHW = mix_channels(step.coupling.inverse(x_BCHW), weight_CC, bias_C)
         return self.squeeze.inverse(x_BCHW)
 
@@ -138,6 +127,10 @@ class Level(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.steps[0].actnorm.bias.device
+
+    def _held_maps(self) -> Maps:
+        """`maps` in the type of the parameters, for the layers as autograd takes them."""
+        return Maps(*(value.to(self.dtype) for value in self.maps()))
 
     def _stacked(self) -> tuple[Tensor, ...]:
         """Packed P L U, permutation, sign, log-scale and bias of all steps, in float64."""

@@ -1,7 +1,11 @@
 """A flow walked step by step without autograd, in either direction, alone or with gradients going along.
 
-Every walk is exact in either direction, so the backward pass of one is a walk the other way, which rebuilds each
-activation just before its gradient needs it. Shapes: as in `network`; levels and steps keep the order of the flow.
+The backward pass of a walk is a walk the other way, which rebuilds each activation just before its gradient needs it.
+What is walked, and its gradient, are in float64: an image is small beside the networks' channels, and what is rebuilt
+then differs by less than the networks' float32 (or bfloat16) input can tell, so that they give the same bits again,
+however deep and however stiff the flow. Scales and shifts stay in the networks' output type.
+
+Shapes: as in `network`; levels and steps keep the order of the flow.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,7 +64,7 @@ def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor], kept: list
         for step, network in _backwards(level.networks):
             y_a, y_b = x_CBHW.chunk(2)
             s, t = _evaluate(network, y_b, kept).chunk(2)
-            y_a.sub_(t, alpha=SHIFT_BOUND).mul_((-SCALE_BOUND * s).exp_())
+            y_a.sub_(t, alpha=SHIFT_BOUND).div_((SCALE_BOUND * s).exp_())
             x_CBHW = _mix(level.maps.inverse_NCC[step], level.maps.inverse_bias_NC[step], x_CBHW)
         x_CBHW = _unsqueeze(x_CBHW)
     assert x_CBHW is not None
@@ -149,7 +153,7 @@ def _evaluated(network: Network, x_CBHW: Tensor) -> Evaluation:
 
 def _through_tanh(out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> Tensor:
     """Gradient of the arguments of `a tanh(s)` and `b tanh(t / b)`, where `out_CBHW` holds both tanh."""
-    grad = torch.cat((SCALE_BOUND * grad_scale, SHIFT_BOUND * grad_shift))
+    grad = torch.cat((SCALE_BOUND * grad_scale, SHIFT_BOUND * grad_shift)).to(out_CBHW.dtype)
     return grad.addcmul_(grad, out_CBHW.square(), value=-1)
 
 

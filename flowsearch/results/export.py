@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from flowsearch.results.latex import bold, escape, tabular
 from flowsearch.results.reader import Results
 from flowsearch.results.standings import SHOWN, in_order, measured, standings
 
@@ -35,27 +36,27 @@ def to_latex(results: Results) -> str:
     metric, more = results.objective
     found = standings(results.labelled.to_dict("records"), metric, more=more)
     if not found:
-        raise ValueError(f"{results.path}: no trial was completed, so there is nothing to put into a table")
+        raise ValueError(f"{results.where}: no trial was completed, so there is nothing to put into a table")
     shown = {name: head for name, head in _COLUMNS.items() if name in SHOWN and _any(found, name)}
-    lines = [
-        f"% {results.name}: the best trial of each method by {metric}; needs \\usepackage{{booktabs}}",
-        "\\begin{tabular}{ll" + "r" * len(shown) + "}",
-        "\\toprule",
-        " & ".join(["Task", "Method", *(head for head, _ in shown.values())]) + r" \\",
-    ]
+    note = f"% {results.name}: the best trial of each method by {metric}; needs \\usepackage{{booktabs}}"
+    groups = []
     order = in_order(found)
     for task, best in found.items():
-        lines.append("\\midrule")
         known = measured(best)
         rows: list[tuple[str, dict[str, Any]]] = [] if known is None else [("measured", {"test_psnr": known})]
         rows += [(name, dict(best[name])) for name in order if name in best]
         highest = max(
             (row["test_psnr"] for name, row in rows[known is not None :] if _there(row, "test_psnr")), default=None
         )
-        for place, (name, row) in enumerate(rows):
-            cells = [_cell(row, column, form, highest) for column, (_, form) in shown.items()]
-            lines.append(" & ".join([_escape(task) if place == 0 else "", _escape(name), *cells]) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+        groups.append(
+            [
+                [escape(task) if place == 0 else "", escape(name)]
+                + [_cell(row, column, form, highest) for column, (_, form) in shown.items()]
+                for place, (name, row) in enumerate(rows)
+            ]
+        )
+    heads = ["Task", "Method", *(head for head, _ in shown.values())]
+    return "\n".join([note, *tabular("ll" + "r" * len(shown), heads, groups), ""])
 
 
 def _cell(row: dict[str, Any], column: str, form: str, highest: float | None) -> str:
@@ -63,8 +64,8 @@ def _cell(row: dict[str, Any], column: str, form: str, highest: float | None) ->
         return ""
     value = int(row[column]) if form.endswith("d") else float(row[column])
     text = format(value, form)
-    bold = column == "test_psnr" and highest is not None and text == format(highest, form)
-    return f"\\textbf{{{text}}}" if bold else text
+    top = column == "test_psnr" and highest is not None and text == format(highest, form)
+    return bold(text) if top else text
 
 
 def _any(found: dict[str, Any], name: str) -> bool:
@@ -80,7 +81,3 @@ def plain(value: Any) -> Any:
     if value is None or pd.isna(value):
         return None
     return value.item() if hasattr(value, "item") else value
-
-
-def _escape(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "_&%#${}" else letter for letter in text)

@@ -1,8 +1,7 @@
-"""Opens what a study left behind: finished, running, interrupted or empty."""
+"""Opens what a study left behind: finished, running, interrupted or empty; or several studies at once."""
 
-import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,32 @@ import pandas as pd
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
+from flowsearch.results.compare import compare as compare_best
+from flowsearch.results.configurations import gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
-from flowsearch.results.tables import read_table
+from flowsearch.results.stored import Stored, told_apart
+from flowsearch.results.tables import read_tables
+from flowsearch.storage import is_uri
 
 _SCORES = ("val_psnr", "test_psnr", "ood_psnr")
 _COSTS = ("parameters", "seconds")
 DEFAULT_METRIC = "val_psnr"
+_UNLESS = {"objective": f"the best is by {DEFAULT_METRIC}", "constraints": "the best need not keep to them"}
+"""What holds where several studies differ."""
 
 
-def load(path: Path | str) -> "Results":
-    """Open the study in the folder `path`; its tables are read when they are asked for.
+def load(*where: Path | str | Sequence[Path | str]) -> "Results":
+    """Open the study at a path or URI, such as `results/quickstart` or `s3://bucket/results/quickstart`.
 
-    Raises `ValueError` where `path` is no study's folder. What cannot be read inside (a torn or foreign file) is named
-    in a warning and in `Results.notes`, and everything else is there.
+    Its tables are read when they are asked for. Several studies, `load("results/a", "results/b")` or a list of them,
+    are opened as one (see `Results`). Raises `ValueError` where something is no study. What cannot be read inside (a
+    torn or foreign file) is named in a warning and in `Results.notes`, and everything else is there.
     """
-    return Results(Path(path))
+    places = [one for each in where for one in ([each] if isinstance(each, Path | str) else each)]
+    if not places:
+        raise ValueError("load takes the path or URI of a study, or of several; there was none")
+    return Results([Stored(one) for one in places])
 
 
 class Results:
@@ -35,24 +44,33 @@ class Results:
     Whole numbers and truth values are pandas' nullable types, times are UTC. A row of `trials` is a trial in its last
     attempt; the other tables hold what that attempt wrote, and what it went on from. Load again to see newer rows of a
     running study.
+
+    Of several studies the tables lie one below the other. `study` says whose a row is: its name, with folders before
+    it where two have the same. `trial_id` then begins with that name, as in `quickstart/0003`, so that it names one
+    trial whatever the studies; `index` and `configuration` are numbers within a study. `study`, and with it the
+    objective and the constraints, is what all the study files agree on.
     """
 
-    def __init__(self, path: Path) -> None:
-        marks = (*schema.TABLES, schema.LEDGER, schema.STUDY_FILE, schema.PROVENANCE_FILE)
-        if not path.is_dir():
-            raise ValueError(f"a study is a folder with its tables; there is no folder {path}")
-        if not any((path / mark).exists() for mark in marks):
-            raise ValueError(
-                f"a study's folder holds {schema.STUDY_FILE} and {schema.TRIALS}/; {path} has neither. "
-                "Name the study's own folder, such as results/quickstart"
-            )
-        self.path = path
+    def __init__(self, studies: Sequence[Stored]) -> None:
+        self.studies = told_apart(studies)
+        """Each study, by the name that tells it from the others."""
+        self.where = " ".join(one.where for one in studies)
+        """The path or URI that was opened."""
+        nothing = schema.arrow_schema(schema.PANELS).empty_table().to_pandas()
+        self._pictures: tuple[set[str], pd.DataFrame] = set(), nothing
         self.notes: list[str] = []
         """What could not be read so far, a sentence each."""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials yet"
-        return f"Results({str(self.path)!r}: {counts})"
+        return f"Results({self.where!r}: {counts})"
+
+    @property
+    def path(self) -> Path:
+        """The study's folder. Raises ValueError where it is not one folder on this machine."""
+        if len(self.studies) > 1 or is_uri(self.where):
+            raise ValueError(f"this takes one study in a folder on this machine; {self.where} is none")
+        return Path(self.where)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -76,47 +94,70 @@ class Results:
 
     @cached_property
     def panels(self) -> pd.DataFrame:
-        """A row per picture kept: measurement, reconstruction or truth, as PNG bytes."""
+        """A row per picture kept, as PNG bytes: measurement, reconstruction, truth, after a fold, or of a prior."""
         return self._table(schema.PANELS)
+
+    def pictures(self, trials: Collection[str]) -> pd.DataFrame:
+        """The rows of `panels` of these trials and priors, without those of all others in memory; each read once."""
+        asked, read = self._pictures
+        missing = set(trials) - asked
+        if missing:
+            stores = {of: stored.store for of, stored in self.studies.items()}
+            frame, notes = read_tables(stores, schema.PANELS, missing)
+            for note in notes:
+                self._note(note)
+            read = pd.concat([read, frame], ignore_index=True) if len(read) else frame
+            self._pictures = asked | missing, read
+        return read[read["trial_id"].isin(list(trials))].reset_index(drop=True)
 
     @cached_property
     def study(self) -> dict[str, Any]:
         """The resolved study file; empty where there is none."""
-        from ruamel.yaml import YAML, YAMLError
-
-        path = self.path / schema.STUDY_FILE
-        try:
-            value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (YAMLError, UnicodeDecodeError):
-            self._note(f"{path.name} is not readable YAML; shown without it")
-            return {}
-        return dict(value) if isinstance(value, Mapping) else {}
+        files = []
+        for stored in self.studies.values():
+            values, note = stored.study
+            files.append(values)
+            self._note(note)
+        first, *others = files
+        for key in ("objective", "constraints"):
+            if any(one.get(key) != first.get(key) for one in others):
+                self._note(f"the studies differ in their {key}; {_UNLESS[key]}")
+        return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """Versions, commit, hosts, data fingerprint, as the study noted them; empty where there is no such file."""
-        path = self.path / schema.PROVENANCE_FILE
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            self._note(f"{path.name} is not readable JSON; shown without it")
-            return {}
-        return value if isinstance(value, dict) else {}
+        """Versions, commit, hosts, data fingerprint, as the study noted them; empty where there is no such file.
+
+        Of several studies, each one's by its name.
+        """
+        found = {}
+        for name, stored in self.studies.items():
+            found[name], note = stored.provenance
+            self._note(note)
+        return found if len(found) > 1 else next(iter(found.values()))
 
     @property
     def name(self) -> str:
-        """The study's name."""
-        return str(self.study.get("name") or self.path.resolve().name)
+        """The study's name; those of several."""
+        return ", ".join(self.studies)
+
+    def text(self, name: str) -> str | None:
+        """A text file of the study's folder, such as study.yaml; None where there is none, or of several studies."""
+        return self._only.text(name) if self._only is not None else None
+
+    def traceback(self, trial_id: str) -> str:
+        """The traceback of a failed trial's last attempt; empty where there is none."""
+        stored = self._only
+        if stored is None:
+            name, _, trial_id = trial_id.rpartition("/")
+            stored = self.studies.get(name)
+        return (stored.text(f"{schema.ERRORS}/{trial_id}.txt") if stored is not None else None) or ""
 
     @property
     def objective(self) -> tuple[str, bool]:
         """The study's metric, and whether more of it is better."""
         declared = self.study.get("objective")
-        if isinstance(declared, Mapping) and declared:
+        if isinstance(declared, dict) and declared:
             metric, direction = next(iter(declared.items()))
             return str(metric), direction != "minimize"
         return DEFAULT_METRIC, True
@@ -140,7 +181,7 @@ class Results:
             label=pd.Series(labels(self.trials.to_dict("records")), self.trials.index, dtype=object)
         )
 
-    @property
+    @cached_property
     def completed(self) -> pd.DataFrame:
         """The rows of `labelled` that were completed."""
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
@@ -199,18 +240,30 @@ class Results:
             rows.append(row)
         return pd.DataFrame(rows).set_index(chosen) if rows else pd.DataFrame()
 
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """A row per configuration with completed trials, its metrics the means over its `repeats`."""
+        return gathered(self.completed)
+
+    compare = compare_best
+
     def _names(self) -> list[str]:
         return [str(name) for name in self.labelled.columns]
 
+    @property
+    def _only(self) -> Stored | None:
+        return next(iter(self.studies.values())) if len(self.studies) == 1 else None
+
     def _table(self, name: str) -> pd.DataFrame:
-        frame, notes = read_table(self.path, name)
+        frame, notes = read_tables({of: stored.store for of, stored in self.studies.items()}, name)
         for note in notes:
             self._note(note)
         return frame
 
     def _note(self, note: str) -> None:
-        self.notes.append(note)
-        warnings.warn(f"{self.path}: {note}", stacklevel=3)
+        if note and note not in self.notes:
+            self.notes.append(note)
+            warnings.warn(f"{self.where}: {note}", stacklevel=4)
 
     def _check_metric(self, metric: str) -> None:
         known = [one.name for one in schema.METRIC_COLUMNS]

@@ -41,6 +41,11 @@ STATUSES: Final = (PLANNED, RUNNING, COMPLETED, PRUNED, FAILED, DIVERGED, INTERR
 ENDED: Final = frozenset({COMPLETED, PRUNED, FAILED, DIVERGED, INTERRUPTED})
 """Statuses that have an end time."""
 
+PRIOR_PREFIX: Final = "prior-"
+"""What the id of a prior that trials share begins with, where a table has it in a trial's place."""
+TRIAL_ID: Final = rf"(?:{PRIOR_PREFIX})?[A-Za-z0-9][A-Za-z0-9_.]*"
+"""What a trial's id looks like, and a prior's: it is a part of file names."""
+
 PRIOR_PHASE: Final = "prior"
 TRAIN_PHASE: Final = "train"
 
@@ -156,6 +161,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("ended", _TIME, "ended", "UTC"),
         Column("host", _TEXT, "host"),
         Column("micro_batch", _INT, "images whose gradient is computed at once, after memory ran out", "images"),
+        Column("prior", _TEXT, "pre-trained prior that the trial starts from, prior-KEY"),
         *CONFIG_COLUMNS,
         *METRIC_COLUMNS,
     ),
@@ -197,11 +203,12 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     ),
     PANELS: (
         _STUDY,
-        _TRIAL,
+        Column("trial_id", _TEXT, "trial, or prior-KEY of a prior that trials share"),
         _ATTEMPT,
         _SPLIT,
         _IMAGE,
-        Column("kind", _TEXT, "measurement, reconstruction or truth"),
+        Column("kind", _TEXT, "measurement, reconstruction, truth, or fold; of a prior mode or sample"),
+        Column("fold", _INT, "fold after which the image is, from 1; 0: the image that the first fold starts from"),
         Column("psnr", _REAL, "PSNR", "dB"),
         Column("png", pa.binary(), "the picture, PNG"),
     ),

@@ -1,140 +1,119 @@
-"""Reads one table of a study from its part files, whatever else lies in the folder.
+"""Reads one table of a study from its part files, whatever else lies in the folder, and while others write into it.
 
 Everything that was left out is said: each function returns what it read and the sentences that name what it could not.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from flowsearch.results import schema
+from flowsearch.results import parts, schema
+from flowsearch.results.parts import Part, part_of
+from flowsearch.results.rows import settled
+from flowsearch.storage import Store
 
 _TRIES = 5
 _DTYPES = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """Whole numbers and truth values stay what they are beside a null."""
 
-_ROW_OF: dict[str, list[str]] = {
-    schema.TRIALS: ["trial_id"],
-    schema.EPOCHS: ["trial_id", "phase", "epoch"],
-    schema.FOLDS: ["trial_id", "epoch", "fold"],
-    schema.IMAGES: ["trial_id", "split", "image"],
-    schema.PANELS: ["trial_id", "split", "image", "kind"],
-}
-"""What tells two rows of a table apart, the attempt aside."""
+
+def read_tables(
+    studies: Mapping[str, Store], table: str, trials: Collection[str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """All rows of `table` of the studies, each once, and what could not be read; with `trials`, the rows of those only.
+
+    Of several studies, the names of `studies` stand in the column `study` and before each `trial_id`.
+    """
+    found, notes = [], []
+    for name, store in studies.items():
+        before = f"{name}/" if len(studies) > 1 else ""
+        own = None if trials is None else {one.removeprefix(before) for one in trials if one.startswith(before)}
+        arrow, said = read_arrow(store, table, own)
+        if len(studies) > 1:
+            arrow, said = _named(arrow, name), [f"{name}: {note}" for note in said]
+        found.append(arrow)
+        notes += said
+    return pa.concat_tables(found).to_pandas(types_mapper=_DTYPES.get), notes
 
 
-def read_table(root: Path, table: str) -> tuple[pd.DataFrame, list[str]]:
-    """All rows of `table` under `root`, each once, and what could not be read."""
-    arrow, notes = _read_parts(root / table, table)
-    frame = arrow.to_pandas(types_mapper=_DTYPES.get)
-    return _last_attempts(frame, table), notes
+def _named(arrow: pa.Table, study: str) -> pa.Table:
+    own: Any = arrow.column("trial_id")
+    ids = pc.binary_join_element_wise(study, own, "/")
+    for name, values in (("study", pa.repeat(study, arrow.num_rows)), ("trial_id", ids)):
+        place = arrow.schema.get_field_index(name)
+        arrow = arrow.set_column(place, arrow.schema.field(place), values)
+    return arrow
 
 
-def _read_parts(folder: Path, table: str) -> tuple[pa.Table, list[str]]:
-    wanted = schema.arrow_schema(table)
+def read_arrow(store: Store, table: str, trials: Collection[str] | None = None) -> tuple[pa.Table, list[str]]:
+    """All rows of `table` of the study at `store`, or those of `trials`, and what could not be read."""
+    read, strangers = _read(store.at(table), table, trials)
+    notes = [f"{table}/{name} is no part of the table; left out" for name in strangers]
+    notes += [f"{table}/{part.name} {part.problem}; left out" for part in read if part.problem]
+    notes += _of_other_versions(read, table)
+    rows = [part.rows for part in read if part.rows is not None]
+    return settled(pa.concat_tables(rows), table) if rows else schema.arrow_schema(table).empty_table(), notes
+
+
+def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[list[Part], list[str]]:
+    """The parts that count, in order, and the names of what is no part.
+
+    With `trials` each part's rows of others go as soon as it is read, and parts of one other trial are not read at all:
+    the pictures of a whole study need not fit into memory.
+
+    Parts may be merged meanwhile. What was read is whole if all that was listed is there still, or was passed over, and
+    no merged part has come.
+    """
+    read: dict[str, Part] = {}
     for _ in range(_TRIES):
-        parts, notes = _list_parts(folder)
-        if not parts:
-            return wanted.empty_table(), notes
-        try:
-            arrow = ds.dataset([str(part) for part in parts], schema=wanted, format="parquet").to_table()
-            foreign = arrow.column("trial_id").null_count or arrow.column("attempt").null_count
-            if not foreign and _is_ours(parts[-1], table):
-                return arrow, notes
-        except FileNotFoundError:
-            continue  # an earlier attempt's part went between the listing and the reading
-        except (pa.ArrowException, OSError, ValueError):
-            pass
-        return _read_one_by_one(parts, table, notes)
-    return _read_one_by_one(parts, table, notes)
+        names = folder.names()
+        wanted = [name for name in parts.in_order(names) if trials is None or _may_hold(name, trials)]
+        merged = [name for name in wanted if parts.is_merged(name)]
+        read = {name: _only(part_of(name, content, table), trials) for name, content in folder.fetch(merged)}
+        passed = {name for part in read.values() for name in part.replaces}
+        rest = [name for name in wanted if name not in passed and name not in read]
+        gone = False
+        for name, content in folder.fetch(rest):
+            gone = gone or isinstance(content, FileNotFoundError)
+            read[name] = _only(part_of(name, content, table), trials)
+        now = folder.names() if merged or rest else names
+        if not gone and set(merged) >= {name for name in now if parts.is_merged(name)} and set(rest) <= set(now):
+            break
+    known = parts.in_order(names)
+    strangers = [name for name in names if name not in known and not name.startswith("_")]
+    return [part for name, part in read.items() if name not in passed and name in now], strangers
 
 
-def _list_parts(folder: Path) -> tuple[list[Path], list[str]]:
-    if not folder.is_dir():
-        return [], []
-    parts, notes = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
-        if path.suffix == ".parquet" and path.is_file():
-            parts.append(path)
-        else:
-            notes.append(f"{_short(path)} is no part of the table; left out")
-    return parts, notes
+def _may_hold(name: str, trials: Collection[str]) -> bool:
+    """Whether the part of that name may have rows of `trials`."""
+    of = parts.trial_of(name)
+    return of is None or of[0] in trials
 
 
-def _is_ours(part: Path, table: str) -> bool:
-    """Whether this flowsearch's version wrote the part; a study that a newer one went on with shows it in the last."""
-    metadata = pq.read_schema(part).metadata or {}
-    return metadata.get(schema.TABLE_KEY) == table.encode() and schema.version_of(metadata) == schema.VERSION
+def _only(part: Part, trials: Collection[str] | None) -> Part:
+    """The part with its rows of `trials` alone."""
+    if trials is None or part.rows is None:
+        return part
+    inside: Any = pc.is_in(part.rows.column("trial_id"), value_set=pa.array(sorted(trials), pa.string()))
+    return replace(part, rows=part.rows.filter(inside))
 
 
-def _read_one_by_one(parts: Sequence[Path], table: str, notes: list[str]) -> tuple[pa.Table, list[str]]:
-    wanted, read = schema.arrow_schema(table), []
-    for part in parts:
-        try:
-            arrow = pq.ParquetFile(part).read()
-        except FileNotFoundError:
-            continue
-        except (pa.ArrowException, OSError, ValueError) as error:
-            what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            notes.append(f"{_short(part)} cannot be read ({what}); left out")
-            continue
-        metadata = arrow.schema.metadata or {}
-        version = schema.version_of(metadata)
-        if version is None or metadata.get(schema.TABLE_KEY) != table.encode():
-            notes.append(f"{_short(part)} is not a part that flowsearch wrote; left out")
-            continue
-        if version > schema.VERSION:
-            notes.append(
-                f"{_short(part)} has schema version {version}, newer than {schema.VERSION}: columns that this "
-                "flowsearch does not know are left out; update it to see them"
-            )
-        try:
-            read.append(_conform(arrow, wanted))
-        except (pa.ArrowException, ValueError) as error:
-            notes.append(f"{_short(part)} does not fit the table ({str(error).splitlines()[0]}); left out")
-    return pa.concat_tables(read) if read else wanted.empty_table(), notes
-
-
-def _conform(arrow: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """`arrow` with exactly the wanted columns: missing ones null, unknown ones dropped."""
-    names = set(arrow.column_names)
-    columns = [
-        arrow.column(field.name).cast(field.type) if field.name in names else pa.nulls(arrow.num_rows, field.type)
-        for field in wanted
-    ]
-    return pa.table(columns, schema=wanted)
-
-
-def _last_attempts(frame: pd.DataFrame, table: str) -> pd.DataFrame:
-    """Each row once: the last attempt's, and the epochs before it where it went on from a checkpoint."""
-    key = _ROW_OF[table]
-    if frame.empty:
-        return frame
-    attempts = frame.groupby("trial_id", sort=False)["attempt"].transform("max")
-    if (frame["attempt"] != attempts).any():
-        frame = _keep_continued(frame, table) if "epoch" in key else frame[frame["attempt"] == attempts]
-    frame = frame.drop_duplicates(key, keep="last")
-    return frame.sort_values(key, kind="stable", ignore_index=True)
-
-
-def _keep_continued(frame: pd.DataFrame, table: str) -> pd.DataFrame:
-    """Of an earlier attempt, keep the epochs before the first of every later attempt of that trial and phase."""
-    group = ["trial_id", "phase"] if table == schema.EPOCHS else ["trial_id"]
-    firsts = frame.groupby([*group, "attempt"], sort=True)["epoch"].min().rename("first").reset_index()
-    # Going from the last attempt back, the lowest first epoch of the attempts after each one.
-    backwards = firsts.iloc[::-1]
-    lowest = backwards.groupby(group, sort=False)["first"].cummin()
-    firsts["before"] = lowest.groupby([backwards[name] for name in group], sort=False).shift(1)
-    bound = frame.merge(firsts[[*group, "attempt", "before"]], on=[*group, "attempt"], how="left")["before"]
-    keep = bound.isna() | (frame["epoch"].reset_index(drop=True) < bound).fillna(False)
-    return frame[keep.to_numpy(dtype=bool)]
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+def _of_other_versions(read: Iterable[Part], table: str) -> list[str]:
+    """A sentence for the older parts, and one for the newer ones."""
+    notes = []
+    of_us = [part for part in read if part.rows is not None]
+    older = [part for part in of_us if part.version < schema.VERSION]
+    newer = [part for part in of_us if part.version > schema.VERSION]
+    for found, what in (
+        (older, f"older than {schema.VERSION}: columns that it lacks are empty"),
+        (newer, f"newer than {schema.VERSION}: columns that this flowsearch does not know are left out; update it"),
+    ):
+        if found:
+            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            version = ", ".join(map(str, sorted({part.version for part in found})))
+            notes.append(f"{table}/{found[0].name}{others} has schema version {version}, {what}")
+    return notes

@@ -1,34 +1,36 @@
 """Writes a study's tables as it runs: a reader finds whole files only, and a crash loses the last moments at most.
 
-A file is written under a name that starts with "." (pyarrow's datasets, and so pandas, pass over such names), then
-renamed to its own. What a writer is given never ends a study: a missing key becomes null; an unknown key or a value
-that does not fit its column is left out, once logged, and the rest of the row is kept. With `strict` both are refused,
-which is what tests use. What the disk refuses is raised as `OSError`; rows waiting to be flushed then keep waiting.
+A part appears whole or not at all, under a name that pyarrow's datasets, and so pandas, do not pass over. What a writer
+is given never ends a study: a missing key becomes null; an unknown key or a value that does not fit its column is left
+out, once logged, and the rest of the row is kept. With `strict` both are refused, which is what tests use. What the
+disk refuses is raised as `OSError`; the rows then wait for the next flush.
 """
 
 import logging
 import math
-import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flowsearch.results import schema
+from flowsearch.results.compaction import Parts
+from flowsearch.storage import Store, store_at
 
 _log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
-_FEW_ROWS = 64
+_ID = re.compile(schema.TRIAL_ID)
 _TRAINING_ONLY = frozenset({"phase", "so_far", "folds"})
 """Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
+
+_OF_TRIALS = (schema.TRIALS, schema.IMAGES, schema.PANELS)
+"""Tables with a part for each trial, until they are merged."""
 
 Row = Mapping[str, Any]
 
@@ -37,32 +39,36 @@ class Writer:
     """Appends to the tables of one study. One process writes at a time; any number read.
 
     `trial` may be called as often as a trial's state changes: the row of an attempt is replaced as a whole, and the
-    parts of its earlier attempts go once the new one is there. Rows of trials that have not ended, and those of
+    rows of its earlier attempts go once the new one is there. Rows of trials that have not ended, and those of
     `epoch`, are collected and written at most every `flush_seconds` (`tick` does so when nothing comes); the row of a
-    trial that has ended is written at once, as are the test images and panels of `final`.
+    trial that has ended is written at once, as are the test images and panels of `final`. Where many small parts have
+    come together they are merged (see `Parts`), and by `compact` all that there are.
     """
 
     def __init__(
-        self, root: Path | str, study: str | None = None, *, flush_seconds: float = 2.0, strict: bool = False
+        self,
+        root: Path | str | Store,
+        study: str | None = None,
+        *,
+        flush_seconds: float = 2.0,
+        strict: bool = False,
     ) -> None:
-        self.root = Path(root)
-        self.study = study if study is not None else self.root.resolve().name
+        self.store = store_at(root) if isinstance(root, Path | str) else root
+        self.study = study if study is not None else Path(self.store.where).resolve().name
         self._flush_seconds = flush_seconds
         self._strict = strict
         self._schemas = {table: schema.arrow_schema(table) for table in schema.TABLES}
         self._waiting: dict[str, list[dict[str, Any]]] = {schema.EPOCHS: [], schema.FOLDS: []}
         self._under_way: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._late: list[tuple[str, str, int, list[dict[str, Any]]]] = []
+        """What was refused of trials that have ended: table, trial, attempt and rows."""
         self._flushed_at = -math.inf
-        self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
-        self._sequence = 0
         self._said: set[tuple[str, str]] = set()
-        self._attempts: dict[str, dict[str, int]] = {}
-        for table in schema.TABLES:
-            folder = self.root / table
-            folder.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(folder)
-        for table in (schema.TRIALS, schema.IMAGES, schema.PANELS):
-            self._attempts[table] = _last_attempts(self.root / table)
+        run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+        self._parts = {
+            table: Parts(self.store.at(table), table, run, by_trial=table in _OF_TRIALS) for table in schema.TABLES
+        }
+        self._attempts = {table: self._parts[table].attempts() for table in _OF_TRIALS}
 
     def __enter__(self) -> "Writer":
         return self
@@ -78,7 +84,7 @@ class Writer:
         values = {"study": self.study, **row, "attempt": attempt}
         if row.get("status") in schema.ENDED:
             self._under_way.pop(trial_id, None)
-            self._replace(schema.TRIALS, trial_id, attempt, [values], sync=True)
+            self._now(schema.TRIALS, trial_id, attempt, [values])
         else:
             self._under_way[trial_id] = attempt, values
         self.tick()
@@ -98,58 +104,57 @@ class Writer:
         for table in (schema.IMAGES, schema.PANELS):
             rows = [base | dict(row) for row in record.get(table) or ()]
             if rows:
-                self._replace(table, trial_id, attempt, rows, sync=True)
+                self._now(table, trial_id, attempt, rows)
         self.tick()
 
     def flush(self) -> None:
         """Write what waits now: a part for each trial under way, and one for each table that has epochs."""
+        while self._late:
+            self._replace(*self._late[0], safe=True)
+            del self._late[0]
         for trial_id, (attempt, values) in list(self._under_way.items()):
-            self._replace(schema.TRIALS, trial_id, attempt, [values], sync=False)
+            self._replace(schema.TRIALS, trial_id, attempt, [values], safe=False)
             del self._under_way[trial_id]
         for table, rows in self._waiting.items():
             if rows:
-                name = f"part-{self._run}-{self._sequence:06d}.parquet"
-                self._write(table, name, rows, sync=False)
-                self._sequence += 1
+                self._parts[table].add(self._to_arrow(table, rows))
                 rows.clear()
+        for parts in self._parts.values():
+            parts.tick()
         self._flushed_at = time.monotonic()
 
     def close(self) -> None:
         """Write what waits. The writer may be used again."""
         self.flush()
 
+    def compact(self) -> None:
+        """Make few parts of many, for whoever reads the tables later. The writer may be used again."""
+        for parts in self._parts.values():
+            parts.compact()
+
     def tick(self) -> None:
         """Write what waits if it has waited long enough."""
         if time.monotonic() - self._flushed_at >= self._flush_seconds:
             self.flush()
 
-    def _replace(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]], *, sync: bool) -> None:
+    def _now(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._replace(table, trial_id, attempt, rows, safe=True)
+        except OSError:
+            self._late.append((table, trial_id, attempt, rows))
+            raise
+
+    def _replace(self, table: str, trial_id: str, attempt: int, rows: list[dict[str, Any]], *, safe: bool) -> None:
         if not _ID.fullmatch(trial_id):
             raise ValueError(f"a trial's id is letters, digits, dots and underscores, not {trial_id!r}")
         last = self._attempts[table].get(trial_id)
         if last is not None and attempt < last:
             _log.warning("%s: attempt %d of trial %s came after attempt %d; left out", table, attempt, trial_id, last)
             return
-        self._write(table, _part_name(trial_id, attempt), rows, sync=sync)
+        # The row of a trial that goes on is replaced again and again.
+        lasting = table != schema.TRIALS or rows[0].get("status") in schema.ENDED
+        self._parts[table].put(trial_id, attempt, self._to_arrow(table, rows), safe=safe, lasting=lasting)
         self._attempts[table][trial_id] = attempt
-        if last is not None and last < attempt:
-            for earlier in range(attempt):
-                (self.root / table / _part_name(trial_id, earlier)).unlink(missing_ok=True)
-
-    def _write(self, table: str, name: str, rows: list[dict[str, Any]], *, sync: bool) -> None:
-        folder = self.root / table
-        aside = folder / f".{name}.{os.getpid()}"
-        try:
-            with aside.open("wb") as file:
-                pq.write_table(self._to_arrow(table, rows), file, **_layout(len(rows)))
-                if sync:
-                    # A rename can reach the disk before the content does; a trial's result must not be an empty file.
-                    file.flush()
-                    os.fsync(file.fileno())
-            aside.replace(folder / name)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
 
     def _to_arrow(self, table: str, rows: list[dict[str, Any]]) -> pa.Table:
         arrow = self._schemas[table]
@@ -177,40 +182,9 @@ class Writer:
             _log.warning("%s", message)
 
 
-def _layout(rows: int) -> dict[str, Any]:
-    # In a file of a few rows, dictionaries, statistics and compression cost a reader five times the time.
-    if rows < _FEW_ROWS:
-        return {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    return {"compression": "zstd"}
-
-
-def _part_name(trial_id: str, attempt: int) -> str:
-    return f"{trial_id}-{attempt}.parquet"
-
-
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
         pa.array([value], type=kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return False
     return True
-
-
-def _last_attempts(folder: Path) -> dict[str, int]:
-    """Highest attempt on disk of each trial."""
-    last: dict[str, int] = {}
-    for path in _parts(folder.iterdir()):
-        trial_id, _, attempt = path.stem.rpartition("-")
-        if trial_id and attempt.isdigit():
-            last[trial_id] = max(last.get(trial_id, 0), int(attempt))
-    return last
-
-
-def _parts(paths: Iterable[Path]) -> Iterable[Path]:
-    return (path for path in paths if path.suffix == ".parquet" and not path.name.startswith((".", "_")))
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a writer that was killed left aside."""
-    for path in folder.glob(".*.parquet.*"):
-        path.unlink(missing_ok=True)

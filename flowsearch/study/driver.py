@@ -15,17 +15,21 @@ from typing import Any
 
 from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
+from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.packing import Packing
+from flowsearch.study.place import Place
 from flowsearch.study.planner import Planner
-from flowsearch.study.priors import Priors
+from flowsearch.study.priors import PREFIX, Priors
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState
+from flowsearch.study.records import Record
 from flowsearch.study.scheduler import Judge
 from flowsearch.study.searcher import Earlier, End
-from flowsearch.study.trainable import Record, Report, read_records
+from flowsearch.study.shared_priors import SharedPriors
+from flowsearch.study.trainable import Report
 from flowsearch.study.warm import end_of
-from flowsearch.training.prior_store import FOLDER, PriorStore
+from flowsearch.training.prior_store import PriorStore
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ class Driver:
 
     def __init__(
         self,
-        root: Path,
+        place: Place | Path,
         progress: Progress,
         ledger: Ledger,
         *,
@@ -50,22 +54,25 @@ class Driver:
         listener: Listener | None = None,
         earlier: Sequence[Sequence[Earlier]] = (),
     ) -> None:
-        self.root, self.progress, self.ledger = root, progress, ledger
+        self.place = place if isinstance(place, Place) else Place(place)
+        self.progress, self.ledger = progress, ledger
         self.study = progress.study
         self._run_trial, self._run_prior, self._listener = run_trial, run_prior, listener
-        self._writer = Writer(root, self.study.name) if writer is None else writer
-        self.proposer = Planner(self.study, progress.layout, root / schema.JOURNAL, window, earlier)
+        self._writer = Writer(self.place.store, self.study.name) if writer is None else writer
+        self._journal = Journal(self.place)
+        self.proposer = Planner(self.study, progress.layout, self._journal.path, window, earlier)
         self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)
         self._window = window
         self.packing: Packing | None = None
         """Of `gpu: auto`, once the GPUs are known."""
         self.priors = Priors(
-            PriorStore(root.resolve().parent / FOLDER),
+            SharedPriors(self.place.priors) if self.place.remote else PriorStore(self.place.priors.local),
             fingerprint,
             self.study.name,
             ledger,
             note=partial(self._guard, ledger.add),
             write=partial(self._guard, self._writer.epoch),
+            keep=partial(self._guard, self._writer.final),
             tell=lambda said: self._tell("prior", None, said),
         )
         progress.priors = self.priors.states
@@ -131,7 +138,9 @@ class Driver:
             "number": trial.number,
             "trial": trial.config,
             "run_trial": self._run_trial,
-            "checkpoint_dir": str((self.root / schema.CHECKPOINTS / trial.id).resolve()),
+            "checkpoint_dir": str(self.place.folder(f"{schema.CHECKPOINTS}/{trial.id}").resolve()),
+            "kept": self.place.kept(f"{schema.CHECKPOINTS}/{trial.id}"),
+            "priors": self.place.priors.kept((self.priors.used_by(trial.number) or "").removeprefix(PREFIX)),
             "micro_batch": trial.micro_batch,
             "anew": trial.anew,
         }
@@ -167,7 +176,7 @@ class Driver:
 
     def _review(self, trial: TrialState) -> None:
         """Note again what Optuna's journal may lack of a trial that has ended: the objective epoch by epoch."""
-        for record in read_records(self.root / schema.CHECKPOINTS / trial.id) if trial.by_epochs else ():
+        for record in self.place.records(f"{schema.CHECKPOINTS}/{trial.id}") if trial.by_epochs else ():
             if record["phase"] == "train" and isinstance(record.get(self.study.metric), int | float):
                 self._judge.stops(trial.number, record["epoch"], float(record[self.study.metric]))
 
@@ -242,11 +251,14 @@ class Driver:
     def close(self) -> None:
         """Write what waits; call it last, whatever happened."""
         self._guard(self.proposer.close)
+        self._guard(self._journal.share)
         self._guard(self._writer.close)
+        self._guard(self._writer.compact)
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""
         self._guard(self._writer.tick)
+        self._guard(self._journal.tick)
         self._tell("tick")
 
     def announce(self, kind: Any, note: str = "") -> None:
@@ -320,9 +332,7 @@ class Driver:
 
     def _keep_trace(self, trial: TrialState, trace: str) -> None:
         """Put the traceback where a person finds it."""
-        folder = self.root / schema.ERRORS
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{trial.id}.txt").write_text(trace, encoding="utf-8")
+        self.place.store.put(f"{schema.ERRORS}/{trial.id}.txt", trace.encode(), safe=False)
 
     def _row(self, trial: TrialState) -> dict[str, Any]:
         config = trial.config
@@ -339,6 +349,7 @@ class Driver:
             "ended": trial.ended,
             "host": trial.host,
             "micro_batch": trial.micro_batch,
+            "prior": self.priors.used_by(trial.number),
             "source": config["data"]["source"],
             "size": config["data"]["size"],
             **{name: config[name] for name in _CONFIG if name in config},

@@ -267,8 +267,8 @@ class Study(_Section):
         return values
 
 
-def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
-    """Read and check a study file with `a.b=c` overrides.
+def load(path: Path | str, sets: Iterable[str] = (), profile: str | None = None) -> Study:
+    """Read and check a study file with one of its profiles, if any, and then `a.b=c` overrides.
 
     Raises StudyFileError (a ValueError) with file and line, or the `--set`, the rule and the nearest valid name;
     FileNotFoundError where there is no file.
@@ -280,7 +280,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Study:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise StudyFileError(f"{path} is not text in UTF-8, so it is no study file") from None
-    return read(Source(path, text, sets))
+    return read(Source(path, text, sets, profile))
 
 
 def read(source: Source) -> Study:

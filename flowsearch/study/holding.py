@@ -9,30 +9,46 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from flowsearch.study.lease import Lease
 from flowsearch.study.local import broken
+from flowsearch.study.place import Place
 
 LOCK = ".lock"
 """The file in a study's folder that the process which runs it has locked."""
 
-Why = Literal["", "signal", "budget", "failures", "ray"]
+Why = Literal["", "signal", "budget", "failures", "ray", "taken"]
 """What stopped a study before its last trial."""
 
 _LAST_SECONDS = 15
 """What a study has to write down its end after Ray died."""
 
 
+class Hold:
+    """A study held by a lock, which is never lost."""
+
+    lost = False
+
+
 @contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the study for this process; a process that dies lets go by itself."""
-    with (root / LOCK).open("a+") as file:
-        _lock(file, root)
-        yield
+def held(place: Place) -> Iterator[Hold | Lease]:
+    """Hold the study for this process, by a lock on its folder, and by a lease where it is in an object store.
+
+    A process that dies lets go of a lock at once, of a lease within seconds. `lost` of what is given says whether
+    another process has taken the study over.
+    """
+    place.local.mkdir(parents=True, exist_ok=True)
+    with (place.local / LOCK).open("a+") as file:
+        _lock(file, place.where)
+        if not place.remote:
+            yield Hold()
+            return
+        with Lease(place.store) as lease:
+            yield lease
 
 
-def _lock(file: TextIO, root: Path) -> None:
+def _lock(file: TextIO, root: str) -> None:
     """Take the lock, and write into its file who has it.
 
     The lock is the kernel's, so that it goes with the process. On NFS (version 4, or 3 with its lock service) it holds

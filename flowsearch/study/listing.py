@@ -1,16 +1,17 @@
 """How studies stand, read from what they left: quickly for many (`listed`), wholly for one (`opened`)."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from flowsearch.results import schema
+from flowsearch.storage import inside, is_uri, store_at
 from flowsearch.study import ledger as events
-from flowsearch.study.file import load
-from flowsearch.study.ledger import Ledger
+from flowsearch.study.holding import LOCK
+from flowsearch.study.lease import is_held
+from flowsearch.study.ledger import Ledger, event_of
+from flowsearch.study.place import Place
 from flowsearch.study.priors import PREFIX, PriorState
 from flowsearch.study.progress import Progress, TrialState, replay
 
@@ -20,7 +21,7 @@ class Listed:
     """A study in a line."""
 
     name: str
-    folder: Path
+    place: Place
     mode: str = ""
     trials: int = 0
     done: int = 0
@@ -34,34 +35,33 @@ class Listed:
     """Why it cannot be read, where it cannot."""
 
 
-def listed(root: Path) -> list[Listed]:
+def listed(root: Path | str) -> list[Listed]:
     """The studies in the results' folder, by name. Raises ValueError where there is no such folder."""
-    if not root.is_dir():
+    if not is_uri(root) and not Path(root).is_dir():
         raise ValueError(f"there is no folder {root}; name the one that holds the studies' results")
-    return [_line(path.parent) for path in sorted(root.glob(f"*/{schema.STUDY_FILE}"))]
+    places = [Place(inside(root, name)) for name in store_at(root).names()]
+    return [_line(place) for place in places if place.exists]
 
 
-def opened(folder: Path) -> tuple[Progress, Ledger]:
-    """The study in `folder` and its ledger, also while it runs. Raises ValueError where there is none."""
-    file = folder / schema.STUDY_FILE
-    if not file.is_file():
-        raise ValueError(
-            f"{folder} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
-        )
-    study = load(file)
-    ledger = Ledger(folder / schema.LEDGER)
+def opened(where: Path | str) -> tuple[Progress, Ledger]:
+    """The study at a path or URI and its ledger, also while it runs. Raises ValueError where there is none."""
+    place = Place(where)
+    study = place.study()
+    ledger = Ledger(place.store.at(schema.LEDGER))
     progress = replay(study, ledger)
-    if is_running(folder):
-        _alive(progress, ledger, folder)
+    if is_running(place):
+        _alive(progress, ledger, place)
     return progress, ledger
 
 
-def is_running(folder: Path) -> bool:
-    """Whether a process of this machine, or of one that shares its locks, runs the study."""
+def is_running(place: Place) -> bool:
+    """Whether a process runs the study: of this machine, of one that shares its locks, or the holder of its lease."""
     import fcntl
 
+    if place.remote:
+        return is_held(place.store)
     try:
-        with (folder / ".lock").open("r") as file:
+        with (place.local / LOCK).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:
@@ -80,42 +80,44 @@ def _traced(event: events.Event) -> bool:
     return event.event == events.ENDED and bool(event.content.get("traceback"))
 
 
-def _alive(progress: Progress, ledger: Ledger, folder: Path) -> None:
+def _alive(progress: Progress, ledger: Ledger, place: Place) -> None:
     """What started and has not ended is running, since its driver is; its epochs lie beside its checkpoints."""
-    from flowsearch.study.trainable import read_records
-
     last = {event.subject: event for event in ledger.events}
     for trial in progress.trials.values():
         event = last.get(trial.id)
         if event is not None and event.event == events.STARTED:
             trial.status, trial.reason = schema.RUNNING, None
-            for record in read_records(folder / schema.CHECKPOINTS / trial.id)[-1:]:
+            for record in place.records(f"{schema.CHECKPOINTS}/{trial.id}")[-1:]:
                 trial.phase, trial.epoch, trial.current = record["phase"], record["epoch"], record
     for subject, event in last.items():
         if subject.startswith(PREFIX) and event.event == events.STARTED and "config" in event.content:
             state = PriorState(subject.removeprefix(PREFIX), event.content["config"], status=schema.RUNNING)
-            records = read_records(folder.resolve().parent / "priors" / state.key)
+            records = place.priors.records(state.key)
             state.epoch = records[-1]["epoch"] if records else 0
             progress.priors[state.key] = state
 
 
-def _line(folder: Path) -> Listed:
+def _line(place: Place) -> Listed:
     """A study's line from its file and its ledger, of which only each trial's last event is opened, if it is an end."""
     try:
-        study = load(folder / schema.STUDY_FILE)
+        study = place.study()
     except (OSError, ValueError):
-        return Listed(folder.name, folder, problem=f"{schema.STUDY_FILE} cannot be read")
-    last: dict[str, tuple[int, str, Path]] = {}
-    changed = 0.0
-    for path in (folder / schema.LEDGER).glob("[0-9]*.json"):
-        number, event, subject = path.stem.split("-", 2)
-        changed = max(changed, path.stat().st_mtime)
-        if subject.isdigit() and (subject not in last or int(number) > last[subject][0]):
-            last[subject] = (int(number), event, path)
+        return Listed(place.name, place, problem=f"{schema.STUDY_FILE} cannot be read")
+    ledger = place.store.at(schema.LEDGER)
+    names = [name for name in ledger.names() if name[:1].isdigit() and name.endswith(".json")]
+    last: dict[str, tuple[str, str]] = {}
+    for name in names:  # in the order of their numbers
+        _, event, subject = name.removesuffix(".json").split("-", 2)
+        if subject.isdigit():
+            last[subject] = (event, name)
+    ends = [name for event, name in last.values() if event == events.ENDED]
+    found = {name: event_of(name, content) for name, content in ledger.fetch({*ends, *names[-1:]})}
+    changed = found.get(names[-1]) if names else None
     progress = Progress(study=study)
-    unfinished = schema.RUNNING if is_running(folder) else schema.INTERRUPTED
-    for subject, (_, event, path) in last.items():
-        content = _content(path) if event == events.ENDED else {}
+    unfinished = schema.RUNNING if is_running(place) else schema.INTERRUPTED
+    for subject, (event, name) in last.items():
+        ended = found.get(name)
+        content = {} if ended is None else ended.content
         configuration = int(subject) // progress.layout.repeats
         trial = TrialState(int(subject), {}, {}, configuration, int(subject) % progress.layout.repeats)
         trial.status = content.get("status") or (unfinished if event == events.STARTED else schema.PLANNED)
@@ -123,8 +125,8 @@ def _line(folder: Path) -> Listed:
         progress.trials[trial.number] = trial
     best = progress.best_of(None)
     return Listed(
-        folder.name,
-        folder,
+        place.name,
+        place,
         study.mode,
         progress.total,
         progress.done,
@@ -132,13 +134,5 @@ def _line(folder: Path) -> Listed:
         study.metric,
         None if best is None else best.mean(study.metric),
         None if best is None else best.completed[0].id,
-        datetime.fromtimestamp(changed, UTC) if changed else None,
+        None if changed is None else changed.time,
     )
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -1,12 +1,12 @@
 """A trial's network as a folder of its own, to be passed on."""
 
 import json
-import shutil
 from pathlib import Path
 
 from flowsearch.results import schema
 from flowsearch.results.export import plain
 from flowsearch.results.reader import Results
+from flowsearch.study.place import Place
 from flowsearch.training.header import about
 
 BEST_FILE = "best.safetensors"
@@ -26,25 +26,28 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
     else:
         rows = results.trials[results.trials["trial_id"] == trial_id]
         if rows.empty:
-            raise ValueError(f"{results.path} has no trial {trial_id}; its trials are 0000 and on")
+            raise ValueError(f"{results.where} has no trial {trial_id}; its trials are 0000 and on")
         row = rows.iloc[0].to_dict()
     trial = str(row["trial_id"])
-    network = results.path / schema.CHECKPOINTS / trial / BEST_FILE
-    if not network.is_file():
+    place, name = Place(results.where), f"{schema.CHECKPOINTS}/{trial}"
+    mirror = place.mirror(name)
+    try:
+        network = place.store.get(f"{name}/{BEST_FILE}") if mirror is None else mirror.read(BEST_FILE)
+    except FileNotFoundError:
         raise ValueError(
-            f"{results.path}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
-        )
+            f"{results.where}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
+        ) from None
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; name a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(network, out / BEST_FILE)
+    (out / BEST_FILE).write_bytes(network)
     numbers = {one.name: plain(row.get(one.name)) for one in schema.METRIC_COLUMNS}
     told = {
         "study": results.name,
         "trial": trial,
         "metrics": {name: value for name, value in numbers.items() if value is not None},
     }
-    (out / "config.json").write_text(json.dumps(about(network)["config"], indent=2) + "\n", encoding="utf-8")
+    (out / "config.json").write_text(json.dumps(about(out / BEST_FILE)["config"], indent=2) + "\n", encoding="utf-8")
     known = json.dumps(results.provenance | told, indent=2)
     (out / schema.PROVENANCE_FILE).write_text(known + "\n", encoding="utf-8")
     return trial

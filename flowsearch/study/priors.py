@@ -18,13 +18,14 @@ from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
-from flowsearch.study.trainable import Record, Report, read_records
+from flowsearch.study.records import Record, read_records
+from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore, prior_key
 
 _log = logging.getLogger(__name__)
 
-PREFIX = "prior-"
+PREFIX = schema.PRIOR_PREFIX
 """What the id of a prior begins with, in orders, in the ledger and in the table of epochs."""
 
 ELSEWHERE = "elsewhere"
@@ -83,7 +84,8 @@ class PriorState:
 class Priors:
     """What the driver asks before it hands out a trial; reports on priors' orders come back here.
 
-    `note` writes to the ledger, `write` an epoch to the tables and `tell` to the listener; none of them raises.
+    `note` writes to the ledger, `write` an epoch and `keep` pictures to the tables, `tell` to the listener; none of
+    them raises.
     """
 
     def __init__(
@@ -95,11 +97,12 @@ class Priors:
         *,
         note: Callable[..., None],
         write: Callable[[str, int, Record], None],
+        keep: Callable[[str, int, Record], None],
         tell: Callable[[str], None],
     ) -> None:
         self.store = store
         self._fingerprint, self._study = fingerprint, study
-        self._note, self._write, self._tell = note, write, tell
+        self._note, self._write, self._keep, self._tell = note, write, keep, tell
         self.states: dict[str, PriorState] = {}
         self._of: dict[int, PriorState] = {}
         self._attempts: dict[str, int] = {}
@@ -123,6 +126,11 @@ class Priors:
             self._finish(state, schema.COMPLETED, None)
         return None if state.status == schema.COMPLETED else state
 
+    def used_by(self, number: int) -> str | None:
+        """The id of the prior that the trial was found to need."""
+        state = self._of.get(number)
+        return None if state is None else state.id
+
     def order(self, state: PriorState, common: dict[str, Any]) -> dict[str, Any] | None:
         """The order that pre-trains the prior, with what all orders say; None while it is out already."""
         now = time.monotonic()
@@ -144,6 +152,7 @@ class Priors:
             "number": state.id,
             "trial": state.config,
             "checkpoint_dir": str(self.store.folder(state.key).resolve()),
+            "kept": self.store.kept(state.key),
             "micro_batch": state.micro_batch,
             "anew": False,
         }
@@ -224,6 +233,14 @@ class Priors:
     def _finish(self, state: PriorState, status: str, reason: str | None) -> None:
         state.status, state.reason, state.ended = status, reason, datetime.now(UTC)
         self._release(state)
+        if status == schema.COMPLETED:
+            # Wherever it was pre-trained, the study shows what its trials start from.
+            try:
+                pictures = self.store.pictures(state.key)
+            except OSError:
+                _log.exception("could not read the pictures of the prior %s", state.key)
+                return
+            self._keep(state.id, max(1, self._attempts.get(state.id, 0)), {schema.PANELS: pictures})
 
     def _release(self, state: PriorState) -> None:
         if state.lock is not None:

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.results import schema
+from flowsearch.storage import inside
 from flowsearch.study import changes, machines, modes, own_parts, packing, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
-from flowsearch.study.holding import LOCK, Signal, Why, locked, signals, watched
+from flowsearch.study.holding import LOCK, Hold, Signal, Why, held, signals, watched
 from flowsearch.study.layout import Layout
+from flowsearch.study.lease import LEASE, Lease
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
+from flowsearch.study.place import Place
 from flowsearch.study.progress import Event, Listener, Progress, replay
 
 _log = logging.getLogger(__name__)
@@ -34,7 +37,8 @@ CheckData = Callable[[DataConfig], str]
 class Ending:
     """How a run or resume of a study ended."""
 
-    root: Path
+    root: Path | str
+    """The path or URI of its results."""
     progress: Progress
     stopped: Why = ""
     """What stopped it before its last trial."""
@@ -66,7 +70,9 @@ def run(
     address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
-    """Run `study` and leave everything in the folder `results/<name>`; go on with it where it was begun before.
+    """Run `study` and leave everything in `results/<name>`; go on with it where it was begun before.
+
+    `results` is a folder, or a URI of an object store such as `s3://bucket/results`.
 
     Ray is started on this machine with `cpus` cores (default: all that the process may use), unless `address` names a
     cluster to join (`auto`: the one that this machine is part of).
@@ -76,8 +82,8 @@ def run(
     opens the data and gives its fingerprint. Raises ValueError where the folder is taken by another study, the images
     are not to be had or the machine is too small.
     """
-    root = Path(results) / study.name
-    if (root / schema.STUDY_FILE).is_file():
+    root = Place(inside(results, study.name))
+    if root.exists:
         _check_same(root, study)
         return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=study)
     _check_free(root)
@@ -87,7 +93,7 @@ def run(
 
 
 def _run(
-    root: Path,
+    root: Place,
     study: Study,
     listener: Listener | None,
     run_trial: str,
@@ -106,13 +112,12 @@ def _run(
     window = study.search.window or 4 * (study.resources.concurrent or _at_once(study, cpus, address))
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(root):
+    with held(root) as hold:
         _check_free(root)
-        _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
-        _write(root / schema.STUDY_FILE, dump(study.to_dict()))
+        root.store.put(schema.PROVENANCE_FILE, _json(known))
+        root.store.put(schema.STUDY_FILE, dump(study.to_dict()).encode())
         carried = own_parts.carried(study, parts, address is not None)
-        return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
+        return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried, hold)
 
 
 def resume(
@@ -128,14 +133,16 @@ def resume(
     address: str | None = None,
     verbose: bool = False,
 ) -> Ending:
-    """Go on with the study in the folder `path`: unfinished trials from their checkpoints, then those never planned.
+    """Go on with the study at `path` (a folder or a URI): unfinished trials first, from their checkpoints.
 
     Finished trials are left alone. `file` is the study file as it is now, `sets` are overrides; what they change is
     taken over if that spoils no results (see `changes`). Raises ValueError where it would, where there is no study,
     another process runs it, or its images have changed.
     """
-    root = Path(path)
-    like = load(file or _study_file(root), sets) if file is not None or sets else None
+    root = Place(path)
+    like = None
+    if file is not None or sets:
+        like = load(file, sets) if file is not None else root.study(sets)
     return _go_on(root, listener, run_trial, run_prior, images, cpus, address, verbose, like=like)
 
 
@@ -157,20 +164,11 @@ def retry(
     They keep their configuration and id. Where nothing was wrong with the trial itself (memory, a lost worker) it goes
     on from its checkpoint, else it begins anew. Raises ValueError as `resume` does, and where there is none to retry.
     """
-    return _go_on(Path(path), listener, run_trial, run_prior, images, cpus, address, verbose, retried=(ids, reason))
-
-
-def _study_file(root: Path) -> Path:
-    file = root / schema.STUDY_FILE
-    if not file.is_file():
-        raise ValueError(
-            f"{root} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
-        )
-    return file
+    return _go_on(Place(path), listener, run_trial, run_prior, images, cpus, address, verbose, retried=(ids, reason))
 
 
 def _go_on(
-    root: Path,
+    root: Place,
     listener: Listener | None,
     run_trial: str,
     run_prior: str | None,
@@ -183,7 +181,7 @@ def _go_on(
     retried: tuple[Sequence[str], str | None] | None = None,
 ) -> Ending:
     """Go on with a study: changed to be `like` another, with the failed trials that are to be `retried`."""
-    study = load(_study_file(root))
+    study = root.study()
     known = own_parts.moved(_known(root), like)
     with own_parts.importable(study, known):
         fingerprint, then = images(study.data_config), known.get("data_fingerprint")
@@ -195,16 +193,16 @@ def _go_on(
         own_parts.check(study)
         own_parts.provenance(study, known)  # says what has changed
         cpus = cpus or _cpus()
-        with locked(root):
-            ledger = Ledger(root / schema.LEDGER)
+        with held(root) as hold:
+            ledger = Ledger(root.store.at(schema.LEDGER))
             if retried is not None:
                 retrying.note(ledger, retrying.chosen(replay(study, ledger), *retried))
             study = _changed(root, study, like, ledger, listener)
             carried = own_parts.carried(study, known, address is not None)
-            return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried)
+            return _drive(root, study, listener, run_trial, run_prior, cpus, address, verbose, carried, hold)
 
 
-def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, listener: Listener | None) -> Study:
+def _changed(root: Place, study: Study, like: Study | None, ledger: Ledger, listener: Listener | None) -> Study:
     """The study with what is different in `like`, noted and said; refused where results would be spoilt."""
     if like is None:
         return study
@@ -220,17 +218,17 @@ def _changed(root: Path, study: Study, like: Study | None, ledger: Ledger, liste
     if not found:
         return study
     ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found])
-    changed = load(root / schema.STUDY_FILE, [one.override for one in found])
+    changed = root.study([one.override for one in found])
     known = _known(root) | {"trials": Layout.of(changed).total}
-    _write(root / schema.PROVENANCE_FILE, json.dumps(known, indent=2) + "\n")
-    _write(root / schema.STUDY_FILE, dump(changed.to_dict()))
+    root.store.put(schema.PROVENANCE_FILE, _json(known))
+    root.store.put(schema.STUDY_FILE, dump(changed.to_dict()).encode())
     if listener is not None:
         listener(Event("changed", progress, note=f"changed: {'; '.join(map(str, found))}"))
     return changed
 
 
 def _drive(
-    root: Path,
+    root: Place,
     study: Study,
     listener: Listener | None,
     run_trial: str,
@@ -239,6 +237,7 @@ def _drive(
     address: str | None,
     verbose: bool,
     carried: own_parts.Carried | None,
+    hold: Hold | Lease,
 ) -> Ending:
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
@@ -246,9 +245,9 @@ def _drive(
     from flowsearch.study.driver import Driver
 
     with signals() as stop:
-        ledger = Ledger(root / schema.LEDGER)
-        for path in ledger.damaged:
-            _log.warning("%s holds no whole event; it is passed over", root / schema.LEDGER / path)
+        ledger = Ledger(root.store.at(schema.LEDGER))
+        for name in ledger.damaged:
+            _log.warning("%s holds no whole event; it is passed over", inside(ledger.store.where, name))
         progress = replay(study, ledger)
         window = study.search.window or 4 * cpus
         earlier = warm.learned(study, ledger)
@@ -265,20 +264,22 @@ def _drive(
         )
         try:
             if driver.remaining > 0 and not stop.asked:
-                _run_trials(driver, stop, cpus, address, verbose, carried)
+                _run_trials(driver, stop, cpus, address, verbose, carried, hold)
         finally:
             why: Why = "" if driver.exhausted and not progress.running else stop.why
             reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
             driver.announce("stopping", stop.why)
-            driver.stop(reason)
-            driver.close()
-            _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
-    return Ending(root, progress, why, reason, time.monotonic() - began)
+            if not hold.lost:
+                driver.stop(reason)
+                driver.close()
+                _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
+    return Ending(root.where if root.remote else root.local, progress, why, reason, time.monotonic() - began)
 
 
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
     "ray": "Ray died",
+    "taken": "another driver took the study over",
 }
 
 
@@ -289,6 +290,7 @@ def _run_trials(
     address: str | None,
     verbose: bool,
     carried: own_parts.Carried | None,
+    hold: Hold | Lease,
 ) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
@@ -321,6 +323,8 @@ def _run_trials(
             if not stop.asked and (dead := broken()) is not None:
                 _log.error("Ray's %s died; the study stops here and can be resumed", dead)
                 stop.ask("ray")
+            if hold.lost and not stop.asked:
+                stop.ask("taken")
             if stop.asked:
                 raise _Stop
             if cluster is not None:
@@ -360,19 +364,20 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def _check_free(root: Path) -> None:
+def _check_free(root: Place) -> None:
     """Refuse to write into a folder that holds anything."""
-    if not root.exists() or (root.is_dir() and all(path.name == LOCK for path in root.iterdir())):
+    names = set(root.store.names()) - {LOCK, LEASE}
+    if not names and (root.remote or not root.local.is_file()):
         return
-    what = "a study that was begun just now" if (root / schema.STUDY_FILE).is_file() else "something other than a study"
+    what = "a study that was begun just now" if schema.STUDY_FILE in names else "something other than a study"
     raise ValueError(f"{root} exists and holds {what}; give another --name or --results")
 
 
-def _check_same(root: Path, study: Study) -> None:
+def _check_same(root: Place, study: Study) -> None:
     """Refuse to go on with another study than the one that is there; one that has only grown is the same."""
     try:
-        planned = len(Ledger(root / schema.LEDGER).planned)
-        other = "; ".join(map(str, changes.unsafe(changes.changes(load(root / schema.STUDY_FILE), study), planned)))
+        planned = len(Ledger(root.store.at(schema.LEDGER)).planned)
+        other = "; ".join(map(str, changes.unsafe(changes.changes(root.study(), study), planned)))
     except ValueError as error:
         other = str(error)
     if other:
@@ -382,19 +387,17 @@ def _check_same(root: Path, study: Study) -> None:
         )
 
 
-def _known(root: Path) -> dict[str, Any]:
+def _known(root: Place) -> dict[str, Any]:
     """The study's provenance; nothing where it cannot be read."""
     try:
-        known = json.loads((root / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))
+        known = json.loads(root.store.get(schema.PROVENANCE_FILE))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
 
 
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _note(ledger: Ledger, event: str, **content: Any) -> None:

@@ -10,8 +10,13 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from flowsearch.checks import nearest
+
 Keys = tuple[str, ...]
 """A key's way down the file, e.g. `("space", "depth", "when")`."""
+
+PROFILES = "profiles"
+"""Where a file keeps its profiles: named sets of overrides, such as a small sister of a study at full size."""
 
 _DEEPEST = 20
 
@@ -21,9 +26,13 @@ class StudyFileError(ValueError):
 
 
 class Source:
-    """Plain values of a study file with overrides applied, and the place that each key came from."""
+    """Plain values of a study file with a profile of its own and overrides applied, and where each key came from.
 
-    def __init__(self, path: Path | str, text: str, sets: Iterable[str] = ()) -> None:
+    A profile holds names as `--set` has them (`data.size: 32`) and their values. It names the study NAME-PROFILE,
+    unless it gives a name itself.
+    """
+
+    def __init__(self, path: Path | str, text: str, sets: Iterable[str] = (), profile: str | None = None) -> None:
         self.path = path
         self._lines: dict[Keys, int] = {}
         self._sets: dict[Keys, str] = {}
@@ -35,6 +44,7 @@ class Source:
                 f"{path}, line 1: a study file is a mapping of names to values, such as `name: my-study`"
             )
         self.values: dict[str, Any] = self._plain(tree, ())
+        self._choose(profile, self.values.pop(PROFILES, {}))
         for text_set in sets:
             self._override(text_set)
 
@@ -83,6 +93,22 @@ class Source:
             raise self.error(way, f"{'.'.join(way)} is text, a number, true, false, null, a list or a mapping")
         return _scalar(value)
 
+    def _choose(self, chosen: str | None, profiles: Any) -> None:
+        """Apply the profile `chosen`; that all of them have the right form is checked in any case."""
+        if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
+            raise self.error((PROFILES,), "profiles is a mapping of names to mappings, as {small: {data.size: 32}}")
+        if chosen is None:
+            return
+        if chosen not in profiles:
+            known = f"has {', '.join(profiles)}" if profiles else "has none"
+            raise StudyFileError(f"--profile {chosen}: {self.path} {known}{nearest(chosen, profiles)}")
+        self.values["name"] = f"{self.values.get('name')}-{chosen}"
+        for name, value in profiles[chosen].items():
+            source = (PROFILES, chosen, name)
+            lines = {keys[3:]: line for keys, line in self._lines.items() if keys[:3] == source}
+            way = self._put(tuple(name.split(".")), value, f"{self.path}, profile {chosen}: {name}")
+            self._lines |= {(*way, *below): line for below, line in lines.items()}
+
     def _override(self, text: str) -> None:
         name, equals, value = text.partition("=")
         way = tuple(part.strip() for part in name.split("."))
@@ -94,6 +120,10 @@ class Source:
             raise StudyFileError(f"--set {text}: {value!r} is not a YAML value") from None
         if not (parsed is None or isinstance(parsed, bool | int | float | str | list | dict)):
             parsed = value
+        self._sets[self._put(way, parsed, f"--set {text}")] = text
+
+    def _put(self, way: Keys, value: Any, origin: str) -> Keys:
+        """Set the value at `way`, and return the way in names of the file."""
         place: dict[str, Any] = self.values
         way = _joined(place, way)
         for part in way[:-1]:
@@ -101,11 +131,11 @@ class Source:
             if below is None:
                 below = place[part] = {}
             if not isinstance(below, dict):
-                raise StudyFileError(f"--set {text}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
+                raise StudyFileError(f"{origin}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
             place = below
-        place[way[-1]] = parsed
+        place[way[-1]] = value
         self._lines = {keys: line for keys, line in self._lines.items() if keys[: len(way)] != way}
-        self._sets[way] = text
+        return way
 
 
 def _joined(values: dict[str, Any], way: Keys) -> Keys:

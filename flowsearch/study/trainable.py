@@ -1,7 +1,6 @@
 """The worker's side: Ray Tune's trainable as a thin shell over the generator of a trial's records."""
 
 import fcntl
-import json
 import os
 import platform
 import sys
@@ -15,12 +14,15 @@ from typing import IO, Any, Literal
 from ray.tune import PlacementGroupFactory, Trainable
 
 from flowsearch.study.leaving import listen
+from flowsearch.study.mirror import Mirror
 from flowsearch.study.outcome import Failure
 from flowsearch.study.own_parts import Carried
+from flowsearch.study.place import Place
+from flowsearch.study.records import Record, keep, read_records
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.prior_store import PriorStore
 
-Record = dict[str, Any]
 RunTrial = Callable[..., Iterator[Record]]
 
 _LOCK = ".worker.lock"
@@ -28,9 +30,6 @@ _PATIENCE_SECONDS = 120.0
 """How long to wait for a worker that an earlier driver left behind, or that lives on a machine that was cut off.
 
 Such a machine's Ray gives up once it has not reached the head for a minute."""
-
-RECORDS = "records.jsonl"
-"""Beside a trial's checkpoints: the records so far, so that a resume finds those that the driver never got."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,9 @@ class TrialActor(Trainable):
 
     An order holds `number`, `trial` (the configuration), `run_trial` (an import path such as
     `flowsearch.training:run_trial`), `checkpoint_dir`, `prior_dir`, `device`, `threads`, `gpu`, `micro_batch` (None:
-    the whole batch at once) and `anew` (whether what is in `checkpoint_dir` is cleared first).
+    the whole batch at once) and `anew` (whether what is in `checkpoint_dir` is cleared first). Of a study in an object
+    store, `kept` is the URI and the folder there that hold what `checkpoint_dir` does, and `priors` the URI of the
+    priors and the key of the one that the trial needs; folders of this machine then stand for both.
     """
 
     @classmethod
@@ -120,11 +121,14 @@ class TrialActor(Trainable):
                 print(f"a trial did not close cleanly: {error}", file=sys.stderr)
         lock, self._lock = self._lock, None
         if lock is not None:
+            self._share()
             lock.close()
 
     def _take(self, order: dict[str, Any]) -> None:
         self._order = order
-        self._folder = Path(order["checkpoint_dir"])
+        kept = order.get("kept")
+        self._mirror = None if kept is None else Place(kept[0]).mirror(kept[1])
+        self._folder = Path(order["checkpoint_dir"]) if self._mirror is None else self._mirror.local
         self._announced = False
         threads = str(order["threads"])
         os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
@@ -142,7 +146,11 @@ class TrialActor(Trainable):
             if time.monotonic() > until:
                 raise TimeoutError(f"another process has been writing into {self._folder} for {_PATIENCE_SECONDS:g} s")
             time.sleep(0.05)
-        if self._order["anew"]:
+        if self._mirror is not None:
+            if self._order["anew"]:
+                self._mirror.clear()
+            self._mirror.fetch()
+        elif self._order["anew"]:
             for path in self._folder.iterdir():
                 if path.is_file() and path.name != _LOCK:
                     path.unlink()
@@ -155,15 +163,32 @@ class TrialActor(Trainable):
             if torch.get_num_interop_threads() != 1:  # by default as many as the machine has cores; settable once
                 torch.set_num_interop_threads(1)
         config = TrialConfig.from_dict(self._order["trial"])
-        where = {"checkpoint_dir": self._folder, "prior_dir": Path(self._order["prior_dir"])}
+        where = {"checkpoint_dir": self._folder, "prior_dir": self._priors()}
         micro_batch = self._order["micro_batch"]
         parts = {} if micro_batch is None else {"micro_batch": micro_batch}
         return run_trial(config, **where, device=self._order["device"], **parts)
 
+    def _priors(self) -> Path:
+        """The folder of the priors on this machine, with the one that the trial needs in it."""
+        found = self._order.get("priors")
+        if found is None:
+            return Path(self._order["prior_dir"])
+        place, key = Place(found[0]), found[1]
+        if key and not PriorStore(place.local).finished(key):
+            Mirror(place.folder(key), place.store.at(key)).fetch()
+        return place.local
+
     def _keep(self, record: Record) -> None:
-        line = json.dumps({key: value for key, value in record.items() if key not in ("images", "panels")})
-        with (self._folder / RECORDS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        keep(self._folder, record)
+        self._share()
+
+    def _share(self) -> None:
+        """Put the checkpoint where another machine finds it; one that is not taken goes with the next."""
+        if self._mirror is not None:
+            try:
+                self._mirror.push()
+            except OSError as error:
+                print(f"the checkpoint could not be put into {self._mirror.store.where}: {error}", file=sys.stderr)
 
 
 def _locked(file: IO[str]) -> bool:
@@ -182,18 +207,3 @@ def resolve(path: str) -> RunTrial:
     module, _, name = path.partition(":")
     function: RunTrial = getattr(import_module(module), name)
     return function
-
-
-def read_records(folder: Path) -> list[Record]:
-    """The records kept in `folder`, one an epoch (the last, where one was run twice); torn lines are passed over."""
-    path = folder / RECORDS
-    if not path.exists():
-        return []
-    kept: dict[tuple[str, int], Record] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-            kept[record["phase"], record["epoch"]] = record
-        except (ValueError, KeyError, TypeError):
-            continue
-    return list(kept.values())

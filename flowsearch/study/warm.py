@@ -6,15 +6,15 @@ What was taken is written to the new study's ledger, so that a resume needs the 
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.results.objective import EPOCH_METRICS, finite
 from flowsearch.study import ledger as events
 from flowsearch.study import modes
-from flowsearch.study.file import Study, load
+from flowsearch.study.file import Study
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.place import Place
 from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.space import Space, SpaceError, Values
 
@@ -74,9 +74,9 @@ def _trials(study: Study, index: int) -> list[dict[str, Any]]:
     from flowsearch.study.progress import replay
 
     modes.check_start(study)
-    folder = Path(study.start_from[index])
-    progress = replay(load(folder / schema.STUDY_FILE), Ledger(folder / schema.LEDGER))
-    epochs = load_results(folder).epochs
+    place = Place(study.start_from[index])
+    progress = replay(place.study(), Ledger(place.store.at(schema.LEDGER)))
+    epochs = load_results(place.where).epochs
     epochs = epochs[epochs["phase"] == schema.TRAIN_PHASE]
     return [
         {

@@ -21,6 +21,8 @@ SPLITS = ("val", "test", "ood")
 BATCH = 50
 PANELS = 8
 """Images of each test set that are kept as pictures."""
+FOLD_PANELS = 2
+"""Images of each test set that are kept as pictures after each fold, too."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,19 @@ def evaluate(model: nn.Module, operator: LinearOperator, measured: Measured, spl
                     {"split": split, "image": place, "kind": kind, "psnr": value, "png": to_png(x_CHW)}
                     for kind, (x_CHW, value) in shown.items()
                 ]
+    if isinstance(model, Unrolled):
+        panels += _after_each_fold(model, measured, split)
     return Evaluation(rows, panels, seconds)
+
+
+def _after_each_fold(model: Unrolled, measured: Measured, split: str) -> list[dict[str, Any]]:
+    """The first images as each fold leaves them, fold 0 being what the first one starts from."""
+    truth_BCHW, y = measured.truth_BCHW[:FOLD_PANELS], measured.y[:FOLD_PANELS]
+    return [
+        {"split": split, "image": place, "kind": "fold", "fold": fold, "psnr": db, "png": to_png(x_CHW)}
+        for fold, x_BCHW in enumerate([model.first(y).float(), *model.iterates(y)])
+        for place, (x_CHW, db) in enumerate(zip(x_BCHW, psnr(x_BCHW, truth_BCHW).tolist(), strict=True))
+    ]
 
 
 def _now(device: torch.device) -> float:

@@ -20,10 +20,16 @@ from flowsearch.training import checkpoint
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
+from flowsearch.training.evaluate import to_png
 from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images, to_pixels
-from flowsearch.training.prior_store import PRIOR, UNFINISHED, prior_key
+from flowsearch.training.prior_store import PRIOR, UNFINISHED, picture_name, prior_key
 
 Record = dict[str, Any]
+
+SAMPLES = 7
+"""Samples that are kept as pictures, beside the mode."""
+TEMPERATURE = 0.7
+"""Spread of the latents of samples that are looked at: fewer broken faces than at the prior's own, 1."""
 
 
 def run_prior(
@@ -55,13 +61,21 @@ def read_prior(path: Path) -> tuple[Glow, Record]:
     return flow.eval(), about
 
 
-@torch.no_grad()
 def sample(path: Path, count: int, temperature: float, seed: int) -> tuple[np.ndarray, Record]:
-    """The mode `g(0)` and `count` samples `g(temperature z)` of a stored prior, uint8 (1 + count, C, H, W), and what is
-    known of it (paper figure 3)."""
+    """The mode and samples of a stored prior as pixels, uint8 (1 + count, C, H, W), and what is known of it."""
     flow, about = read_prior(path)
+    return to_pixels(mode_and_samples(flow, count, temperature, seed)), about
+
+
+@torch.no_grad()
+def mode_and_samples(flow: Glow, count: int, temperature: float, seed: int) -> torch.Tensor:
+    """The mode `g(0)` and `count` samples `g(temperature z)` (paper figure 3), (1 + count, C, H, W)."""
+    training = flow.training
+    flow.eval()
     drawn_BCHW = flow.sample(count, temperature, torch.Generator().manual_seed(seed))
-    return to_pixels(torch.cat((flow.mode(), drawn_BCHW))), about
+    images_BCHW = torch.cat((flow.mode(), drawn_BCHW))
+    flow.train(training)
+    return images_BCHW
 
 
 @torch.no_grad()
@@ -146,6 +160,7 @@ def pretrain(
             about["bits"] = {
                 split: bits_per_dim(flow, images, device) for split, images in sets.items() if images is not None
             }
+            _keep_pictures(flow, place)
         state = checkpoint.state_tensors(flow, None if last else optimizer)
         checkpoint.write(finished if last else unfinished, state, about)
         yield record
@@ -153,6 +168,14 @@ def pretrain(
     assert config.memory
     flow.memory = config.memory
     return flow, about
+
+
+def _keep_pictures(flow: Glow, place: Path) -> None:
+    """Leave the mode and a few samples in the store, for every study that uses the prior."""
+    for number, x_CHW in enumerate(mode_and_samples(flow, SAMPLES, TEMPERATURE, 0)):
+        picture = place / picture_name(number)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(to_png(x_CHW))
 
 
 def likelihood_loss(flow: Glow, precision: str, x_BCHW: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
     <store>/<key>/prior.safetensors         the flow, once it is pre-trained; its header says what it is
     <store>/<key>/unfinished.safetensors    flow and optimizer after the last epoch, until then
+    <store>/<key>/pictures/                 its mode and samples, PNG
     <store>/<key>/users.jsonl               which trials of which studies have asked for it
 
 Whoever pre-trains holds the folder's lock. It is the operating system's (flock): it is gone when its holder is, however
@@ -26,6 +27,7 @@ FOLDER = "priors"
 """The store's name in the results' folder, beside the studies that share it."""
 
 PRIOR, UNFINISHED = "prior.safetensors", "unfinished.safetensors"
+PICTURES = "pictures"
 _USERS, _LOCK = "users.jsonl", ".lock"
 
 
@@ -45,6 +47,11 @@ def prior_key(config: TrialConfig, fingerprint: str) -> str:
         "precision": config.precision,
     }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def picture_name(number: int) -> str:
+    """Where a prior's folder has its picture of that number: 0 is the mode, the others are samples."""
+    return f"{PICTURES}/{number:02d}.png"
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,10 @@ class PriorStore:
         """Whether the prior is pre-trained."""
         return (self.root / key / PRIOR).is_file()
 
+    def kept(self, key: str) -> tuple[str, str] | None:
+        """Where else the prior's folder is kept, as an order says it: nowhere."""
+        return None
+
     def find(self, begins: str) -> str:
         """The one prior whose key begins so; ValueError where there is none or more than one."""
         keys = [prior.key for prior in self.listed()]
@@ -86,6 +97,14 @@ class PriorStore:
     def file(self, key: str) -> Path:
         """Where the flow lies, finished or as far as it is."""
         return self.folder(key) / (PRIOR if self.finished(key) else UNFINISHED)
+
+    def pictures(self, key: str) -> list[dict[str, Any]]:
+        """The prior's mode and samples, as rows of the table of panels; none of a prior of before they were kept."""
+        found = sorted((self.folder(key) / PICTURES).glob("*.png"))
+        return [
+            {"image": number, "kind": "sample" if number else "mode", "png": path.read_bytes()}
+            for number, path in enumerate(found)
+        ]
 
     def hold(self, key: str) -> TextIO | None:
         """The prior's lock, to be closed when it is pre-trained; None while another process has it."""

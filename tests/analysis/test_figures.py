@@ -1,53 +1,98 @@
 """Figures: what they show is asserted on their data; that they draw, with a unit on every axis, on their pictures."""
 
+import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from made_up import make_study
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures import (
-    PROGRESS,
-    SECTIONS,
-    Plot,
-    best_so_far,
-    curves,
-    fold_by_fold,
-    methods,
-    parameters,
-    reconstructions,
-)
+from flowsearch.analysis.figures import SECTIONS, Plot, Section, best_so_far, curves, fold_by_fold, shift, tradeoffs
+from flowsearch.analysis.selection import by_task
 from flowsearch.results import Results, load
 
-PLOTS = [plot for section in (PROGRESS, *SECTIONS) for plot in section.plots]
+PLOTS = {"best-so-far", "curves", "by-label-test", "by-folds-ood", "effects", "shift", "parallel", "slice-lr"}
+PLOTS |= {"contour-folds-lr", "cost-parameters-val_psnr", "cost-peak_memory_bytes-val_psnr", "folds-mu", "slice-prox"}
 
 
-@pytest.fixture(scope="module", params=["empty", "failed only", "one running", "one completed", "all"])
+def plots_of(results: Results) -> list[Plot]:
+    return [plot for section in SECTIONS for plot in section.plots(results)]
+
+
+def two_objectives(study: Path) -> Results:
+    """The study as one that also wants few parameters."""
+    file = study / "study.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("{val_psnr: maximize}", "{val_psnr: maximize, parameters: minimize}"), encoding="utf-8"
+    )
+    return load(study)
+
+
+@pytest.fixture(
+    scope="module", params=["empty", "failed only", "one running", "one completed", "all", "repeated tasks"]
+)
 def any_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
     root = tmp_path_factory.mktemp("results") / "s"
-    made: dict[str, Path] = {
-        "empty": make_study(root / "a", trials=0),
-        "failed only": make_study(root / "b", trials=2, statuses=["failed"]),
-        "one running": make_study(root / "c", trials=1, unfinished=True),
-        "one completed": make_study(root / "d", trials=1),
-        "all": make_study(root / "e", trials=14),
+    options: dict[str, dict] = {
+        "empty": {"trials": 0},
+        "failed only": {"trials": 2, "statuses": ("failed",)},
+        "one running": {"trials": 1, "unfinished": True},
+        "one completed": {"trials": 1},
+        "all": {"trials": 14},
+        "repeated tasks": {"trials": 40, "repeats": 2, "tasks": ("denoise-0.1", "inpaint-9"), "epochs": 3, "images": 4},
     }
-    return load(made[request.param])
+    return two_objectives(make_study(root, **options[request.param]))
 
 
-@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
-def test_every_figure_draws_whatever_the_study(any_results: Results, plot: Plot) -> None:
-    frame = plot.data(any_results)
-    figure = plot.draw(frame)
-    assert figure.layout.xaxis.title.text
-    assert figure.layout.yaxis.title.text
-    assert bool(len(frame)) == bool(sum(len(trace.x) for trace in figure.data if trace.x is not None))
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.anchor)
+def test_every_figure_draws_whatever_the_study(any_results: Results, section: Section) -> None:
+    for plot in section.plots(any_results):
+        frame = plot.data(any_results)
+        figure = plot.draw(frame)
+        marks = sum(len(values) for trace in figure.data if (values := getattr(trace, "x", None)) is not None)
+        assert bool(len(frame)) == bool(marks), plot.name
+        if section.anchor != "parallel-coordinates":  # whose axes are drawn, each with its own title
+            assert figure.layout.xaxis.title.text, plot.name
+            assert figure.layout.yaxis.title.text, plot.name
+        assert all(trace.type not in ("parcoords", "scattergl", "splom") for trace in figure.data), plot.name
 
 
-@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
-def test_decibels_are_named_where_they_are_shown(results: Results, plot: Plot) -> None:
-    title = plot.draw(plot.data(results)).layout.yaxis.title.text
-    assert ("(dB)" in title) == ("PSNR" in title)
+def test_every_figure_is_there(results: Results) -> None:
+    plots = {plot.name: plot for plot in plots_of(results)}
+    assert set(plots) >= PLOTS
+    assert all(len(plots[name].data(results)) for name in PLOTS)
+
+
+def test_decibels_are_named_where_they_are_shown(results: Results) -> None:
+    for plot in plots_of(results):
+        layout = plot.draw(plot.data(results)).layout
+        titles = [axis.title.text or "" for axis in (layout.xaxis, layout.yaxis)]
+        assert all(("(dB)" in title) == ("PSNR" in title) for title in titles), plot.name
+
+
+def test_several_tasks_have_each_their_own_figures(any_results: Results) -> None:
+    known = list(by_task(any_results))
+    plots = plots_of(any_results)
+    assert len({plot.name for plot in plots}) == len(plots)
+    assert {plot.task for plot in plots} <= set(known)
+    for plot in plots:
+        frame = plot.data(any_results)
+        if plot.task is not None and "task" in frame:
+            assert set(frame["task"]) <= {plot.task}, plot.name
+
+
+def test_a_mark_of_a_trial_carries_its_id(results: Results) -> None:
+    known = set(results.trials["trial_id"])
+    for plot in plots_of(results):
+        if plot.name.startswith(("best", "curves", "shift", "slice", "contour", "cost", "parallel", "folds")):
+            figure = plot.draw(plot.data(results))
+            marks = [trace for trace in figure.data if trace.type == "scatter" and trace.hoverinfo != "skip"]
+            found = {trial for trace in marks if trace.customdata is not None for trial in trace.customdata}
+            assert found, plot.name
+            assert found <= known, plot.name
 
 
 def test_best_so_far_never_falls_and_ends_at_the_best(results: Results) -> None:
@@ -57,6 +102,21 @@ def test_best_so_far_never_falls_and_ends_at_the_best(results: Results) -> None:
     assert len(frame) == len(results.completed)
     ended = results.trials.set_index("trial_id")["ended"][frame["trial_id"]]
     assert ended.is_monotonic_increasing
+    assert frame["low"].isna().all()
+
+
+def test_best_so_far_of_repeats_goes_by_means_with_their_intervals(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "s", trials=24, repeats=3, statuses=("completed",), epochs=2, images=2))
+    frame = best_so_far.data(results)
+    assert frame["repeats"].tolist() == [3] * 8
+    for row in frame.itertuples():
+        configuration = int(row.trial_id) // 3
+        values = results.trials.loc[results.trials["configuration"] == configuration, "val_psnr"].astype(float)
+        assert row.value == pytest.approx(values.mean())
+        half = 4.302653 * values.std(ddof=1) / np.sqrt(3)  # Student's t, two degrees of freedom
+        assert (row.low, row.high) == pytest.approx((values.mean() - half, values.mean() + half))
+    leader = frame.loc[frame["value"].idxmax()]
+    assert frame.iloc[-1][["best", "best_low", "best_high"]].tolist() == leader[["value", "low", "high"]].tolist()
 
 
 def test_curves_hold_every_epoch_and_one_best_of_each_map(results: Results) -> None:
@@ -76,6 +136,27 @@ def test_curves_stay_few_traces_for_many_trials(tmp_path: Path) -> None:
     assert len(figure.data) <= 9
 
 
+def test_of_many_curves_a_fair_sample_is_drawn_over_a_band(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "many", trials=60, epochs=3, images=2, panels=0))
+    frame = curves.data(results)
+    shown = curves.sample(frame, 20)
+    assert set(frame.loc[frame["role"] == "best", "trial_id"]) <= set(shown["trial_id"])
+    count = shown["trial_id"].nunique()
+    assert 20 <= count <= 24  # rounded up for each method
+    last = frame.groupby("trial_id").tail(1)
+    shares = last["group"].value_counts(normalize=True)
+    drawn = shown.groupby("trial_id").tail(1)["group"].value_counts(normalize=True)
+    assert (shares - drawn).abs().max() < 0.1
+    for group, own in last.groupby("group"):  # from the worst to the best
+        ends = shown.groupby("trial_id").tail(1)
+        ends = ends[ends["group"] == group]["val_psnr"]
+        assert (ends.min(), ends.max()) == (own["val_psnr"].min(), own["val_psnr"].max())
+    figure = curves.draw(frame, lines=20)
+    assert f"({count} of {frame['trial_id'].nunique()} trials drawn)" in figure.layout.xaxis.title.text
+    assert sum(trace.fill == "tonexty" for trace in figure.data) == 3
+    assert curves.sample(frame, 1000) is frame
+
+
 def test_curves_are_cut_off_below_not_above(results: Results) -> None:
     frame = curves.data(results)
     frame.loc[0, "val_psnr"] = -40.0
@@ -84,18 +165,38 @@ def test_curves_are_cut_off_below_not_above(results: Results) -> None:
     assert high > frame["val_psnr"].max()
 
 
-@pytest.mark.parametrize("split", ["test", "ood"])
-def test_methods_show_each_completed_trial_and_ring_the_best(results: Results, split: str) -> None:
-    frame = methods.data(results, split)
-    assert sorted(frame["trial_id"]) == sorted(results.completed["trial_id"])
-    assert set(frame.loc[frame["best"], "trial_id"]) == set(results.by("prox")["best_trial"])
-
-
-def test_parameters_are_those_of_the_trials(results: Results) -> None:
-    frame = parameters.data(results).set_index("trial_id")
+def test_costs_are_those_of_the_trials_and_the_front_is_unbeaten(results: Results) -> None:
+    frame = tradeoffs.data(results, "parameters", "val_psnr").set_index("trial_id")
     trials = results.completed.set_index("trial_id")
-    assert frame["parameters"].to_dict() == trials["parameters"].astype(float).to_dict()
-    assert frame["test_psnr"].to_dict() == trials["test_psnr"].to_dict()
+    assert frame["x"].to_dict() == trials["parameters"].astype(float).to_dict()
+    assert frame["y"].to_dict() == trials["val_psnr"].to_dict()
+    for trial_id, one in frame.iterrows():
+        others = frame.drop(index=str(trial_id))
+        beaten = ((others["x"] <= one["x"]) & (others["y"] >= one["y"])).any()
+        assert beaten != one["front"]
+    assert frame.loc[frame["front"], "text"].str.contains("learning rate").all()
+    assert (frame.loc[~frame["front"], "text"] == "").all()
+
+
+def test_the_front_of_a_study_keeps_to_its_limits_and_its_directions(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=30, epochs=2, images=2)
+    free = tradeoffs.data(two_objectives(study), "parameters", "val_psnr")
+    bound = float(free["x"].median())
+    with (study / "study.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"constraints: ['parameters <= {bound}']\n")
+    kept = tradeoffs.data(load(study), "parameters", "val_psnr")
+    assert sorted(kept["x"]) == sorted(free["x"][free["x"] <= bound])
+    names = [plot.name for plot in plots_of(load(study))]
+    assert "front-parameters-val_psnr" in names
+    assert "cost-parameters-val_psnr" not in names  # the study's own front shows the same
+
+
+def test_what_is_lost_out_of_distribution_is_a_difference(results: Results) -> None:
+    frame = shift.data(results).set_index("trial_id")
+    trials = results.completed.set_index("trial_id")
+    assert frame["lost"].to_dict() == pytest.approx((trials["test_psnr"] - trials["ood_psnr"]).to_dict())
+    (line, *_) = shift.draw(shift.data(results)).data
+    assert np.subtract(line.x, line.y) == pytest.approx(frame["lost"].mean())
 
 
 @pytest.mark.parametrize(("quantity", "maps"), [("mu", 3), ("lambda", 1), ("psnr", 3)])
@@ -106,25 +207,6 @@ def test_folds_are_those_of_the_best_epoch(results: Results, quantity: str, maps
     for trial_id, rows in frame.groupby("trial_id"):
         assert rows["fold"].tolist() == list(range(1, trials.loc[trial_id, "folds"] + 1))
         assert set(rows["epoch"]) == {trials.loc[trial_id, "best_epoch"]}
-
-
-@pytest.mark.parametrize("split", ["test", "ood"])
-def test_the_grid_goes_from_measurement_to_truth(results: Results, split: str) -> None:
-    frame = reconstructions.data(results, "denoise-0.1", split, images=3)
-    for _, rows in frame.groupby("image"):
-        assert rows["column"].tolist() == ["measurement", "glow", "resnet", "unet", "truth"]
-        assert rows["psnr"].isna().tolist() == [False, False, False, False, True]
-    assert frame["image"].nunique() == 3
-    best = results.by("prox")["best_trial"]
-    made = frame[frame["kind"] == "reconstruction"]
-    assert (made["trial_id"] == made["column"].map(best)).all()
-
-
-def test_the_grid_keeps_to_its_bytes_but_shows_one_image(results: Results) -> None:
-    one = reconstructions.data(results, "denoise-0.1", limit=1)
-    assert len(set(one["image"])) == 1
-    assert reconstructions.draw(one).count("<img") == 5
-    assert reconstructions.draw(one.iloc[:0]) == ""
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -140,9 +222,18 @@ def test_maps_differ_in_their_marker_too() -> None:
     assert len({style.symbol for style in styles.values()}) == len(styles) == 5
 
 
-def test_names_are_no_markup(results: Results) -> None:
-    frame = best_so_far.data(results).assign(group="<a href='x'>glow</a>", label="new")
-    assert "<a href" not in best_so_far.draw(frame).to_json()
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=10, epochs=2, images=2)
+    evil = "<a href='x'>glow</a>"
+    results = load(study)
+    labelled = results.labelled.assign(prox=evil, label=evil, task=evil, weights=pd.Series([evil, "tied"] * 5))
+    results.__dict__["labelled"] = results.__dict__["trials"] = labelled
+    found = 0
+    for plot in plots_of(results):
+        text = plot.draw(plot.data(results)).to_json()
+        assert not re.search(r"<a href", text), plot.name
+        found += "&lt;a href" in text
+    assert found > 10
 
 
 def _contrast(one: str, two: str) -> float:

@@ -10,6 +10,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from flowsearch.analysis import write_report
+from flowsearch.analysis.figures import GRIDS, SECTIONS, Section
 from flowsearch.cli.report import report
 from flowsearch.results import Results, load
 
@@ -93,15 +94,27 @@ def test_it_shows_every_trial_and_the_panels(written: Path, results: Results) ->
     values = [cell.get("data-v") for cell in page.all("td")]
     assert all(values.count(trial_id) == 1 for trial_id in results.trials["trial_id"])
     pictures = [image["src"] or "" for image in page.all("img")]
-    assert len(pictures) == 2 * 4 * 5
+    grids = [grid for section in GRIDS for grid in section.grids(results)]
+    assert len(pictures) == sum(len(grid.data(results)) for grid in grids) > 2 * 4 * 5
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     assert all(image["alt"] for image in page.all("img"))
 
 
-def test_its_figures_are_readable_data(written: Path) -> None:
+def _in_order(page: Page) -> list[Section]:
+    """The sections of figures as they follow each other on the page."""
+    known = {section.anchor: section for section in SECTIONS}
+    return [known[str(part["id"])] for part in page.all("section") if part["id"] in known]
+
+
+def test_its_figures_are_readable_data(written: Path, results: Results) -> None:
     page = _page(written)
     places = [place["data-figure"] for place in page.all("div") if "data-figure" in place]
-    assert len(places) == 8
+    assert places == [
+        f"figure-{plot.name}"
+        for section in _in_order(page)
+        for plot in section.plots(results)
+        if len(plot.data(results))
+    ]
     for name in places:
         assert json.loads(page.scripts[str(name)])["data"]
     assert set(json.loads(page.scripts["templates"])) == {"light", "dark"}
@@ -170,7 +183,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_torn_file_is_named_on_the_page(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=6)
+    study = make_study(tmp_path / "s", trials=6, uncompacted=True)
     part = study / "trials" / "0002-1.parquet"
     part.write_bytes(part.read_bytes()[:100])
     write_report(study)
@@ -207,9 +220,58 @@ def test_the_command_says_what_is_wrong_with_exit_code_2(case: str, study: Path,
 
 
 def test_the_command_warns_of_a_torn_file_in_one_line(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=3)
+    study = make_study(tmp_path / "s", trials=3, uncompacted=True)
     (study / "trials" / "0001-1.parquet").write_bytes(b"PAR1")
     code, output = _command(str(study))
     assert code == 0
     assert "warning: " in output
     assert "0001-1.parquet" in output
+
+
+def test_several_objectives_show_their_front_and_repeats_their_means(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=24, repeats=2, statuses=("completed",), epochs=2, images=3)
+    write_report(study)
+    best = load(study).configurations.sort_values("val_psnr", ascending=False).iloc[0]
+    text = " ".join(_page(study).text)
+    assert "The best configurations by the mean over their repeats" in text
+    assert f"{best['val_psnr']:.2f} ± " in text
+    file = study / "study.yaml"
+    file.write_text(file.read_text().replace("val_psnr: maximize", "val_psnr: maximize, parameters: minimize"))
+    write_report(study)
+    page = _page(study)
+    text = " ".join(page.text)
+    assert "The Pareto front: the configurations that no other equals or beats" in text
+    smallest = load(study).configurations.sort_values(["parameters", "val_psnr"], ascending=[True, False]).iloc[0]
+    assert f"{int(smallest['parameters']):,}" in text
+    assert "front-parameters-val_psnr" in " ".join(str(place.get("data-figure")) for place in page.all("div"))
+
+
+def test_many_tasks_have_each_their_part_and_only_some_are_open(tmp_path: Path) -> None:
+    tasks = ("denoise-0.1", "denoise-0.2", "inpaint-9", "deblur-5")
+    study = make_study(tmp_path / "s", trials=24, tasks=tasks, epochs=2, images=3)
+    write_report(study)
+    page = _page(study)
+    parts = page.all("details")
+    assert len(parts) % len(tasks) == 0
+    assert sum("open" in part for part in parts) == len(parts) // 2
+    assert " ".join(page.text).count("deblur-5") > 5
+
+
+def test_a_study_of_an_older_schema_is_shown_and_said(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from flowsearch.results import schema
+
+    study = make_study(tmp_path / "s", trials=6, epochs=2, images=2, uncompacted=True)
+    for path in (study / "trials").glob("*.parquet"):
+        rows = pq.read_table(path).drop_columns(["prior", "test_residual"])
+        metadata = {schema.TABLE_KEY: b"trials", schema.VERSION_KEY: b"0"}
+        pq.write_table(rows.replace_schema_metadata(metadata), path)
+    (study / "panels" / "notes.txt").write_text("mine")
+    with pytest.warns(UserWarning, match="schema version 0"):
+        write_report(study)
+    text = " ".join(_page(study).text)
+    assert "schema version 0, older than 1" in text
+    assert "panels/notes.txt is no part of the table" in text
+    assert "Curves" in text
+    assert "Reconstructions" in text

@@ -122,6 +122,18 @@ def test_float32_gradients_hold_after_training(trained) -> None:
     assert difference(*grads) < 1e-3
 
 
+def test_what_is_rebuilt_gives_the_networks_the_same_bits(trained) -> None:
+    grads = []
+    x, y = images(4, torch.float32), images(4, torch.float32, noise=0.1)
+    for memory in ("invertible", "networks"):  # evaluated again, and kept
+        trained.proxes[0].flow.memory = memory
+        trained.zero_grad()
+        (trained(y) - x).square().mean().backward()
+        grads.append(gradient(trained))
+    trained.proxes[0].flow.memory = "invertible"
+    assert difference(*grads) < 1e-7
+
+
 def test_bf16_stays_near_fp32_after_training(trained) -> None:
     x, y = images(4, torch.float32), images(4, torch.float32, 0.1)
     psnr = []

@@ -213,6 +213,40 @@ def test_a_newer_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
     assert trials["clip"].isna().sum() == 1
 
 
+def test_an_older_version_is_said_and_what_it_lacks_is_empty(tmp_path: Path) -> None:
+    """A study begun by an older flowsearch and gone on with by this one."""
+    study = make_study(tmp_path / "s", trials=5)
+    expected = load(study).trials
+    old = [
+        column for column in schema.TABLES["trials"] if column.name not in ("method", "micro_batch", "test_residual")
+    ]
+    fields = [pa.field(one.name, pa.int64() if one.name == "folds" else one.type) for one in old]
+    metadata = {schema.TABLE_KEY: b"trials", schema.VERSION_KEY: str(schema.VERSION - 1).encode()}
+    for part in sorted((study / "trials").iterdir())[:3]:
+        row = pq.ParquetFile(part).read([one.name for one in old])
+        pq.write_table(row.cast(pa.schema(fields)).replace_schema_metadata(metadata), part)
+    with pytest.warns(UserWarning, match=r"0000-1.parquet and 2 more has schema version 0, older than 1"):
+        trials = load(study).trials
+    assert trials["method"].isna().tolist() == [True, True, True, False, False]
+    kept = [one.name for one in old]
+    pd.testing.assert_frame_equal(trials[kept], expected[kept])
+    assert len(load(study).epochs)
+    Writer(study).compact()
+    merged = load(study)
+    pd.testing.assert_frame_equal(merged.trials, trials)
+    assert merged.notes == []
+
+
+def test_a_study_with_failed_trials_only_shows_them(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "s", trials=3, statuses=["failed"]))
+    assert results.counts == {"failed": 3}
+    assert set(results.trials["reason"]) == {"out of memory"}
+    assert results.by()["completed"].sum() == 0
+    assert results.ranked().empty
+    assert results.images.empty
+    assert results.notes == []
+
+
 def test_a_study_that_has_not_begun_is_empty(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("name: begun\n")
     results = load(tmp_path)

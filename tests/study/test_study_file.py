@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from small_study import TEXT
 
 from flowsearch.study import Study, StudyFileError, load
@@ -34,9 +35,54 @@ def test_the_resolved_study_survives_its_own_file(study_of, tmp_path):
     assert load(path) == study
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_studies_are_valid(path):
-    assert isinstance(load(path), Study)
+WITH_PROFILES = [
+    pytest.param(path, profile, id=path.stem if profile is None else f"{path.stem}-{profile}")
+    for path in SHIPPED
+    for profile in (None, *YAML(typ="safe").load(path).get("profiles", {}))
+]
+
+
+@pytest.mark.parametrize(("path", "profile"), WITH_PROFILES)
+def test_shipped_studies_are_valid(path, profile):
+    assert isinstance(load(path, profile=profile), Study)
+
+
+PROFILES = """
+profiles:
+  small:
+    data.size: 64
+    space.folds: [1, 2]
+    search: {trials: 3, seed: 1}
+  named: {name: other, fixed.epochs: 1}
+  wrong:
+    search: {trials: 3,
+             sede: 1}
+"""
+
+
+def with_profiles(tmp_path: Path, profile: str | None, *sets: str) -> Study:
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT + PROFILES)
+    return load(path, sets, profile)
+
+
+def test_a_profile_changes_what_it_names_and_the_study_is_called_after_it(tmp_path):
+    plain, small = with_profiles(tmp_path, None), with_profiles(tmp_path, "small", "search.seed=7")
+    assert (plain.name, small.name) == ("small", "small-small")
+    assert (small.data["size"], small.search.trials, small.search.seed) == (64, 3, 7)
+    assert set(small.space) == set(plain.space)
+    assert with_profiles(tmp_path, "named").name == "other"
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump(small.to_dict()))
+    assert load(path) == small
+
+
+def test_a_mistake_in_a_profile_is_named_with_its_line(tmp_path):
+    with pytest.raises(StudyFileError, match=r"line 24: search.sede is not a known name; did you mean search.seed"):
+        with_profiles(tmp_path, "wrong")
+    with pytest.raises(StudyFileError, match=r"x.yaml has small, named, wrong; did you mean small"):
+        with_profiles(tmp_path, "smal")
+    assert "profiles is a mapping" in refused(tmp_path, TEXT + "profiles: [small]\n")
 
 
 def test_an_exponent_without_a_dot_is_a_number(study_of):

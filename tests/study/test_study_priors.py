@@ -59,6 +59,30 @@ def test_trials_that_need_one_prior_wait_for_one_order(study_of, tmp_path):
     driver.close()
 
 
+def test_a_study_keeps_the_pictures_of_its_priors_wherever_they_were_pretrained(study_of, tmp_path):
+    first = driver_of(study_of(*TWELVE, "search.trials=1"), tmp_path / "a")
+    order = first.plan()
+    pictures = Path(order["checkpoint_dir"]) / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        (pictures / f"{number:02d}.png").write_bytes(b"png %d" % number)
+    finish(first, order)
+    second = driver_of(study_of(*TWELVE, "search.trials=1"), tmp_path / "b")  # finds it in the store
+    for driver in (first, second):
+        trial = driver.plan()
+        driver.take(trial["number"], Report("started", host="here"))
+        driver.close()
+        results = flowsearch.load(driver.place.where)
+        panels = results.panels
+        assert panels["trial_id"].tolist() == [order["number"]] * 3
+        assert sorted(zip(panels["kind"], panels["image"], panels["png"], strict=True)) == [
+            ("mode", 0, b"png 0"),
+            ("sample", 1, b"png 1"),
+            ("sample", 2, b"png 2"),
+        ]
+        assert results.trials["prior"].tolist() == [order["number"]]
+
+
 def test_a_trial_without_a_prior_passes_those_that_wait(study_of, tmp_path):
     sets = ["space.prox=[glow, resnet]", "search.startup=8", "space.pretrain=[true]", "space.lr={float: [1e-4, 1e-3]}"]
     driver = driver_of(study_of(*sets, "scheduler=none"), tmp_path / "study")

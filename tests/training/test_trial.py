@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +15,8 @@ from PIL import Image
 from flowsearch.data import DataConfig
 from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, run_trial
 from flowsearch.training import checkpoint as checkpoints
+from flowsearch.training.prior import sample
+from flowsearch.training.prior_store import PriorStore
 
 DATA = DataConfig(source="faces", size=16, train=48, val=10, test=10, ood="anime")
 SMALL: dict[str, dict[str, Any]] = {
@@ -75,6 +78,17 @@ def test_what_the_prior_keeps_for_its_backward_pass_decides_nothing(tmp_path) ->
     ]
 
 
+def test_a_prior_leaves_its_mode_and_samples_in_the_store(tmp_path: Path) -> None:
+    list(run_trial(config("glow pre-trained", epochs=1), prior_dir=tmp_path))
+    store = PriorStore(tmp_path)
+    (prior,) = store.listed()
+    pictures = store.pictures(prior.key)
+    assert [picture["kind"] for picture in pictures] == ["mode"] + ["sample"] * 7
+    shown = [np.asarray(Image.open(io.BytesIO(picture["png"]))) for picture in pictures]
+    drawn, _ = sample(store.file(prior.key), 7, 0.7, 0)
+    assert np.abs(np.stack(shown).astype(int) - drawn.transpose(0, 2, 3, 1)).max() <= 1
+
+
 def test_pretraining_improves_the_likelihood() -> None:
     trial = TrialConfig(
         data=DATA, prior=PriorConfig(epochs=8, lr=2e-3), prox="glow", levels=2, depth=2, hidden=8, folds=1, epochs=1
@@ -107,10 +121,25 @@ def test_training_beats_the_measurement(kind: str) -> None:
 def test_measurements_may_be_complex_or_of_any_shape(kind: str, task: Any) -> None:
     final = list(run_trial(config(kind, task=task, epochs=2)))[-1]
     assert final["test_psnr"] > 10
-    assert {panel["kind"] for panel in final["panels"]} == {"measurement", "reconstruction", "truth"}
+    assert {panel["kind"] for panel in final["panels"]} == {"measurement", "reconstruction", "truth", "fold"}
     sizes = {Image.open(io.BytesIO(panel["png"])).size for panel in final["panels"]}
     assert sizes == {(16, 16)}
     assert 8 < final["measurement_psnr"] < 40
+
+
+@pytest.mark.parametrize("kind", ["glow", "resnet"])
+def test_the_first_images_are_kept_as_each_fold_leaves_them(kind: str) -> None:
+    final = list(run_trial(config(kind, folds=3, epochs=1)))[-1]
+    kept = [panel for panel in final["panels"] if panel["kind"] == "fold"]
+    assert [(panel["split"], panel["fold"]) for panel in kept] == [
+        (split, fold) for split in ("test", "ood") for fold in range(4) for _ in range(2)
+    ]
+    made = {(p["split"], p["image"]): p for p in final["panels"] if p["kind"] == "reconstruction"}
+    for panel in kept:
+        if panel["fold"] == 3:  # what the last fold leaves is the reconstruction
+            assert panel["psnr"] == pytest.approx(made[panel["split"], panel["image"]]["psnr"], abs=1e-4)
+    starts = {panel["png"] for panel in kept if panel["split"] == "test" and panel["fold"] == 0}
+    assert len(starts) == (1 if kind == "glow" else 2)  # a flow starts every image from its mode
 
 
 def test_what_is_no_image_is_shown_by_its_adjoint() -> None:

@@ -1,0 +1,57 @@
+"""The method that a study is about, held against every other on each task."""
+
+from typing import Final
+
+import pandas as pd
+
+from flowsearch.analysis.selection import tasks
+from flowsearch.results import Results
+from flowsearch.results.configurations import best_of_each
+from flowsearch.results.scores import SPLITS, Scores
+from flowsearch.statistics import holm
+
+OURS: Final = ("glow", "unrolled glow")
+"""What the unrolled network with the Glow prior, which the paper proposes, is called."""
+UNTRIED: Final = ("measurement", "adjoint")
+"""Methods that reconstruct nothing: what a gain over them says is said as the gain over the measurements."""
+
+ALPHA: Final = 0.05
+"""A corrected p-value above this is no clear difference."""
+
+
+def held_against(results: Results) -> pd.DataFrame:
+    """On each task the best configuration of `ours` (of the best method, where there is no Glow) minus the best of each
+    other method: rows as `Results.compare` has them, for both test sets, with `p_holm` over all of them together."""
+    known = [results.compare("label", "task", split=split) for split in SPLITS]
+    table = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
+    table = table[~(table["first"].isin(UNTRIED) | table["second"].isin(UNTRIED))]
+    chosen = table["task"].map({task: ours(results, task) for task in tasks(results)})
+    ahead, behind = table[table["first"] == chosen], table[table["second"] == chosen]
+    found = pd.concat([ahead, turned(behind)]).sort_index()
+    return found.assign(p_holm=holm(found["p"].to_numpy(dtype=float))).reset_index(drop=True)
+
+
+def ours(results: Results, task: str) -> str | None:
+    """The method that others are held against on a task: the unrolled Glow, else the best; None without any."""
+    names = [str(name) for name in best_of_each(results, "label", task)["label"]]
+    known = [name for name in names if name not in UNTRIED]
+    return next((name for name in known if name in OURS), known[0] if known else None)
+
+
+def turned(table: pd.DataFrame) -> pd.DataFrame:
+    """The same differences, from the other side."""
+    other = {"first": "second", "second": "first"}
+    names = {f"{one}{end}": f"{two}{end}" for one, two in other.items() for end in ("", "_trial", "_mean")}
+    found = table.rename(columns=names | {"low": "high", "high": "low"})[list(table.columns)]
+    return found.assign(**{name: -found[name] for name in ("difference", "low", "high")})
+
+
+def reached(results: Results, chosen: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """`chosen`, rows of `configurations`, with their PSNR on `split` as `score` and that above the measurements as
+    `gain`, both with intervals; None where they are not known."""
+    scores = Scores(results, chosen, f"{split}_psnr")
+    rows = chosen.to_dict("records")
+    return chosen.assign(
+        score=pd.Series([scores.mean(row) for row in rows], chosen.index, dtype=object),
+        gain=pd.Series([scores.gain(row) for row in rows], chosen.index, dtype=object),
+    )

@@ -1,0 +1,72 @@
+"use strict";
+
+// What the table of trials calls by name: how a number looks, what is selected, and its look.
+(() => {
+  const functions = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+  const components = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
+  const here = window.flowsearch.here;
+
+  const general = (value) => {
+    if (Number.isInteger(value)) return String(value);
+    const size = Math.abs(value);
+    return size >= 1e-3 && size < 1e4 ? String(Number(value.toPrecision(3))) : value.toExponential(2);
+  };
+  function duration(seconds) {
+    const whole = Math.round(seconds);
+    if (whole < 60) return `${whole} s`;
+    const two = (number) => String(number).padStart(2, "0");
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+    return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  }
+  const forms = {
+    number: general,
+    decibels: (value) => value.toFixed(2),
+    whole: (value) => value.toLocaleString("en"),
+    duration,
+    brief: (value) => (value >= 1 ? `${Number(value.toPrecision(2))} s` : `${Number((1000 * value).toPrecision(2))} ms`),
+    memory: (value) => (value >= 1e9 ? `${(value / 1e9).toFixed(1)} GB` : `${Math.round(value / 1e6)} MB`),
+    moment: (value) => value.slice(0, 16).replace("T", " "),
+  };
+  functions.flowsearchForm = (form, value) => (value === null || value === undefined ? "" : forms[form](value));
+  functions.flowsearchStatus = (status) => `status ${status}`;
+  functions.flowsearchSelecting = () => Boolean(here.state && here.state.select);
+  functions.flowsearchSelected = (id) => {
+    const select = here.state && here.state.select;
+    if (!select) return true;
+    if (here.setOf !== select) [here.setOf, here.set] = [select, new Set(select.ids)];
+    return here.set.has(id);
+  };
+  functions.flowsearchKey = (params) => {
+    const link = params.event.key === "Enter" && params.event.target.querySelector("a");
+    if (link) link.click();
+    return null;
+  };
+  functions.flowsearchTheme = (theme) =>
+    theme.withParams({
+      backgroundColor: "var(--ground)",
+      foregroundColor: "var(--ink)",
+      borderColor: "var(--line)",
+      headerBackgroundColor: "var(--raised)",
+      headerTextColor: "var(--quiet)",
+      accentColor: "var(--accent)",
+      chromeBackgroundColor: "var(--raised)",
+      rowHoverColor: "var(--raised)",
+      selectedRowBackgroundColor: "var(--marked)",
+      browserColorScheme: "inherit",
+      fontFamily: "inherit",
+      fontSize: 13,
+      headerFontSize: 12,
+      headerFontWeight: 600,
+      rowHeight: 30,
+      headerHeight: 32,
+      spacing: 5,
+      wrapperBorderRadius: 4,
+    });
+
+  components.TrialLink = (props) =>
+    React.createElement(
+      window.dash_core_components.Link,
+      { href: `${here.where.base === "/" ? "" : here.where.base}/trial/${props.value}${location.search}` },
+      props.value,
+    );
+})();

@@ -1,0 +1,160 @@
+"""Chosen trials side by side: what differs, their curves, their pictures, and their difference image by image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from flowsearch.analysis.dashboard import bits, pictures, trial_figures
+from flowsearch.analysis.dashboard.address import Address
+from flowsearch.analysis.dashboard.watch import View, Watched
+from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, whole
+from flowsearch.results import schema
+from flowsearch.results.scores import Score, Scores
+
+MOST = 8
+"""More trials than this side by side are not legible."""
+_NUMBERS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "val_psnr": ("val PSNR (dB)", decibels),
+    "test_psnr": ("test PSNR (dB)", decibels),
+    "ood_psnr": ("OOD PSNR (dB)", decibels),
+    "test_ssim": ("test SSIM", number),
+    "parameters": ("parameters", whole),
+    "epochs_run": ("epochs run", whole),
+    "seconds": ("time", duration),
+}
+
+
+class Compare:
+    """The page's sections for the trials of the address that there are, in its order."""
+
+    def __init__(self, watched: Watched, address: Address) -> None:
+        self.watched, self.address = watched, address
+        self.view: View = watched.view()
+        labelled = self.view.labelled.set_index("trial_id", drop=False)
+        self.ids = [one for one in dict.fromkeys(address.chosen) if one in labelled.index][:MOST]
+        self.trials: pd.DataFrame = labelled.loc[self.ids]
+
+    @property
+    def sections(self) -> dict[str, Callable[[], bits.Children]]:
+        """The sections by name, in order."""
+        return {
+            "compare-table": self.table,
+            "compare-differences": self.differences,
+            "compare-pictures": self.pictures,
+        }
+
+    def table(self) -> bits.Children:
+        """What differs in the configuration, and what came of it."""
+        links = [bits.trial_link(self.address, one) for one in self.ids]
+        rows: list[Sequence[Any]] = [("status", *(bits.badge(str(one)) for one in self.trials["status"]))]
+        rows += [
+            (one.name, *(_cell(value) for value in self.trials[one.name]))
+            for one in schema.CONFIG_COLUMNS
+            if len({_cell(value) for value in self.trials[one.name]}) > 1
+        ]
+        for name, (title, show) in _NUMBERS.items():
+            values = list(self.trials[name])
+            if all(missing(value) for value in values):
+                continue
+            best = _best(name, values)
+            cells = [html.B(show(value)) if place == best else show(value) for place, value in enumerate(values)]
+            rows.append((title, *cells))
+        shared = "Everything else in their configuration is the same." if len(rows) > 1 else ""
+        made = bits.table(("", *links), rows, label="What differs and what came of it")
+        return [made, html.P(shared, className="note")]
+
+    def differences(self) -> bits.Children:
+        """PSNR of the first trial against each other's, paired by image."""
+        few = self.watched.view(self.ids)
+        chosen = few.trials.set_index("trial_id", drop=False).loc[self.ids]
+        chosen = chosen.assign(trials=pd.Series([(one,) for one in self.ids], chosen.index, dtype=object))
+        rows = []
+        for split, title in pictures.SPLITS.items():
+            scores = Scores(few, chosen, f"{split}_psnr")
+            for place in range(1, len(self.ids)):
+                found = scores.difference(chosen.iloc[0], chosen.iloc[place])
+                if found is not None and found.images:
+                    rows.append((f"{self.ids[0]} against {self.ids[place]}", title.lower(), *_told(found)))
+        if not rows:
+            return html.P("These trials share no test image, so they cannot be paired.", className="empty")
+        return [
+            bits.table(
+                ("trials", "images", "difference (dB)", "95% interval", "n", ""),
+                rows,
+                numeric=(2, 3, 4),
+                label="Paired differences",
+            ),
+            html.P(
+                "Mean PSNR of the first trial minus the other's over the images that both saw, with a bootstrap "
+                "interval over images. It says nothing of other seeds.",
+                className="note",
+            ),
+        ]
+
+    def pictures(self) -> bits.Children:
+        """The same images by each trial."""
+        panels = pictures.panels_of(self.watched, self.ids)
+        columns = [(one, f"trial {one}") for one in self.ids]
+        found = []
+        for split, title in pictures.SPLITS.items():
+            made = pictures.grid(self.address, panels, split, columns)
+            if made is not None:
+                found.append(html.Div([html.H3(title), made]))
+        return (
+            html.Div(found, className="splits") if found else html.P("None of them kept pictures.", className="empty")
+        )
+
+
+def layout(page: Compare, live: bits.Live, plot: bits.Place) -> Component:
+    """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
+    options = [
+        {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
+        for row in page.view.labelled.to_dict("records")
+    ]
+    picker = html.Section(
+        [
+            html.Label("Trials", htmlFor="chosen", id="chosen-label"),
+            dcc.Dropdown(
+                id="chosen", options=options, value=page.ids, multi=True, placeholder="choose two trials or more"
+            ),
+        ],
+        className="card wide picker",
+    )
+    if len(page.ids) < 2:
+        text = f"Choose two to {MOST} trials here, or by their boxes in the table of trials."
+        nothing = html.Section(html.P(text, className="empty"), className="card wide")
+        return html.Div([picker, nothing], className="cards")
+    made = {name: live(name, build()) for name, build in page.sections.items()}
+    curves = [html.Div([html.H3(one.title), plot(f"compare/{name}")]) for name, one in trial_figures.COMPARE.items()]
+    return html.Div(
+        [
+            picker,
+            bits.section("What differs", made["compare-table"], wide=True),
+            bits.section("Difference", made["compare-differences"], wide=True),
+            bits.section("Curves", html.Div(curves, className="plots"), wide=True),
+            bits.section("Reconstructions", made["compare-pictures"], wide=True),
+        ],
+        className="cards",
+    )
+
+
+def _told(found: Score) -> tuple[str, ...]:
+    """A difference, its interval, over how many images, and what that means."""
+    interval = found.interval
+    if not interval.known:
+        return signed(interval.mean), "one image only", str(found.images), ""
+    verdict = ("better" if interval.mean > 0 else "worse") if interval.clear else "no clear difference"
+    return signed(interval.mean), f"{signed(interval.low)} to {signed(interval.high)}", str(found.images), verdict
+
+
+def _cell(value: Any) -> str:
+    return number(float(value)) if isinstance(value, float) else number(value)
+
+
+def _best(name: str, values: Sequence[Any]) -> int | None:
+    """The place of the best value of a quality; costs have none, since more may have been bought with them."""
+    known = [(float(value), place) for place, value in enumerate(values) if not missing(value)]
+    return max(known)[1] if name.endswith(("psnr", "ssim")) and len(known) > 1 else None

@@ -1,0 +1,53 @@
+"""The page of a folder of studies: how each of them stands."""
+
+from typing import Any
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from flowsearch.analysis.dashboard import bits
+from flowsearch.analysis.dashboard.address import Address
+from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.standing import standing
+from flowsearch.analysis.wording import counted, decibels, duration, number
+
+
+def content(library: Library) -> bits.Children:
+    """A row a study; one that cannot be read says so."""
+    names = library.names
+    if not names:
+        return html.P(
+            f"There are no studies in {library.path} yet. They appear here when they begin.", className="empty"
+        )
+    rows = [_row(library, name) for name in names]
+    return bits.table(
+        ("study", "state", "done", "trials", "best", "trial", "time left"), rows, numeric=(2,), label="Studies"
+    )
+
+
+def layout(library: Library, live: bits.Live) -> Component:
+    """The page."""
+    return html.Div(bits.section("Studies", live("index-studies", content(library)), wide=True), className="cards")
+
+
+def _row(library: Library, name: str) -> tuple[Any, ...]:
+    address = Address(study=name)
+    link = dcc.Link(name, href=address.href)
+    try:
+        watched = library.study(name)
+        view = watched.view()
+        now = standing(view, watched.is_running)
+        ranked, (metric, _) = view.ranked(), view.objective
+        best = ranked.iloc[0] if len(ranked) else None
+    except (ValueError, KeyError, OSError) as error:
+        return (link, bits.badge("unreadable"), "", str(error), "", "", "")
+    value = (
+        ""
+        if best is None
+        else f"{decibels(best[metric])} dB"
+        if metric.endswith("psnr")
+        else number(float(best[metric]))
+    )
+    of = "" if best is None else bits.trial_link(address, str(best["trial_id"]))
+    left = "" if now.seconds_left is None else f"about {duration(now.seconds_left)}"
+    return (link, bits.badge(now.words), f"{now.done:,} of {now.total:,}", counted(now.counts), value, of, left)

@@ -1,0 +1,49 @@
+"""What a dashboard shows: one study, or every study in a folder."""
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.results import schema
+
+_MARKS: Final = (*schema.TABLES, schema.LEDGER, schema.STUDY_FILE, schema.PROVENANCE_FILE)
+
+
+class Library:
+    """The study in `path`, or the studies in the folders of `path`, those that come later too.
+
+    Raises `ValueError` where `path` is no folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise ValueError(f"a dashboard shows a study's folder, or a folder of studies; there is no folder {path}")
+        self.path = path
+        self.several = not is_study(path)
+        self._open: dict[str, Watched] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """The studies' folders, in order of their names; empty for a single study."""
+        if not self.several:
+            return []
+        folders = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
+        return [folder.name for folder in folders if folder.is_dir() and is_study(folder)]
+
+    def study(self, name: str = "") -> Watched:
+        """The study called `name`, or the only one. Raises `KeyError` where there is none."""
+        with self._lock:
+            if name not in self._open:
+                if self.several and name not in self.names:
+                    raise KeyError(name)
+                if not self.several and name:
+                    raise KeyError(name)
+                self._open[name] = Watched(self.path / name)
+            return self._open[name]
+
+
+def is_study(folder: Path) -> bool:
+    """Whether the folder looks like a study's: it holds its file, its ledger or one of its tables."""
+    return any((folder / mark).exists() for mark in _MARKS)

@@ -1,0 +1,88 @@
+"""The figures that the pages show, by name: those of the registry, and those of one trial or of a few."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from flowsearch.analysis import theme
+from flowsearch.analysis.dashboard import trial_figures
+from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.analysis.figures import GRIDS, SECTIONS, Grid, Plot
+from flowsearch.results import Results
+
+_OF_TRIALS = {"trial": trial_figures.TRIAL, "compare": trial_figures.COMPARE}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A section of the page: its heading, how to read it, and its figures or grids of pictures."""
+
+    title: str
+    anchor: str
+    caption: str
+    pieces: tuple[Plot | Grid, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as JSON without its template, which the page has, or a grid as HTML; neither where there is nothing to
+    show."""
+
+    digest: str
+    figure: dict[str, Any] | None = None
+    html: str = ""
+
+
+def sections(results: Results) -> list[Shown]:
+    """The registry's sections that this study may have, in their order."""
+    found = [Shown(one.title, one.anchor, one.caption, tuple(one.plots(results))) for one in SECTIONS]
+    found += [Shown(one.title, one.anchor, one.caption, tuple(one.grids(results))) for one in GRIDS]
+    return [one for one in found if one.pieces]
+
+
+def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str] | None) -> Drawn:
+    """What is called `name`: in the registry, of the trials `shown` (all with None); or `trial/...` and `compare/...`,
+    of the `trials` of the page. Raises `KeyError` where there is no such figure."""
+    where, _, what = name.partition("/")
+    if what:
+        make = _OF_TRIALS[where][what]
+        return _figure(make.data(watched, tuple(trials)), make.draw)
+    pieces = {one.name: one for section in sections(watched.view()) for one in section.pieces}
+    piece = pieces[name]
+    frame = piece.data(watched.view(shown))
+    if isinstance(piece, Plot):
+        return _figure(frame, piece.draw)
+    made = piece.draw(frame) if len(frame) else ""
+    return Drawn(_digest(made), html=made)
+
+
+def height(name: str) -> int:
+    """The room that a figure takes before it is drawn, in pixels."""
+    where, _, what = name.partition("/")
+    return _OF_TRIALS[where][what].height if what else theme.HEIGHT
+
+
+def _figure(frame: pd.DataFrame, draw_it: Callable[[pd.DataFrame], go.Figure]) -> Drawn:
+    if frame.empty:
+        return Drawn("empty")
+    figure = draw_it(frame)
+    figure.layout.template = None
+    text = figure.to_json()
+    made = json.loads(text)
+    if any(_stands_for_trials(trace) for trace in made["data"]):
+        made["layout"].setdefault("dragmode", "select")
+    return Drawn(_digest(text), made)
+
+
+def _stands_for_trials(trace: dict[str, Any]) -> bool:
+    """Whether a box drawn over the trace selects trials."""
+    return trace.get("type", "scatter") == "scatter" and "markers" in str(trace.get("mode")) and "customdata" in trace
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,193 @@
+"""The table of trials: what varied, how it ended, what it reached; sorted and filtered in the browser."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import dash_ag_grid as dag
+import pandas as pd
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from flowsearch.analysis.dashboard.address import Address
+from flowsearch.analysis.dashboard.standing import so_far
+from flowsearch.analysis.trials_table import varying
+from flowsearch.analysis.wording import missing
+from flowsearch.results import Results, schema
+
+_HEADS = {
+    "trial_id": "trial",
+    "val_psnr": "val PSNR",
+    "val_ssim": "val SSIM",
+    "test_psnr": "test PSNR",
+    "test_ssim": "test SSIM",
+    "ood_psnr": "OOD PSNR",
+    "ood_ssim": "OOD SSIM",
+    "bits_per_dim": "bits per dim",
+    "seconds": "time",
+    "seconds_per_image": "time per image",
+    "peak_memory_bytes": "peak memory",
+    "epochs_run": "epochs run",
+    "best_epoch": "best epoch",
+    "test_residual": "residual",
+}
+_METRICS = (
+    "val_psnr",
+    "test_psnr",
+    "ood_psnr",
+    "val_ssim",
+    "test_ssim",
+    "ood_ssim",
+    "val_loss",
+    "bits_per_dim",
+    "test_residual",
+    "used_tv_weight",
+    "used_gamma",
+    "used_strength",
+    "used_iterations",
+    "epochs_run",
+    "best_epoch",
+    "parameters",
+    "seconds",
+    "seconds_per_image",
+    "peak_memory_bytes",
+)
+_FORMS = {
+    "val_psnr": "decibels",
+    "test_psnr": "decibels",
+    "ood_psnr": "decibels",
+    "measurement_psnr": "decibels",
+    "seconds": "duration",
+    "seconds_per_image": "brief",
+    "peak_memory_bytes": "memory",
+    "parameters": "whole",
+    "started": "moment",
+    "ended": "moment",
+}
+_WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "started": 150, "ended": 150, "task": 130}
+_TICKS = {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False}
+_DIGITS = 6
+
+
+def columns(results: Results) -> list[str]:
+    """What is shown, in this order: what decides and what comes of it first, then the configuration, then the costs."""
+    trials = results.trials
+    space = results.study.get("space")
+    told = set(varying(trials)) | (set(space) if isinstance(space, dict) else set())
+    config = [one.name for one in schema.CONFIG_COLUMNS if one.name in told]
+    metrics = [name for name in _METRICS if trials[name].notna().any() or name == results.objective[0]]
+    first = ["trial_id", "status", *(name for name in config if name in ("task", "method", "prox"))]
+    first += [name for name in metrics if name.endswith("psnr")]
+    last = ["started", "reason"]
+    return [*first, *(name for name in (*config, *metrics) if name not in first), *last]
+
+
+def rows(results: Results, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The trials as the browser takes them: plain values, what is missing left out. Of a running trial its last epoch's
+    PSNR and the number of its epochs stand in for what it will have at its end."""
+    trials = results.trials
+    frame = trials[[name for name in names if name in trials]]
+    made = {name: [_plain(value) for value in frame[name]] for name in frame}
+    found = [
+        {name: values[place] for name, values in made.items() if values[place] is not None}
+        for place in range(len(frame))
+    ]
+    live = {row["trial_id"]: row for row in so_far(results).to_dict("records")}
+    for row in found:
+        now = live.get(row["trial_id"])
+        if now is not None:
+            for name, value in (("val_psnr", now["val_psnr"]), ("epochs_run", now["epoch"])):
+                plain = _plain(value)
+                if plain is not None and now["phase"] == schema.TRAIN_PHASE:
+                    row.setdefault(name, plain)
+    return [{str(name): value for name, value in row.items()} for row in found]
+
+
+def grid(results: Results, address: Address, *, short: bool = False) -> Component:
+    """The table with its filters, its order and its chosen rows as the address says."""
+    names = columns(results)
+    sort = {column: (direction, place) for place, (column, direction) in enumerate(address.sort)}
+    metric, more = results.objective
+    if not sort and metric in names:
+        sort = {metric: ("desc" if more else "asc", 0)}
+    # An empty filter or selection would be applied all the same, row by row.
+    state: dict[str, Any] = {"filterModel": address.filters} if address.filters else {}
+    state |= {"selectedRows": {"ids": list(address.chosen)}} if address.chosen else {}
+    made = dag.AgGrid(
+        id="grid",
+        className="grid short" if short else "grid",
+        columnDefs=[_column(name, sort.get(name)) for name in names],
+        rowData=rows(results, names),
+        getRowId="params.data.trial_id",
+        **state,
+        defaultColDef={
+            "filter": True,
+            "floatingFilter": True,
+            "sortable": True,
+            "resizable": True,
+            "suppressHeaderMenuButton": True,
+            "minWidth": 76,
+        },
+        columnSize=None,
+        dashGridOptions={
+            "theme": {"function": "flowsearchTheme(themeQuartz)"},
+            "rowSelection": _TICKS,
+            "selectionColumnDef": {"pinned": "left", "width": 38, "resizable": False, "suppressHeaderMenuButton": True},
+            "isExternalFilterPresent": {"function": "flowsearchSelecting()"},
+            "doesExternalFilterPass": {"function": "flowsearchSelected(params.data.trial_id)"},
+            "maintainColumnOrder": True,
+            "rowBuffer": 4,
+            "animateRows": False,
+            "suppressCellFocus": False,
+            "enableCellTextSelection": True,
+            "tooltipShowDelay": 400,
+            "multiSortKey": "ctrl",
+        },
+        eventListeners={"cellKeyDown": ["flowsearchKey(params)"]},
+        dangerously_allow_code=False,
+    )
+    return html.Div([made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen")])
+
+
+def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
+    known = schema.column(schema.TRIALS, name)
+    kind = str(known.type)
+    numeric = kind in ("int32", "int64", "double")
+    made: dict[str, Any] = {
+        "field": name,
+        "headerName": _HEADS.get(name, name),
+        "headerTooltip": known.label,
+        "width": _WIDTHS.get(name, 108),
+        "cellDataType": "number" if numeric else "text",
+        "filter": "agNumberColumnFilter" if numeric else "agTextColumnFilter",
+    }
+    if numeric:
+        made |= {"headerClass": "ag-right-aligned-header", "cellClass": "ag-right-aligned-cell number"}
+    if numeric or name in _FORMS:
+        form = _FORMS.get(name, "number")
+        made["valueFormatter"] = {"function": f"flowsearchForm('{form}', params.value)"}
+    if name == "trial_id":
+        made |= {"cellRenderer": "TrialLink", "pinned": "left"}
+    if name == "status":
+        made["cellClass"] = {"function": "flowsearchStatus(params.value)"}
+    if name == "reason":
+        made["tooltipField"] = "reason"
+    if name.endswith(("psnr", "ssim")):
+        made["sortingOrder"] = ["desc", "asc", None]
+    if sort is not None:
+        made |= {"sort": sort[0], "sortIndex": sort[1]}
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it, with as many digits as matter; None where it is empty."""
+    if missing(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat(timespec="seconds")
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, bool):
+        return "yes" if plain else "no"
+    if isinstance(plain, float):
+        return float(f"{plain:.{_DIGITS}g}") if math.isfinite(plain) else None
+    return plain

@@ -1,0 +1,110 @@
+"""What single factors do, in sentences: pre-training, tied weights, the number of folds."""
+
+import pandas as pd
+
+from flowsearch.analysis.comparisons import ALPHA
+from flowsearch.analysis.statistics import FEW, effect
+from flowsearch.analysis.wording import decibels, listed, named, number, p_value, plural, signed
+from flowsearch.results import Results
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
+from flowsearch.statistics import holm
+
+FACTORS = {"pretrain": "Pre-training", "weights": "Tied or untied weights", "folds": "Number of folds"}
+_VALUES = {"pretrain": {True: "pre-trained", False: "not pre-trained"}}
+_FOLDS = {1: "1 fold"}
+_LISTED = 3
+"""So many tasks, and values of a factor, are told in one sentence."""
+
+
+def factor_sentences(results: Results) -> list[str]:
+    """A sentence for each factor that varies; p-values corrected for all differences of all factors together."""
+    metric = _metric(results)
+    known = {factor: effect(results, factor, metric) for factor in FACTORS}
+    known = {factor: table for factor, table in known.items() if len(table)}
+    if not known:
+        return []
+    corrected = holm(pd.concat([table["p"] for table in known.values()]).to_numpy(dtype=float))
+    said, start = [], 0
+    for factor, table in known.items():
+        table = table.assign(p_holm=corrected[start : start + len(table)])
+        start += len(table)
+        said.append(_sentence(factor, table, metric))
+    return said
+
+
+def _metric(results: Results) -> str:
+    """The test PSNR, of which single images are known; the objective where no trial has it."""
+    return "test_psnr" if results.completed["test_psnr"].notna().any() else results.objective[0]
+
+
+def _sentence(factor: str, table: pd.DataFrame, metric: str) -> str:
+    matched = bool(table["matched"].any())
+    parts = []
+    kinds = list(table.groupby("task", sort=True, dropna=False))
+    for task, own in kinds[:_LISTED]:
+        told = _told(own, metric, matched)
+        if told:
+            parts.append(f"{task}: {told}" if len(kinds) > 1 else told)
+    left = len(kinds) - _LISTED
+    more = f"; and {plural(left, 'more task')}" if left > 0 else ""
+    if matched:
+        how = "configurations that differ in nothing else"
+        return f"{FACTORS[factor]} ({named(metric)}, {how}): {'; '.join(parts)}{more}."
+    smallest = int(table["n"].min())
+    limit = "Other settings differ between the sides too, so the difference is not the choice's alone."
+    if smallest < FEW:
+        few = f"With fewer than {FEW} configurations on a side"
+        limit = f"{few}, and other settings varying too, this is no finding by itself."
+    return f"{FACTORS[factor]} ({named(metric)}, means of unmatched configurations): {'; '.join(parts)}{more}. {limit}"
+
+
+def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:
+    """The differences of one task to its reference: all of them, or of many values the last one's."""
+    others = own.iloc[1:]
+    if matched:
+        others = others[others["matched"]]
+    if others.empty:
+        return ""
+    told = others if len(others) <= _LISTED else others.tail(1)
+    first = own.iloc[0]
+    parts = []
+    for _, row in told.iterrows():
+        one, two = (_value(str(row["factor"]), value) for value in (row["value"], row["reference"]))
+        text = f"{one} against {two} {_amount(metric, row['difference'], sign=True)}"
+        if not matched:
+            means = f"{_amount(metric, row['mean'])} of {row['n']} and {_amount(metric, first['mean'])} of {first['n']}"
+            text += f", means {means}"
+            enough = min(row["n"], first["n"]) >= FEW
+        else:
+            enough = bool(row["over"])
+        inside = [_over(row)] if matched else []
+        if enough:
+            ends = " to ".join(
+                _amount(metric, row[f"difference_{end}"], sign=True, unit=False) for end in ("low", "high")
+            )
+            inside = [f"95% interval {ends}", *inside, p_value(row["p_holm"])]
+            inside += [] if row["p_holm"] <= ALPHA else ["no clear difference"]
+        parts.append(f"{text} ({', '.join(inside)})" if inside else text)
+    return listed(parts) if len(parts) < _LISTED else "; ".join(parts)
+
+
+def _over(row: pd.Series) -> str:
+    """How many pairs or what else the interval is over."""
+    if row["pairs"] > 1:
+        return f"n = {int(row['pairs'])} pairs"
+    seeds, images = (0 if pd.isna(row[name]) else int(row[name]) for name in ("seeds", "images"))
+    told = {IMAGES: f"one pair, n = {images} images", SEEDS: f"one pair, {seeds} seeds"}
+    told[SEEDS_AND_IMAGES] = f"one pair, {seeds} seeds, n = {images} images"
+    return told.get(row["over"], "one pair")
+
+
+def _value(factor: str, value: object) -> str:
+    if factor == "folds":
+        return _FOLDS.get(int(str(value)), f"{value} folds")
+    return _VALUES.get(factor, {}).get(bool(value), str(value)) if factor in _VALUES else str(value)
+
+
+def _amount(metric: str, value: float, *, sign: bool = False, unit: bool = True) -> str:
+    if not metric.endswith("psnr"):
+        return number(float(value))
+    return (signed(value) if sign else decibels(value)) + (" dB" if unit else "")

@@ -1,0 +1,50 @@
+"""How much each searched name has to do with reaching a good objective."""
+
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from flowsearch.analysis import theme
+from flowsearch.analysis.figures.marks import bars, light
+from flowsearch.analysis.importance import ALL, METHOD, importance
+from flowsearch.results import Results
+
+CAPTION = (
+    "What it takes to be among the best fifth of the configurations, by PED-ANOVA: the share that each searched name "
+    "has, with its 95% interval. A name that only some configurations have is judged among those, and shares are of "
+    "one within such a group only. A hatched bar is no longer than chance makes one in twenty times."
+)
+_BAR = 26
+"""Pixels of a name."""
+
+
+def data(results: Results, task: str | None = None) -> pd.DataFrame:
+    """The rows of `flowsearch.analysis.importance` that have a number: by `scope` each `name` with its `share`, `low`
+    to `high`, whether it is `above_chance`, and the `n` configurations that say so; the most important first."""
+    frame = importance(results, task=task).dropna(subset=["name", "share"])
+    return frame.reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame) -> go.Figure:
+    """Bars, those of a scope together."""
+    height = 110 + _BAR * (len(frame) + frame["scope"].nunique())
+    figure = theme.figure(f"share of the importance ({METHOD})", "searched name", height=height)
+    known = theme.styles(frame["scope"])
+    for scope, rows in frame.groupby("scope", sort=False):
+        among = "all configurations" if scope == ALL else str(scope)
+        pattern = ["" if above else "/" for above in rows["above_chance"].fillna(False)]
+        color = known[str(scope)].color
+        figure.add_bar(
+            y=[[escape(f"{among}, n = {rows['n'].iloc[0]}")] * len(rows), rows["name"].map(escape).tolist()],
+            x=light(rows["share"]),
+            orientation="h",
+            error_x=bars(rows, "share"),
+            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "replace"}},
+            customdata=rows["n"].tolist(),
+            hovertemplate="%{y}<br>%{x:.2f}, over %{customdata} configurations<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(rangemode="tozero", showgrid=True)
+    return figure

@@ -1,0 +1,64 @@
+"""A study's tables as Markdown and as LaTeX."""
+
+from collections.abc import Callable
+from typing import Final
+
+from flowsearch.analysis.paper_tables import Paper, Table
+from flowsearch.results.latex import bold, escape, tabular
+
+_MARKDOWN: Final = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}<>[]|#~$"})
+_FITTED: Final = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+def to_markdown(found: Paper) -> str:
+    """Tables in the form that GitHub and Pandoc read."""
+    lines = [f"# {_escaped(found.name)}", "", _escaped(found.lead), ""]
+    for table in found.tables:
+        lines += [f"## {_escaped(table.title)}", "", _escaped(table.caption), ""]
+        aligned = ["---" if place < table.text_columns else "---:" for place in range(len(table.heads))]
+        lines += [_piped([_escaped(head) for head in table.heads]), _piped(aligned)]
+        for row in table.rows:
+            lines.append(_piped([f"**{_escaped(cell.text)}**" if cell.best else _escaped(cell.text) for cell in row]))
+        lines.append("")
+    if found.notes:
+        lines += ["## Provenance", "", *(f"- {name}: {_escaped(text)}" for name, text in found.notes), ""]
+    return "\n".join(lines)
+
+
+def to_latex(found: Paper) -> str:
+    """Floating tables to be included by `\\input`; the comment at the top says which packages they need."""
+    lines = [
+        f"% {_one_line(found.name)}: {_one_line(found.lead)}",
+        "% Needs \\usepackage[utf8]{inputenc}, \\usepackage{booktabs} and \\usepackage{graphicx}.",
+        *(f"% {name}: {_one_line(text)}" for name, text in found.notes),
+    ]
+    for table in found.tables:
+        lines += ["", *_float(table)]
+    return "\n".join([*lines, ""])
+
+
+FORMATS: Final[dict[str, tuple[Callable[[Paper], str], str]]] = {"md": (to_markdown, "md"), "latex": (to_latex, "tex")}
+"""How tables are written, and the suffix of their file."""
+
+
+def _float(table: Table) -> list[str]:
+    """A table with its caption, made smaller where it is wider than the page."""
+    align = "l" * table.text_columns + "r" * (len(table.heads) - table.text_columns)
+    rows = [[bold(escape(cell.text)) if cell.best else escape(cell.text) for cell in row] for row in table.rows]
+    body = tabular(align, [escape(head) for head in table.heads], [rows])
+    body = [_FITTED, *body[:-1], body[-1] + "}"]
+    title = table.title.split(": ", 1)[-1]  # LaTeX numbers tables itself
+    caption = f"\\caption{{{escape(title[0].upper() + title[1:])}. {escape(table.caption)}}}"
+    return ["\\begin{table}", "\\centering", caption, *body, "\\end{table}"]
+
+
+def _escaped(text: str) -> str:
+    return _one_line(text).translate(_MARKDOWN)
+
+
+def _piped(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,234 @@
+"""The tables of the paper (I: test images, II: out of distribution, III: with and without pre-training), from whatever
+tasks and methods a study has, with intervals; and what a reader needs to judge them by."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached, turned
+from flowsearch.analysis.findings import status_line
+from flowsearch.analysis.selection import tasks
+from flowsearch.analysis.wording import decibels, missing, named, number, p_value, signed, whole
+from flowsearch.results import Results, schema
+from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score
+
+_OVER = {
+    IMAGES: "images",
+    SEEDS: "seeds",
+    SEEDS_AND_IMAGES: "seeds, then images",
+    "": "one value: no interval",
+}
+_EMPTY = "–"
+_WIDE = 5
+"""More methods than this are no columns."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, and whether it is the best of its row."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its title, what its numbers are, and how many of its first columns are text."""
+
+    title: str
+    caption: str
+    heads: list[str]
+    rows: list[list[Cell]]
+    text_columns: int = 1
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All tables of a study, and notes: a name and a text each."""
+
+    name: str
+    lead: str
+    tables: list[Table] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+def paper(results: Results) -> Paper:
+    """The tables of a study; without completed trials none, and the lead says so."""
+    if results.completed.empty:
+        return Paper(results.name, status_line(results) + " No trial was completed, so there are no tables.")
+    held = held_against(results)
+    tables = [
+        _psnr(results, "test", "Table I: PSNR on the test images"),
+        _gains(held, "test", "Gains in table I"),
+        _psnr(results, "ood", "Table II: PSNR out of distribution"),
+        _gains(held, "ood", "Gains in table II"),
+        _pretrained(results),
+        _settings(results),
+    ]
+    return Paper(results.name, status_line(results), [one for one in tables if one is not None], _notes(results))
+
+
+def _psnr(results: Results, split: str, title: str) -> Table | None:
+    """A row per task, a column per method: the paper's tables I and II. With many methods these are the rows."""
+    found = {task: reached(results, best_of_each(results, "label", task), split) for task in tasks(results)}
+    found = {task: table.dropna(subset=["score"]) for task, table in found.items()}
+    found = {task: table for task, table in found.items() if len(table)}
+    methods = _in_order(found)
+    if not methods:
+        return None
+    rows = []
+    for task, table in found.items():
+        scores: dict[str, Score] = dict(zip(table["label"], table["score"], strict=True))
+        tried = {name: score for name, score in scores.items() if name not in UNTRIED}
+        top = max((decibels(score.interval.mean) for score in tried.values()), key=float, default="")
+        gains = [(row["score"], row["gain"]) for _, row in table.iterrows() if row["gain"] is not None]
+        measured = decibels(gains[0][0].interval.mean - gains[0][1].interval.mean) if gains else _EMPTY
+        cells = [Cell(task), Cell(measured)]
+        for name in methods:
+            text = _spread(scores[name]) if name in scores else _EMPTY
+            cells.append(Cell(text, name in scores and decibels(scores[name].interval.mean) == top))
+        images, seeds = ({getattr(score, what) for score in scores.values()} for what in ("images", "seeds"))
+        rows.append([*cells, Cell(_range(images)), Cell(_range(seeds))])
+    heads = ["task", "measured", *methods, "images", "seeds"]
+    if len(methods) > _WIDE:
+        columns = zip([Cell(head) for head in heads], *rows, strict=True)
+        (_, *names), *rows = [list(column) for column in columns]
+        heads = ["method", *(name.text for name in names)]
+    caption = (
+        "Mean PSNR in dB with its 95% interval, of each method's best configuration by "
+        f"{_choice(results)}, over its completed seeds and the images; bold: the highest mean. Images differ in how "
+        "hard they are, so these intervals are wider than those of the gains."
+    )
+    return Table(title, caption, heads, rows)
+
+
+def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
+    """A row per task and baseline: how far ours is ahead of it."""
+    own = held[held["split"] == split]
+    if own.empty:
+        return None
+    rows = [
+        [Cell(text) for text in (str(row["task"]), f"{row['first']} − {row['second']}", *_difference(row))]
+        for _, row in own.iterrows()
+    ]
+    caption = (
+        "Difference in mean PSNR in dB with its 95% interval, paired by image, and by seed where both sides have the "
+        "same; p-values two-sided and corrected for all gains of tables I and II together (Holm)."
+    )
+    return Table(title, caption, ["task", "difference", "dB", "p", "images", "seeds", "interval over"], rows, 2)
+
+
+def _pretrained(results: Results) -> Table | None:
+    """Ours with and without pre-training: the paper's table III."""
+    table = results.compare("pretrain", ["task", "label"])
+    table = table[table["label"].isin(OURS)]
+    if table.empty:
+        return None
+    pretrained = table["first"].astype(bool)
+    table = pd.concat([table[pretrained], turned(table[~pretrained])]).sort_index()
+    rows = []
+    for _, row in table.iterrows():
+        means = [decibels(row[f"{side}_mean"]) for side in ("second", "first")]
+        cells = [Cell(mean, mean == max(means, key=float)) for mean in means]
+        rows.append([Cell(str(row["task"])), *cells, *(Cell(text) for text in _difference(row))])
+    caption = (
+        "Mean PSNR in dB on the test images of the best configurations with and without a pre-trained prior, each by "
+        f"{_choice(results)}; the gain with its 95% interval, paired as above; p-values corrected for this table."
+    )
+    heads = ["task", "without", "with", "gain (dB)", "p", "images", "seeds", "interval over"]
+    return Table("Table III: with and without pre-training", caption, heads, rows)
+
+
+def _settings(results: Results) -> Table | None:
+    """What the best configurations are, in the names in which they differ."""
+    best = pd.concat([best_of_each(results, "label", task) for task in tasks(results)], ignore_index=True)
+    best = best[~best["label"].isin(UNTRIED)]
+    if best.empty:
+        return None
+    tried = configurations(results).groupby(["task", "label"]).size()
+    leave = ("task", "method", "prox", "seed")
+    names = [one.name for one in schema.CONFIG_COLUMNS if one.name not in leave and _differs(best, one.name)]
+    rows = []
+    for _, row in best.iterrows():
+        own = [str(row["task"]), str(row["label"]), str(row["trial_id"]), *(_value(row[name]) for name in names)]
+        own += [whole(row["parameters"]), whole(row["repeats"]), whole(tried[row["task"], row["label"]])]
+        rows.append([Cell(text) for text in own])
+    same = [
+        one.name for one in schema.CONFIG_COLUMNS if one.name not in (*leave, *names) and best[one.name].notna().any()
+    ]
+    alike = ", ".join(f"{name} {_value(best[name].dropna().iloc[0])}" for name in same)
+    caption = (
+        "The configurations in the tables, and what they differ in; the last column is how many of the method were "
+        "completed, of which this is the best." + (f" The same in all that have it: {alike}." if alike else "")
+    )
+    heads = ["task", "method", "trial", *(name.replace("_", " ") for name in names)]
+    return Table("Settings", caption, [*heads, "parameters", "seeds", "configurations"], rows, 3)
+
+
+def _notes(results: Results) -> list[tuple[str, str]]:
+    """Where the numbers come from."""
+    data, facts = results.study.get("data"), results.provenance
+    notes = []
+    if isinstance(data, Mapping):
+        notes.append(("data", ", ".join(f"{name} {value}" for name, value in data.items() if value is not None)))
+    if facts.get("data_fingerprint"):
+        notes.append(("fingerprint of the data", str(facts["data_fingerprint"])))
+    git = facts.get("git")
+    if isinstance(git, Mapping) and git.get("commit"):
+        changed = git.get("changed") or git.get("dirty")
+        notes.append(("commit", f"{git['commit']}{' with uncommitted changes' if changed else ''}"))
+    command = facts.get("command")
+    if isinstance(command, list):
+        notes.append(("command", shlex.join(map(str, command))))
+    versions = facts.get("versions")
+    if isinstance(versions, Mapping):
+        notes.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items() if value)))
+    chosen = f"{_choice(results)}; the test images chose nothing"
+    if len(objectives(results)) > 1:
+        chosen += f". The study has other objectives too: {', '.join(list(objectives(results))[1:])}"
+    notes.append(("chosen by", chosen))
+    return [*notes, *(("not read", note) for note in results.notes)]
+
+
+def _choice(results: Results) -> str:
+    metric, _ = results.objective
+    mean = ", the mean over its repeats" if results.configurations["repeats"].max() > 1 else ""
+    return f"{named(metric)}{mean}"
+
+
+def _in_order(found: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The methods: baselines first and ours last, as in the paper."""
+    names = list(dict.fromkeys(str(name) for table in found.values() for name in reversed(table["label"].tolist())))
+    names = [name for name in names if name not in UNTRIED]
+    return sorted(names, key=lambda name: name in OURS)
+
+
+def _difference(row: Any) -> list[str]:
+    """A difference's cells: with interval, p, images, seeds, and what the interval is over."""
+    text = signed(row["difference"])
+    if row["over"]:
+        text += f" [{signed(row['low'])}, {signed(row['high'])}]"
+    p = _EMPTY if pd.isna(row["p_holm"]) else p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
+    return [text, p, whole(row["images"]) if row["images"] else _EMPTY, whole(row["seeds"]), _OVER[row["over"]]]
+
+
+def _spread(score: Score) -> str:
+    mean = decibels(score.interval.mean)
+    return f"{mean} [{decibels(score.interval.low)}, {decibels(score.interval.high)}]" if score.over else mean
+
+
+def _range(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return (str(low) if low == high else f"{low}–{high}") if high else _EMPTY
+
+
+def _differs(best: pd.DataFrame, name: str) -> bool:
+    return varies(best[name]) if name != "source" else False
+
+
+def _value(value: Any) -> str:
+    return "" if missing(value) else number(value)

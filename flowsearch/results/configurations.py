@@ -1,0 +1,98 @@
+"""A study by configuration: means over repeats, limits kept, the best of each kind, and the Pareto front.
+
+What is ranked and compared is a configuration, by the mean over its completed repeats: never the luckiest of its seeds.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from flowsearch.results import schema
+
+if TYPE_CHECKING:
+    from flowsearch.results.reader import Results
+
+_METRICS = [one.name for one in schema.METRIC_COLUMNS]
+
+
+def objectives(results: "Results") -> dict[str, bool]:
+    """The study's metrics, the first one first, and whether more of each is better."""
+    declared = results.study.get("objective")
+    if isinstance(declared, Mapping) and declared:
+        return {str(metric): direction != "minimize" for metric, direction in declared.items()}
+    metric, more = results.objective
+    return {metric: more}
+
+
+def configurations(results: "Results", task: str | None = None) -> pd.DataFrame:
+    """The rows of `Results.configurations`: those of `task`, or all."""
+    found = results.configurations
+    return found if task is None else found[found["task"] == task].reset_index(drop=True)
+
+
+def gathered(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row per configuration of completed `trials`.
+
+    Each metric is the mean over its trials, `repeats` says how many these are and `trials` lists their ids. The other
+    columns are those of the first of them, `ended` is that of the last. Trials without a configuration's number (of
+    before there were repeats) are a configuration each.
+    """
+    trials = trials.sort_values(["study", "configuration", "repeat"], kind="stable", na_position="last")
+    own = trials["trial_id"].where(trials["configuration"].isna(), "")
+    keys = [trials["study"], trials["configuration"], own]
+    number = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    grouped = trials.groupby(number, sort=False)
+    found = trials.drop(columns=_METRICS)[~pd.Series(number, trials.index).duplicated()].reset_index(drop=True)
+    means = trials[_METRICS].astype(float).groupby(number, sort=False).mean().reset_index(drop=True)
+    found = found.assign(ended=grouped["ended"].max().to_numpy(), repeats=grouped.size().to_numpy(dtype=int))
+    ids = pd.Series(grouped["trial_id"].agg(tuple).tolist(), found.index, dtype=object)
+    return pd.concat([found, means], axis=1).assign(trials=ids)
+
+
+def varies(values: pd.Series) -> bool:
+    """Whether those that have a value differ in it."""
+    return len(values.dropna().unique()) > 1
+
+
+def within_limits(results: "Results", trials: pd.DataFrame) -> pd.Series:
+    """Whether each row of `trials` is known to keep to all limits of the study."""
+    kept = pd.Series(True, trials.index)
+    for limit in results.limits:
+        values = trials[limit.metric].astype(float)
+        kept &= values <= limit.bound if limit.at_most else values >= limit.bound
+    return kept
+
+
+def ranked(results: "Results", task: str | None = None) -> pd.DataFrame:
+    """The configurations that keep to the limits, the best by the study's (first) objective first."""
+    metric, more = results.objective
+    found = configurations(results, task)
+    if metric not in found:
+        return found.iloc[:0]
+    found = found[within_limits(results, found)].dropna(subset=[metric])
+    return found.sort_values(metric, ascending=not more, kind="stable", ignore_index=True)
+
+
+def best_of_each(results: "Results", column: str = "label", task: str | None = None) -> pd.DataFrame:
+    """The best configuration of each value of `column`, best first."""
+    return ranked(results, task).dropna(subset=[column]).drop_duplicates(column, keep="first", ignore_index=True)
+
+
+def front(values: pd.DataFrame, more: Mapping[str, bool]) -> pd.Series:
+    """Which rows are on the Pareto front: no other equals or beats them in every column that `more` names.
+
+    `more` says of each column whether more is better. Of equal rows the first is on the front; a row with a missing
+    value never is.
+    """
+    on = pd.Series(False, values.index)
+    known = values[list(more)].astype(float).dropna()
+    losses: npt.NDArray[np.float64] = known.to_numpy() * [-1.0 if up else 1.0 for up in more.values()]
+    kept = np.empty((0, len(more)))
+    for place in np.lexsort(losses.T[::-1]):  # what beats a row comes before it
+        if not (kept <= losses[place]).all(axis=1).any():
+            kept = np.vstack([kept, losses[place]])
+            on.loc[known.index[place]] = True
+    return on

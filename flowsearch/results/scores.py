@@ -1,0 +1,128 @@
+"""What configurations reach on the test images, seed by seed and image by image, with intervals."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from flowsearch.statistics import Interval, student_interval, two_level, two_level_difference, welch_difference
+
+if TYPE_CHECKING:
+    from flowsearch.results.reader import Results
+
+METRICS: Final = ("psnr", "ssim", "residual")
+"""What is known of every test image."""
+SPLITS: Final = ("test", "ood")
+
+SEEDS_AND_IMAGES: Final = "seeds and images"
+IMAGES: Final = "images"
+SEEDS: Final = "seeds"
+NOTHING: Final = ""
+"""There is one value, and no interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A mean or a difference with its interval, how many `images` and `seeds` it is over, and what the interval is
+    `over`: seeds and images, images, seeds, or nothing."""
+
+    interval: Interval
+    images: int
+    seeds: int
+    over: str
+
+    def row(self, name: str) -> dict[str, Any]:
+        """As columns of a table; what has no interval has no ends."""
+        low, high = (self.interval.low, self.interval.high) if self.over else (float("nan"),) * 2
+        counts = {"images": self.images, "seeds": self.seeds, "over": self.over}
+        return {name: self.interval.mean, "low": low, "high": high, **counts}
+
+
+class Scores:
+    """A metric of `chosen`, rows of `configurations`: `test_psnr` and the like image by image, others by trial.
+
+    Where a configuration's images were not kept, its trials' means stand for them.
+    """
+
+    def __init__(self, results: "Results", chosen: pd.DataFrame, metric: str = "test_psnr") -> None:
+        ids = [trial for trials in chosen["trials"] for trial in trials]
+        trials = results.trials[results.trials["trial_id"].isin(ids)].sort_values("seed", kind="stable")
+        trials = trials.set_index("trial_id")
+        self._seeds = trials["seed"].astype(object)
+        self._means = trials.reindex(columns=[metric]).astype(float).dropna()
+        split, _, quantity = metric.partition("_")
+        if split not in SPLITS or quantity not in METRICS:
+            self._values = self._measured = pd.DataFrame()
+            return
+        images = results.images
+        images = images[(images["split"] == split) & images["trial_id"].isin(ids)]
+        self._values = _table(images, quantity)
+        self._measured = _table(images, f"measurement_{quantity}")
+
+    def value(self, one: Any) -> float:
+        """Mean over the seeds and images of the configuration `one`; NaN where nothing is known."""
+        values = self._of(self._values, one)
+        values = values if len(values) else self._of(self._means, one)
+        return float(values.to_numpy().mean()) if len(values) else float("nan")
+
+    def mean(self, one: Any) -> Score | None:
+        """The same with its interval; None where nothing is known."""
+        values = self._of(self._values, one)
+        if len(values):
+            return _score(two_level(values.to_numpy()))
+        means = self._of(self._means, one)
+        return _of_seeds(student_interval(means.to_numpy().ravel())) if len(means) else None
+
+    def gain(self, one: Any) -> Score | None:
+        """Its mean above the measurements', image by image; None where the measurements are no images."""
+        values, measured = self._of(self._values, one), self._of(self._measured, one)
+        gains = (values - measured).dropna(axis="columns")
+        return _score(two_level(gains.to_numpy())) if gains.size else None
+
+    def difference(self, one: Any, two: Any) -> Score | None:
+        """Mean of `one` minus that of `two`, paired by image; by seed too where both have the same seeds."""
+        values = [self._of(self._values, each) for each in (one, two)]
+        both = values[0].columns.intersection(values[1].columns)
+        if len(both) and _same_set(one, two):
+            first, second = (side[both].to_numpy() for side in values)
+            return _score(two_level_difference(first, second, same_seeds=self._same_seeds(*values)))
+        means = [self._of(self._means, each) for each in (one, two)]
+        if not (len(means[0]) and len(means[1])):
+            return None
+        one_S, two_S = (side.to_numpy().ravel() for side in means)
+        if self._same_seeds(*means):
+            return _of_seeds(student_interval(one_S - two_S))
+        return _of_seeds(welch_difference(one_S, two_S))
+
+    def _of(self, table: pd.DataFrame, one: Any) -> pd.DataFrame:
+        """The rows of the configuration's trials, in order of their seeds, over the images that all of these have."""
+        own = set(one["trials"])
+        rows = [trial for trial in self._seeds.index if trial in own and trial in table.index]
+        return table.loc[rows].dropna(axis="columns") if rows else pd.DataFrame()
+
+    def _same_seeds(self, first: pd.DataFrame, second: pd.DataFrame) -> bool:
+        one, two = (self._seeds[side.index].tolist() for side in (first, second))
+        return one == two and len(set(one)) == len(one) and not any(map(pd.isna, one))
+
+
+def _table(images: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A row per trial and a column per image; empty where the images have no such column."""
+    if column not in images:
+        return pd.DataFrame()
+    return images.pivot_table(index="trial_id", columns="image", values=column)
+
+
+def _same_set(one: Any, two: Any) -> bool:
+    """Whether image i of one is image i of the other: they are of the same study, or of the same data and size."""
+    return one["study"] == two["study"] or (one["source"], one["size"]) == (two["source"], two["size"])
+
+
+def _score(interval: Interval) -> Score:
+    over = NOTHING if not interval.known else IMAGES if interval.seeds == 1 else SEEDS_AND_IMAGES
+    return Score(interval=interval, images=interval.n, seeds=interval.seeds, over=over)
+
+
+def _of_seeds(interval: Interval) -> Score:
+    """Of an interval whose values are trials' means."""
+    seeds = replace(interval, n=0, seeds=interval.n)
+    return Score(interval=seeds, images=0, seeds=interval.n, over=SEEDS if interval.n > 1 else NOTHING)

@@ -1,0 +1,88 @@
+"""A made-up study, a dashboard that serves it from a thread, and a headless Chromium to look at it with."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import make_study
+
+from flowsearch.analysis.dashboard import Served, prepare
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+FLAGS += ("--disable-component-update", "--disable-sync")
+DESKTOP, NARROW = (1400, 900), (390, 844)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of 14 trials, one failed and one diverged; never changed by a test."""
+    return make_study(tmp_path_factory.mktemp("results") / "made", images=8)
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[Callable[..., Served]]:
+    """Serve a folder from a thread of this process, with what `prepare` takes, on a free port."""
+    begun: list[tuple[Served, threading.Thread]] = []
+
+    def serve(path: Path, **options: Any) -> Served:
+        served = prepare(path, port=0, **options)
+        thread = threading.Thread(target=served.run, daemon=True)
+        thread.start()
+        begun.append((served, thread))
+        return served
+
+    yield serve
+    for served, _ in begun:
+        served.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium for the session."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here; apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page of a window's size and colours; whatever its console says in error fails the test."""
+    contexts, said = [], []
+
+    def opened(url: str, size: tuple[int, int] = DESKTOP, scheme: str = "light", context: Any = None) -> Any:
+        if context is None:
+            context = chromium.new_context(
+                viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+            )
+            context.set_default_timeout(20_000)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(url)
+        page.wait_for_selector("main > *")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == [], said
+
+
+def until(page: Any, script: str, seconds: float = 20.0) -> None:
+    """Wait until `script` holds in the page. Playwright's own way evaluates text in it, which its policy refuses."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(script):
+        assert time.monotonic() < end, f"not within {seconds:g} s: {script}"
+        page.wait_for_timeout(50)

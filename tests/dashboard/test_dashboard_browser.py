@@ -1,0 +1,209 @@
+"""The dashboard in a browser, as a person uses it, over a made-up study."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DESKTOP, NARROW, until
+from made_up import make_study
+
+from flowsearch.results import load
+
+pytestmark = pytest.mark.browser
+
+Browse = Callable[..., Any]
+ROWS = ".ag-center-cols-container .ag-row"
+STUDY_OF: dict[str, Path] = {}
+IDS = ".ag-pinned-left-cols-container [col-id=trial_id] a"
+
+
+def origin(served: Any) -> str:
+    return str(served.url).rstrip("/")
+
+
+@pytest.fixture(scope="module")
+def url(serving: Callable[..., Any], study: Path) -> str:
+    found = origin(serving(study))
+    STUDY_OF[found] = study
+    return found
+
+
+def drag(page: Any, name: str, where: tuple[float, float, float, float]) -> None:
+    """Draw a box over a figure: left, top, right and bottom in shares of its plot area."""
+    page.wait_for_selector(f'[data-plot="{name}"] .scatterlayer .point')
+    area = page.locator(f'[data-plot="{name}"] .nsewdrag').first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    left, top, right, bottom = where
+    page.mouse.move(box["x"] + 2 + left * (box["width"] - 4), box["y"] + 2 + top * (box["height"] - 4))
+    page.mouse.down()
+    page.mouse.move(box["x"] + right * box["width"] - 2, box["y"] + bottom * box["height"] - 2, steps=6)
+    page.mouse.up()
+
+
+def drawn(page: Any, name: str) -> int:
+    """Number of points that a figure shows."""
+    return int(page.locator(f'[data-plot="{name}"] .scatterlayer .point').count())
+
+
+def test_the_overview_says_how_the_study_stands(browse: Browse, url: str) -> None:
+    page = browse(url)
+    text = page.locator("main").inner_text()
+    assert "14 of 14 trials done" in text
+    assert re.search(r"1\s+failed", text)
+    assert "out of memory" in text
+    page.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')
+    until(page, "[...document.querySelectorAll('.strip img')].every((image) => image.naturalWidth > 0)")
+    page.get_by_role("link", name="1 failed").click()
+    until(page, f"document.querySelectorAll('{ROWS}').length === 1")
+    assert page.locator(IDS).inner_text() == "0013"
+
+
+def test_a_filtered_and_sorted_table_is_the_same_from_its_address(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/trials")
+    until(page, f"document.querySelectorAll('{ROWS}').length === 14")
+    page.get_by_label("prox Filter Input").fill("glow")
+    until(page, "document.getElementById('shown-count').textContent.startsWith('7 of 14')")
+    page.get_by_role("columnheader", name="folds").click()
+    until(page, "location.search.includes('sort=folds')")
+    first = page.locator(IDS).all_inner_texts()
+    again = browse(page.url, context=page.context)
+    until(again, f"document.querySelectorAll('{ROWS}').length === 7")
+    assert sorted(again.locator(IDS).all_inner_texts()) == sorted(first)
+    assert again.get_by_role("columnheader", name="folds").get_attribute("aria-sort") == "ascending"
+    assert again.get_by_label("prox Filter Input").input_value() == "glow"
+    again.get_by_role("button", name="Clear filters").click()
+    until(again, f"document.querySelectorAll('{ROWS}').length === 14")
+    assert "filter" not in again.url
+
+
+def test_a_selection_in_a_figure_filters_the_table_and_the_other_figures(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/figures", size=(1400, 1400))
+    page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-plot="shift"] .scatterlayer .point')
+    before = drawn(page, "shift")
+    drag(page, "best-so-far", (0.0, 0.0, 0.5, 1.0))
+    until(page, "location.search.includes('select=best-so-far')")
+    until(page, f"document.querySelectorAll('{ROWS}').length < 10")
+    selected = page.locator(ROWS).count()
+    assert 0 < selected < 10
+    page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
+    until(page, f"""document.querySelectorAll('[data-plot="shift"] .scatterlayer .point').length < {before}""")
+    assert drawn(page, "best-so-far") > selected  # where one selects, all stay
+    again = browse(page.url, size=(1400, 1400), context=page.context)
+    until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
+    assert again.locator("#shown-count").inner_text() == page.locator("#shown-count").inner_text()
+    again.get_by_role("link", name="Trials", exact=True).click()
+    again.wait_for_selector(".page-trials")
+    until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
+    again.get_by_role("button", name="Clear selection").click()
+    until(again, f"document.querySelectorAll('{ROWS}').length === 14")
+
+
+def test_boxes_over_two_axes_of_parallel_coordinates_select_the_lines_that_pass_both(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/figures", size=(1400, 1400))
+    page.wait_for_selector(ROWS)
+    page.locator('[data-plot="parallel"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-plot="parallel"] .scatterlayer .point')
+    axes = "document.querySelector('[data-plot=\"parallel\"] .js-plotly-plot').layout.xaxis"
+    names, (left, right) = page.evaluate(f"[{axes}.ticktext, {axes}.range]")
+
+    def box(name: str, top: float, bottom: float) -> None:
+        place = (names.index(name) - left) / (right - left)
+        drag(page, "parallel", (place - 0.02, top, place + 0.02, bottom))
+
+    box("validation PSNR (dB)", 0.0, 0.5)
+    until(page, "location.search.includes('select=parallel')")
+    until(page, f"document.querySelectorAll('{ROWS}').length < 12")
+    good = page.locator(ROWS).count()
+    page.keyboard.down("Shift")
+    box("prox", 0.0, 0.9)
+    page.keyboard.up("Shift")
+    until(page, f"document.querySelectorAll('{ROWS}').length <= {good}")
+    page.wait_for_timeout(300)
+    shown = set(page.locator(IDS).all_text_contents())
+    ranked = load(STUDY_OF[url]).ranked()
+    assert shown
+    assert shown <= set(ranked["trial_id"].head(good))
+    assert "selected in parallel coordinates" in page.locator("#shown-count").inner_text()
+
+
+def test_ticked_trials_are_compared_side_by_side(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/trials")
+    page.wait_for_selector(ROWS)
+    for place in (0, 1):
+        page.locator(".ag-row .ag-checkbox-input").nth(place).check()
+    page.get_by_role("link", name="Compare 2 trials").click()
+    page.wait_for_selector("text=What differs")
+    assert "95% interval" in page.locator("main").inner_text()
+    page.wait_for_selector('[data-plot="compare/psnr"] .scatterlayer .trace:nth-child(2)', state="attached")
+    page.get_by_text("Reconstructions").scroll_into_view_if_needed()
+    assert page.locator(".panels img").count() >= 16
+    page.go_back()
+    page.wait_for_selector("#compare-chosen")
+    until(page, "document.getElementById('compare-chosen').textContent === 'Compare 2 trials'")
+
+
+def test_a_failed_trial_says_why(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/trial/0013")
+    text = page.locator("main").inner_text()
+    assert "Why it failed" in text
+    assert "out of memory" in text
+    assert "flowsearch study retry" in text
+
+
+def test_keys_lead_from_the_top_to_a_trial(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/trials")
+    page.wait_for_selector(ROWS)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    page.locator(f"{IDS} >> nth=0").evaluate("(link) => link.closest('[role=gridcell]').focus()")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/trial/*")
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (NARROW, "dark")], ids=["desktop", "narrow"])
+def test_nothing_is_wider_than_the_window(browse: Browse, url: str, scheme: str, size: tuple[int, int]) -> None:
+    page = browse(f"{url}/figures", size=size, scheme=scheme)
+    page.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')
+    ink = page.evaluate("getComputedStyle(document.querySelector('.gtitle, .xtitle, .ytitle')).fill")
+    assert ink == ("rgb(29, 33, 38)" if scheme == "light" else "rgb(228, 231, 235)")
+    for path in ("/figures", "/trials", "/trial/0000", "/compare?compare=0000-0002", "/"):
+        page.goto(url + path)
+        page.wait_for_selector("main .card, main .grid")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+
+
+def test_markup_in_a_study_stays_text(browse: Browse, serving: Callable[..., Any], tmp_path: Path) -> None:
+    wicked = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
+    root = make_study(tmp_path / "s", 8, images=2, epochs=3, reason=wicked)
+    (root / "study.yaml").write_text(f"name: '{wicked}'\n", encoding="utf-8")
+    base = origin(serving(root))
+    page = browse(base)
+    for path in ("", "/trials", "/figures", "/trial/0007", "/compare?compare=0000,0007"):
+        page.goto(base + path)
+        page.wait_for_selector("main .card, main .grid")
+        page.wait_for_timeout(300)
+        assert page.locator("h1").inner_text() == wicked
+        assert page.evaluate("window.broken") is None
+
+
+def test_a_page_keeps_its_zoom_while_a_study_grows(browse: Browse, serving: Callable[..., Any], tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 8, images=2, epochs=3, unfinished=True)
+    page = browse(origin(serving(root)))
+    page.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')
+    page.evaluate("window.stayed = true")
+    graph = "document.querySelector('[data-plot=\"best-so-far\"] .js-plotly-plot')"
+    page.locator('[data-plot="best-so-far"]').hover()
+    page.locator('[data-plot="best-so-far"] [data-title="Zoom"]').click()
+    drag(page, "best-so-far", (0.2, 0.1, 0.7, 0.9))
+    zoomed = page.evaluate(f"{graph}.layout.xaxis.range")
+    before = drawn(page, "best-so-far")
+    make_study(root, 20, images=2, epochs=3)
+    until(page, "document.querySelector('main').innerText.includes('20 of 20 trials done')")
+    points = "document.querySelectorAll('[data-plot=\"best-so-far\"] .scatterlayer .point').length"
+    until(page, f"{points} > {before}")
+    assert page.evaluate(f"{graph}.layout.xaxis.range") == zoomed
+    assert page.evaluate("window.stayed")

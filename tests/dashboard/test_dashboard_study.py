@@ -1,0 +1,308 @@
+"""What the dashboard knows of a study: its state while it grows, trials to be run again, and what is broken in it."""
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import epoch_record, make_study
+
+from flowsearch.analysis.dashboard import Used, again, standing, table
+from flowsearch.analysis.dashboard.app import Pages
+from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.pictures import picture
+from flowsearch.analysis.dashboard.plots import draw, sections
+from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.results import Writer, load, schema
+from flowsearch.study.source import Source
+from flowsearch.training import TrialConfig
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def aged(root: Path, seconds: float = 100.0) -> None:
+    """As if nothing had happened in the folder for a while."""
+    then = datetime.now(UTC).timestamp() - seconds
+    for path in (root, *root.rglob("*")):
+        os.utime(path, (then, then))
+
+
+def text_of(pages: Pages, path: str, search: str = "") -> str:
+    """A page as the browser gets it."""
+    from plotly.io.json import to_json_plotly
+
+    return json.dumps(json.loads(to_json_plotly(pages.content(pages.address(path, search)))), ensure_ascii=False)
+
+
+# How a study stands -----------------------------------------------------------------------------------------------
+
+
+def test_the_version_changes_with_the_study_and_only_then(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 6, images=2, epochs=2)
+    aged(root)
+    watched = Watched(root)
+    before = watched.version
+    view = watched.view()
+    assert watched.version == before
+    assert watched.view() is view
+    with Writer(root) as writer:
+        writer.trial({"trial_id": "0006", "status": "running"})
+    assert watched.version != before
+    assert len(watched.view().trials) == 7
+
+
+def test_a_table_that_is_slow_to_read_is_not_read_at_every_change(tmp_path: Path, monkeypatch) -> None:
+    from flowsearch.analysis.dashboard import watch
+
+    root = make_study(tmp_path / "s", 6, images=2, epochs=2)
+    watched = Watched(root)
+    assert len(watched.table("trials")) == 6
+    monkeypatch.setattr(watch, "_SHARE", 1e-9)  # its reading is not paid for before long
+    with Writer(root) as writer:
+        writer.trial({"trial_id": "0006", "status": "running"})
+    assert len(watched.table("trials")) == 6
+    monkeypatch.setattr(watch, "_SHARE", 1e9)
+    assert len(watched.table("trials")) == 7
+
+
+@pytest.mark.parametrize("table_name", ["images", "panels"])
+def test_rows_of_a_few_trials_are_those_of_the_whole_table(study: Path, table_name: str) -> None:
+    rows = Watched(study).rows_of(table_name, ["0000", "0002"])
+    whole = getattr(load(study), table_name)
+    whole = whole[whole["trial_id"].isin(["0000", "0002"])]
+    columns = ["trial_id", "split", "image", "psnr"]
+    pd.testing.assert_frame_equal(
+        rows[columns].reset_index(drop=True), whole[columns].reset_index(drop=True), check_dtype=False
+    )
+
+
+def test_the_lock_says_whether_a_study_runs(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 6, images=2, epochs=2, unfinished=True)
+    (root / ".lock").touch()
+    with (root / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        watched = Watched(root)
+        assert watched.is_running
+        assert watched.view().counts["running"] == 1
+    watched = Watched(root)
+    assert not watched.is_running
+    trials = watched.view().trials.set_index("trial_id")
+    assert trials.loc["0005", "status"] == "interrupted"
+    assert "resume" in trials.loc["0005", "reason"]
+
+
+def test_without_a_lock_a_study_runs_while_its_tables_grow(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 6, images=2, epochs=2, unfinished=True)
+    assert Watched(root).is_running
+    aged(root)
+    assert not Watched(root).is_running
+
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def rows(*trials: tuple[str, float, float]) -> pd.DataFrame:
+    """Trials by status, seconds that they took, and seconds since they began."""
+    return pd.DataFrame(
+        {
+            "status": [status for status, _, _ in trials],
+            "seconds": [seconds for _, seconds, _ in trials],
+            "started": pd.to_datetime([NOW - timedelta(seconds=age) for _, _, age in trials], utc=True),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("trials", "total", "left"),
+    [
+        (rows(("completed", 10, 30), ("running", 0, 4)), 2, 6),
+        (rows(("completed", 10, 30), ("running", 0, 4)), 5, 36),
+        (rows(("completed", 10, 30), ("running", 0, 4), ("running", 0, 10)), 5, 13),
+        (rows(("completed", 10, 30), ("failed", 20, 30), ("running", 0, 0)), 3, 15),
+        (rows(("running", 0, 4)), 5, None),
+        (rows(("completed", 10, 30)), 5, None),
+    ],
+    ids=["the last one", "three wait", "two at once", "a failed one counts", "nothing known", "nothing runs"],
+)
+def test_time_left(trials: pd.DataFrame, total: int, left: float | None) -> None:
+    assert standing.seconds_left(trials, total, NOW) == (None if left is None else pytest.approx(left))
+
+
+def test_reasons_are_counted_the_most_frequent_first() -> None:
+    trials = pd.DataFrame(
+        {
+            "trial_id": ["0", "1", "2", "3"],
+            "status": ["failed", "diverged", "failed", "completed"],
+            "reason": ["out of memory", None, "out of memory", None],
+        }
+    )
+    found = standing.reasons(trials)
+    assert found["reason"].tolist() == ["out of memory", "no reason recorded"]
+    assert found["trials"].tolist() == [["0", "2"], ["1"]]
+
+
+def test_running_trials_show_their_last_epoch(tmp_path: Path) -> None:
+    with Writer(tmp_path / "s", strict=True) as writer:
+        writer.trial({"trial_id": "0000", "status": "running", "epochs": 9})
+        writer.trial({"trial_id": "0001", "status": "running", "epochs": 9})
+        writer.trial({"trial_id": "0002", "status": "running", "epochs": 9})
+        writer.epoch("0000", 1, epoch_record(1, phase="prior"))
+        writer.epoch("0000", 1, epoch_record(2, phase="prior"))
+        writer.epoch("0001", 1, epoch_record(2, phase="prior"))
+        writer.epoch("0001", 1, epoch_record(1))
+    results = load(tmp_path / "s")
+    found = standing.so_far(results).set_index("trial_id")
+    assert found["phase"].fillna("").tolist() == ["prior", "train", ""]
+    assert found["epoch"].astype(float).fillna(0).tolist() == [2, 1, 0]
+    shown = {row["trial_id"]: row for row in table.rows(results, ["trial_id", "val_psnr", "epochs_run"])}
+    assert shown["0001"] == {"trial_id": "0001", "val_psnr": 25.0, "epochs_run": 1}
+    assert shown["0000"] == {"trial_id": "0000"}
+
+
+# Run it again -----------------------------------------------------------------------------------------------------
+
+CONFIGS = {
+    "glow": {"folds": 3, "depth": 2, "levels": 2, "hidden": 8, "lr": 1e-5, "pretrain": True},
+    "not pre-trained": {"folds": 1, "pretrain": False, "levels": 2, "patience": 7},
+    "resnet": {"prox": "resnet", "weights": "tied", "batch_size": 2, "end": "data"},
+    "own": {"prox": {"mylab.nets:DnCNN": {"layers": 5, "name": "a b"}}},
+    "own task": {"task": {"mylab.ops:Radon": {"angles": 30}}, "prox": "unet"},
+    "tv": {"method": "tv", "tv_weight": 0.05},
+    "map": {"method": "map", "levels": 2},
+    "pnp": {"method": "pnp", "seed": 12345678901},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_command_line_means_the_trials_configuration(tmp_path: Path, name: str) -> None:
+    data = {"source": "my faces: 2", "size": 32, "train": 10, "val": 2, "test": 2, "ood": None, "seed": 3}
+    prior = {"epochs": 7, "lr": 2e-4}
+    config = TrialConfig.from_dict({"data": data, "prior": prior, **CONFIGS[name]})
+    flat = {key: value for key, value in config.to_dict().items() if key not in ("data", "prior")}
+    with Writer(tmp_path / "s", strict=True) as writer:
+        writer.trial({"trial_id": "0000", "status": "completed", **flat, "source": data["source"], "size": 32})
+    (tmp_path / "s" / "study.yaml").write_text(f"name: s\ndata: {data}\nprior: {prior}\n".replace("None", "null"))
+    results = load(tmp_path / "s")
+    words = shlex.split(again.train_command(results, results.trials.iloc[0]).replace("\\\n", ""))
+    assert words[:2] == ["flowsearch", "train"]
+    sets = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    assert TrialConfig.from_dict(Source("command line", "{}", sets).values) == config
+    assert words[-2:] == ["--out", "results/again-0000"]
+
+
+def test_only_failed_trials_are_retried(study: Path) -> None:
+    trials = load(study).trials.set_index("trial_id", drop=False)
+    assert again.retry_command(Path("a b"), trials.loc["0013"]) == "flowsearch study retry 'a b' --trial 0013"
+    assert again.retry_command(study, trials.loc["0000"]) is None
+
+
+# Pages ------------------------------------------------------------------------------------------------------------
+
+PATHS = ("/", "/trials", "/figures", "/compare", "/trial/0000", "/compare?compare=0000-0001")
+
+
+def everything(root: Path) -> dict[str, str]:
+    pages = Pages(Library(root))
+    return {path: text_of(pages, *path.partition("?")[::2]) for path in PATHS}
+
+
+def test_an_empty_study_says_so(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("name: nothing yet\n")
+    shown = everything(tmp_path)
+    assert "No trial has been recorded yet" in shown["/"]
+    assert "no trial 0000 yet" in shown["/trial/0000"]
+
+
+def test_a_study_of_failures_only_shows_why(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 4, images=2, epochs=2, statuses=["failed"], reason="KeyError: 'x'")
+    shown = everything(root)
+    assert "No trial has been completed yet" in shown["/"]
+    assert "KeyError: 'x'" in shown["/"]
+    assert "KeyError: 'x'" in shown["/trial/0000"]
+    for section in sections(Watched(root).view()):
+        for piece in section.pieces:
+            draw(Watched(root), piece.name, (), None)
+
+
+def test_a_torn_and_a_foreign_file_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 6, images=2, epochs=2)
+    (root / "trials" / "0099-1.parquet").write_bytes(b"PAR1 torn")
+    (root / "images" / "0000-9.parquet").write_bytes(b"PAR1 torn")
+    (root / "trials" / "notes.txt").write_text("mine")
+    shown = everything(root)
+    assert "0099-1.parquet" in shown["/"]
+    assert "notes.txt" in shown["/"]
+    assert "6 of 6 trials done" in shown["/"]
+    assert "gain over the measurements" in shown["/trial/0000"]
+
+
+def test_figures_of_a_selection_know_only_its_trials(study: Path) -> None:
+    watched = Watched(study)
+    whole = draw(watched, "best-so-far", (), None)
+    part = draw(watched, "best-so-far", (), ["0000", "0001"])
+    assert whole.figure is not None
+    assert part.figure is not None
+    assert part.digest != whole.digest
+    ids = {one for trace in part.figure["data"] for one in trace.get("customdata", ())}
+    assert ids == {"0000", "0001"}
+    assert draw(watched, "best-so-far", (), []).figure is None
+
+
+def test_lines_are_in_the_order_in_which_trials_were_chosen(study: Path) -> None:
+    for name in ("compare/psnr", "compare/fold-psnr"):
+        made = draw(Watched(study), name, ["0002", "0000"], None).figure
+        assert made is not None
+        assert [trace["name"] for trace in made["data"]] == ["trial 0002", "trial 0000"]
+
+
+def test_pictures_are_found_by_their_address(study: Path) -> None:
+    watched = Watched(study)
+    panels = load(study).panels
+    row = panels[(panels["trial_id"] == "0000") & (panels["kind"] == "reconstruction")].iloc[0]
+    key = ("0000", int(row["attempt"]), row["split"], int(row["image"]))
+    assert picture(watched, *key, "reconstruction") == row["png"]
+    assert picture(watched, *key, "fold-9") is None
+    assert picture(watched, "9999", *key[1:], "truth") is None
+
+
+def test_the_budget_is_shown_as_it_is_told(study: Path) -> None:
+    pages = Pages(Library(study), lambda path, running: [Used("GPU time", "GPU-hours", 2.5, 10.0)])
+    assert "2.5 of 10 GPU-hours" in text_of(pages, "/")
+
+
+def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
+    from flowsearch.cli.dashboard import _spent
+    from flowsearch.study.ledger import Ledger
+
+    root = make_study(tmp_path / "s", 2, images=2, epochs=2)
+    assert list(_spent(root, False)) == []
+    (root / "study.yaml").write_text("name: s\nbudget: {hours: 5, gpu_hours: 10, usd: null}\n")
+    ledger = Ledger(root / schema.LEDGER)
+    ledger.add("started", "study")
+    ledger.add("started", "0000", attempt=1, gpu=0.5)
+    assert [(used.unit, used.allowed) for used in _spent(root, True)] == [("hours", 5.0), ("GPU-hours", 10.0)]
+    assert all(0 <= used.used < 0.1 for used in _spent(root, True))
+
+
+def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, tmp_path: Path) -> None:
+    pages = Pages(Library(tmp_path))
+    assert "no studies" in text_of(pages, "/")
+    shutil.copytree(study, tmp_path / "one")
+    (tmp_path / "priors").mkdir()
+    (tmp_path / "other.txt").touch()
+    shown = text_of(pages, "/")
+    assert "/study/one" in shown
+    assert "priors" not in shown
+    assert "14 of 14 trials done" in text_of(pages, "/study/one")
+    assert "no study of this name" in text_of(pages, "/study/two/trials")
+    assert "no study of this name" in text_of(pages, "/study/..%2Fone")
+
+
+def test_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no folder"):
+        Library(tmp_path / "nowhere")
