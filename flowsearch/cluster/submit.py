@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowsearch.storage import inside
 from flowsearch.study import own_parts
 from flowsearch.study.file import Study, load
 
@@ -43,7 +44,7 @@ def submit(
     Raises ValueError for a study that is not right, one that runs there already, and a cluster that cannot be reached.
     """
     study = load(file, sets)
-    root = f"{results.rstrip('/')}/{study.name}"
+    root = str(inside(results, study.name))
     if "://" not in results and not Path(results).is_absolute():
         raise ValueError(
             f"--results is the whole path of a folder that all machines of the cluster see, or a URI such as "
