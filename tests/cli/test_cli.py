@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from flowsearch.cli import app
 
-HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy")
+HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy", "dash", "flask")
 
 
 def flowsearch(*arguments: str) -> tuple[int, str, str]:
@@ -44,7 +44,7 @@ def test_surface() -> None:
         group.name: {c.name or c.callback.__name__ for c in group.typer_instance.registered_commands}
         for group in app.registered_groups
     }
-    assert names == {"train", "evaluate", "reconstruct", "report"}
+    assert names == {"train", "evaluate", "reconstruct", "report", "dashboard"}
     assert groups == {
         "study": {"run", "resume", "retry", "plan", "show", "list", "export"},
         "prior": {"train", "list", "sample"},

@@ -253,6 +253,13 @@ def test_figures_of_a_selection_know_only_its_trials(study: Path) -> None:
     assert draw(watched, "best-so-far", (), []).figure is None
 
 
+def test_lines_are_in_the_order_in_which_trials_were_chosen(study: Path) -> None:
+    for name in ("compare/psnr", "compare/fold-psnr"):
+        made = draw(Watched(study), name, ["0002", "0000"], None).figure
+        assert made is not None
+        assert [trace["name"] for trace in made["data"]] == ["trial 0002", "trial 0000"]
+
+
 def test_pictures_are_found_by_their_address(study: Path) -> None:
     watched = Watched(study)
     panels = load(study).panels

@@ -35,13 +35,20 @@ def epochs(watched: Watched, ids: Ids, *, phase: str, columns: Sequence[str]) ->
     """A row per epoch of `phase` with one of `columns`: `trial_id`, `epoch` and the columns."""
     frame = watched.table(schema.EPOCHS)
     frame = frame[frame["trial_id"].isin([*ids, *_priors(watched, ids)]) & (frame["phase"] == phase)]
-    return frame[["trial_id", "epoch", *columns]].dropna(subset=list(columns), how="all").reset_index(drop=True)
+    return _in_order(frame[["trial_id", "epoch", *columns]].dropna(subset=list(columns), how="all"), ids)
 
 
 def _priors(watched: Watched, ids: Ids) -> list[str]:
     """The pre-trainings that the trials share with others, under which their epochs are."""
     trials = watched.table(schema.TRIALS)
     return list(trials.loc[trials["trial_id"].isin(ids), "prior"].dropna())
+
+
+def _in_order(frame: pd.DataFrame, ids: Ids) -> pd.DataFrame:
+    """The rows by trial, the trials as the page has them; shared pre-trainings last."""
+    place = {trial_id: number for number, trial_id in enumerate(ids)}
+    order = frame["trial_id"].map(place).fillna(len(place)).argsort(kind="stable")
+    return frame.iloc[order].reset_index(drop=True)
 
 
 def draw_epochs(frame: pd.DataFrame, *, columns: Sequence[str], y: str, log: bool = False) -> go.Figure:
@@ -79,7 +86,7 @@ def folds(watched: Watched, ids: Ids, *, quantity: str) -> pd.DataFrame:
     frame = frame.merge(trials, on="trial_id", how="left")
     last = frame.groupby("trial_id")["epoch"].transform("max")
     frame = frame[frame["epoch"] == frame["best_epoch"].fillna(last).clip(upper=last)]
-    return frame.dropna(subset=[quantity]).sort_values(["trial_id", "fold"], ignore_index=True)
+    return _in_order(frame.dropna(subset=[quantity]).sort_values("fold"), ids)
 
 
 def draw_folds(frame: pd.DataFrame, *, quantity: str) -> go.Figure:

@@ -6,7 +6,7 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const templates = read("templates");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const hover = window.matchMedia("(hover: hover)").matches ? "hover" : false;
-const config = { responsive: true, displaylogo: false, displayModeBar: hover, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const config = { responsive: true, displaylogo: false, showSendToCloud: false, displayModeBar: hover, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
 function draw(place) {
   const figure = place.figure ?? (place.figure = read(place.dataset.figure));
