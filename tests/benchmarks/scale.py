@@ -119,7 +119,7 @@ def measure(trials: int, per_node: int, seconds: float, pause: float) -> dict[st
     for first in range(0, trials, per_node):
         cluster.add_node(num_cpus=min(per_node, trials - first), **small)
     cluster.wait_for_nodes(timeout=300)
-    epochs = 20
+    epochs = 2000  # longer than is measured: trials that end are not all there at once
     sets = [
         "space={prox: [unet, resnet], folds: {int: [1, 4]}}", "scheduler=none",
         f"fixed={{epochs: {epochs}, lr: 0.001}}",
