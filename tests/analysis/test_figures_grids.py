@@ -87,7 +87,7 @@ def test_what_has_no_pictures_has_no_grid(section, options: dict, tmp_path: Path
 def test_a_table_of_before_there_were_folds_and_priors_shows_the_rest(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    study = make_study(tmp_path / "s", trials=5, epochs=2, images=2, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=5, epochs=2, images=2)
     for table, column in (("panels", "fold"), ("trials", "prior")):
         for path in (study / table).glob("*.parquet"):
             rows = pq.read_table(path)

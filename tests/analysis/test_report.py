@@ -183,7 +183,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_torn_file_is_named_on_the_page(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=6, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=6)
     part = study / "trials" / "0002-1.parquet"
     part.write_bytes(part.read_bytes()[:100])
     write_report(study)
@@ -220,7 +220,7 @@ def test_the_command_says_what_is_wrong_with_exit_code_2(case: str, study: Path,
 
 
 def test_the_command_warns_of_a_torn_file_in_one_line(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=3, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=3)
     (study / "trials" / "0001-1.parquet").write_bytes(b"PAR1")
     code, output = _command(str(study))
     assert code == 0
@@ -262,7 +262,7 @@ def test_a_study_of_an_older_schema_is_shown_and_said(tmp_path: Path) -> None:
 
     from flowsearch.results import schema
 
-    study = make_study(tmp_path / "s", trials=6, epochs=2, images=2, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=6, epochs=2, images=2)
     for path in (study / "trials").glob("*.parquet"):
         rows = pq.read_table(path).drop_columns(["prior", "test_residual"])
         metadata = {schema.TABLE_KEY: b"trials", schema.VERSION_KEY: b"0"}

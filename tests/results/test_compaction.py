@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killed import Killed, Killing
 from made_up import epoch_record, make_study
 from pandas.testing import assert_frame_equal
 
 from flowsearch.results import Writer, compaction, load, schema
 from flowsearch.results.rows import ROW_OF, settled
-from flowsearch.storage import Folder
 
 TABLES = list(schema.TABLES)
 
@@ -167,33 +167,6 @@ def test_what_cannot_be_merged_stays_and_is_still_said(stranger: Callable[[Path]
     assert len(list((study / "trials").iterdir())) == 2
     with pytest.warns(UserWarning, match="0042-1"):
         assert len(load(study).trials) == 4
-
-
-class Killed(BaseException):
-    """Not an Exception, as a kill is none."""
-
-
-class Killing(Folder):
-    """A folder whose user is killed at its `steps`-th change."""
-
-    steps = 0
-
-    def put(self, name: str, content: bytes, *, safe: bool = True) -> None:
-        self._step()
-        super().put(name, content, safe=safe)
-
-    def remove(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._step()
-            super().remove([name])
-
-    def at(self, name: str) -> "Killing":
-        return Killing(self.root / name)
-
-    def _step(self) -> None:
-        Killing.steps -= 1
-        if Killing.steps < 0:
-            raise Killed
 
 
 def _retried(writer: Writer) -> None:

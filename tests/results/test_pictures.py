@@ -9,9 +9,9 @@ from made_up import make_study
 from flowsearch.results import Writer, load
 
 
-@pytest.mark.parametrize("uncompacted", [True, False], ids=["parts", "merged"])
-def test_they_are_the_rows_of_panels(uncompacted: bool, tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=9, epochs=1, images=2, uncompacted=uncompacted)
+@pytest.mark.parametrize("compacted", [False, True], ids=["parts", "merged"])
+def test_they_are_the_rows_of_panels(compacted: bool, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=9, epochs=1, images=2, compacted=compacted)
     panels = load(study).panels
     results = load(study)
     chosen = ["0000", "0003", next(name for name in panels["trial_id"] if name.startswith("prior-"))]
@@ -43,7 +43,7 @@ def test_of_several_studies_they_are_called_as_trials_are(tmp_path: Path) -> Non
 
 
 def test_a_torn_part_of_a_chosen_trial_is_said_once(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s", trials=4, epochs=1, images=1, uncompacted=True)
+    study = make_study(tmp_path / "s", trials=4, epochs=1, images=1)
     (study / "panels" / "0001-1.parquet").write_bytes(b"PAR1")
     results = load(study)
     assert len(results.pictures(["0000"]))

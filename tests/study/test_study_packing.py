@@ -103,6 +103,7 @@ def test_pre_training_has_a_shape_of_its_own():
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_trials_pack_by_their_share_and_a_gpu_is_never_overfull(tmp_path):
     """Ray's own arithmetic, with a pretended GPU: small ones together, the large one alone."""
     code = PRETENDED.format(here=str(tmp_path))

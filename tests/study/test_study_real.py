@@ -67,6 +67,7 @@ def test_tables_agree_with_each_other(ending: Ending) -> None:
     assert all(png.startswith(b"\x89PNG") for png in results.panels["png"])
 
 
+@pytest.mark.slow
 def test_the_same_study_again_gives_the_same_numbers(ending: Ending, study: Study, tmp_path: Path) -> None:
     again = pd.read_parquet(run(study, tmp_path, cpus=2).root / "trials")
     first = pd.read_parquet(ending.root / "trials")

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import Killed, Killing
 from object_store import bucket, failing, s3_server
 from small_study import HERE, TEXT
 
@@ -278,37 +279,17 @@ def test_a_file_that_is_named_and_not_there_costs_the_checkpoint_and_no_more(tmp
     assert _read(there.local) == {"last": "1", "best": "1"}
 
 
-class Killed(BaseException):
-    """Not an Exception, as a kill is none."""
-
-
 def test_killed_at_any_request_a_whole_checkpoint_is_there(tmp_path: Path) -> None:
     steps, over = 0, False
     while not over:
-        left = [10_000]
-
-        class Killing(Folder):
-            def put(self, name: str, content: bytes, *, safe: bool = True) -> None:
-                self._step()
-                super().put(name, content, safe=safe)
-
-            def remove(self, names: Iterable[str]) -> None:
-                for name in names:
-                    self._step()
-                    super().remove([name])
-
-            def _step(self, left: list[int] = left) -> None:
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Killed
-
+        Killing.steps = 10_000
         root = tmp_path / str(steps)
         mirror = Mirror(root / "here", Killing(root / "store"))
         _write(mirror.local, last="1", best="1", unfinished="1")
         mirror.push()
         _write(mirror.local, last="2", best="2")
         (mirror.local / "unfinished.safetensors").unlink()
-        left[0] = steps
+        Killing.steps = steps
         try:
             mirror.push()
             over = True
