@@ -1,9 +1,11 @@
 """What all tests share: a home of their own for image sets, one thread, and their place among processes."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,26 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         for name, value in endpoint.environment.items():
             monkeypatch.setenv(name, value)
         yield bucket(endpoint)
+
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium; one a process, as Playwright has it."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here; apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,15 @@
 """A made-up study, a dashboard that serves it from a thread, and a headless Chromium to look at it with."""
 
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from looking import DESKTOP
 from made_up import make_study
 
 from flowsearch.analysis.dashboard import Served, prepare
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-FLAGS += ("--disable-component-update", "--disable-sync")
-DESKTOP, NARROW = (1400, 900), (390, 844)
 
 
 @pytest.fixture(scope="session")
@@ -42,19 +35,6 @@ def serving() -> Iterator[Callable[..., Served]]:
         served.close()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium for the session."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here; apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open a page of a window's size and colours; whatever its console says in error fails the test."""
@@ -78,11 +58,3 @@ def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert said == [], said
-
-
-def until(page: Any, script: str, seconds: float = 20.0) -> None:
-    """Wait until `script` holds in the page. Playwright's own way evaluates text in it, which its policy refuses."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(script):
-        assert time.monotonic() < end, f"not within {seconds:g} s: {script}"
-        page.wait_for_timeout(50)

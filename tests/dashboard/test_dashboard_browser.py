@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DESKTOP, NARROW, until
+from looking import DESKTOP, NARROW, until
 from made_up import make_study
 
 from flowsearch.results import load

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import until
+from looking import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow]
 

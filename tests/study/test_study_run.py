@@ -255,14 +255,14 @@ def test_a_listener_that_fails_ends_nothing(study_of, tmp_path):
 
 
 def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
-    study = study_of("search.trials=3", "budget.hours=0.002", "fixed.epochs=60", "scheduler=none")
+    study = study_of("search.trials=3", "budget.hours=0.006", "fixed.epochs=60", "scheduler=none")
     ending = go(study, tmp_path, run_trial="study_fakes:slow_trial")
     assert ending.stopped == "budget"
     assert ending.progress.counts["interrupted"] >= 1
     trials = pd.read_parquet(ending.root / "trials")
-    assert "the study's budget of 0.002 hours was used up" in set(trials["reason"])
+    assert "the study's budget of 0.006 hours was used up" in set(trials["reason"])
     file = ending.root / "study.yaml"
-    file.write_text(file.read_text().replace("hours: 0.002", "hours: null"))
+    file.write_text(file.read_text().replace("hours: 0.006", "hours: null"))
     resumed = resume(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
     assert resumed.stopped == ""
     assert resumed.progress.counts == {"completed": 3}

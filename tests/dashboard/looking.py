@@ -1,0 +1,14 @@
+"""What the browser tests of the dashboard share."""
+
+import time
+from typing import Any
+
+DESKTOP, NARROW = (1400, 900), (390, 844)
+
+
+def until(page: Any, script: str, seconds: float = 20.0) -> None:
+    """Wait until `script` holds in the page. Playwright's own way evaluates text in it, which its policy refuses."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(script):
+        assert time.monotonic() < end, f"not within {seconds:g} s: {script}"
+        page.wait_for_timeout(50)
