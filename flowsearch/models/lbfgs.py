@@ -19,7 +19,7 @@ _HALVINGS = 12
 
 
 def minimize(
-    objective: Objective, start_BD: Tensor, iterations: int, history: int = 10, tolerance: float = 1e-6
+    objective: Objective, start_BD: Tensor, iterations: int, history: int = 10, tolerance: float = 1e-7
 ) -> tuple[Tensor, Tensor]:
     """Minimizers (B, D) and their values (B,), by L-BFGS with a backtracking search (Nocedal and Wright, ch. 3, 7).
 

@@ -114,7 +114,7 @@ def test_latent_map_ends_where_the_gradient_vanishes(flow: Glow) -> None:
         point = point.clone().requires_grad_()
         (grad,) = torch.autograd.grad(model.objective(point, y).sum(), point)
         grads.append(grad.norm(dim=1))
-    assert (grads[1] < 0.05 * grads[0]).all()  # it stops where float32 sees the objective fall no more
+    assert (grads[1] < 0.02 * grads[0]).all()
 
 
 class Shrink(ProximalMap):
