@@ -23,14 +23,15 @@ def minimize(
 ) -> tuple[Tensor, Tensor]:
     """Minimizers (B, D) and their values (B,), by L-BFGS with a backtracking search (Nocedal and Wright, ch. 3, 7).
 
-    A problem ends after `iterations`, or when an iteration lowers its value by less than `tolerance` of it, or when
-    no step along the steepest descent lowers it. Values never rise.
+    A problem ends after `iterations`, or when two iterations on end lower its value by less than `tolerance` of it
+    (one alone may be a poor step), or when no step along the steepest descent lowers it. Values never rise.
     """
     x_BD = start_BD.clone()
     rows = torch.arange(len(x_BD), device=x_BD.device)
     value_B, grad_BD = objective(x_BD, rows)
     steps_MBD, changes_MBD = x_BD.new_zeros(2, history, *x_BD.shape)
     inverse_MB = x_BD.new_zeros(history, len(x_BD))  # 1 / <step, change>; 0 where there is no pair
+    idle_B = torch.zeros_like(value_B, dtype=torch.bool)  # whose last iteration lowered the value by too little
     for iteration in range(iterations):
         if not len(rows):
             break
@@ -49,8 +50,10 @@ def minimize(
         inverse_MB[slot, rows] = torch.where(curved, 1 / product, torch.zeros_like(product))
         inverse_MB[:, rows[~moved]] = 0  # its history misled it: begin again with the steepest descent
         x_BD[rows], value_B[rows], grad_BD[rows] = new_x, new_value, new_grad
-        small = value - new_value <= tolerance * value.abs()
-        rows = rows[~((moved & small) | (~moved & fresh))]
+        idle = moved & (value - new_value <= tolerance * value.abs())
+        ended = (idle & idle_B[rows]) | (~moved & fresh)
+        idle_B[rows] = idle
+        rows = rows[~ended]
     return x_BD, value_B
 
 
