@@ -10,7 +10,7 @@ from typing import Any
 from flowsearch.results import schema
 from flowsearch.storage import store_at
 
-_MARKS = frozenset((*schema.TABLES, schema.LEDGER, schema.STUDY_FILE, schema.PROVENANCE_FILE))
+MARKS = frozenset((*schema.TABLES, schema.LEDGER, schema.STUDY_FILE, schema.PROVENANCE_FILE))
 """Any of these makes a folder a study's."""
 
 
@@ -22,7 +22,7 @@ class Stored:
         names = self.store.names()
         if not names and not (isinstance(where, Path) and where.is_dir()):
             raise ValueError(f"a study is a folder with its tables; there is no folder {self.where}, or nothing in it")
-        if _MARKS.isdisjoint(names):
+        if MARKS.isdisjoint(names):
             raise ValueError(
                 f"a study's folder holds {schema.STUDY_FILE} and {schema.TRIALS}/; {self.where} has neither. "
                 "Name the study's own folder, such as results/quickstart"

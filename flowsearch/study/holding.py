@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from flowsearch.results.lock import LOCK
 from flowsearch.study.lease import Lease
 from flowsearch.study.local import broken
 from flowsearch.study.place import Place
-
-LOCK = ".lock"
-"""The file in a study's folder that the process which runs it has locked."""
 
 Why = Literal["", "signal", "budget", "failures", "ray", "taken"]
 """What stopped a study before its last trial."""

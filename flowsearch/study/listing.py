@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 from flowsearch.results import schema
+from flowsearch.results.lock import is_locked
 from flowsearch.storage import inside, is_uri, store_at
 from flowsearch.study import ledger as events
-from flowsearch.study.holding import LOCK
 from flowsearch.study.lease import is_held
 from flowsearch.study.ledger import Ledger, event_of
 from flowsearch.study.place import Place
@@ -56,18 +56,7 @@ def opened(where: Path | str) -> tuple[Progress, Ledger]:
 
 def is_running(place: Place) -> bool:
     """Whether a process runs the study: of this machine, of one that shares its locks, or the holder of its lease."""
-    import fcntl
-
-    if place.remote:
-        return is_held(place.store)
-    try:
-        with (place.local / LOCK).open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    return is_held(place.store) if place.remote else bool(is_locked(place.local))
 
 
 def trace(ledger: Ledger, trial_id: str) -> str:

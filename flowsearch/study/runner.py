@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.results import schema
+from flowsearch.results.lock import LOCK
 from flowsearch.storage import inside
 from flowsearch.study import changes, machines, modes, own_parts, packing, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.budget import Meter
 from flowsearch.study.file import DataConfig, Study, dump, load
-from flowsearch.study.holding import LOCK, Hold, Signal, Why, held, signals, watched
+from flowsearch.study.holding import Hold, Signal, Why, held, signals, watched
 from flowsearch.study.layout import Layout
 from flowsearch.study.lease import LEASE, Lease
 from flowsearch.study.ledger import Ledger

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -67,14 +68,15 @@ def test_with_a_token_nothing_is_shown_without_it(study: Path) -> None:
     assert browser.get("/trials").status_code == 200
 
 
-def test_beyond_this_machine_a_token_is_needed(study: Path) -> None:
+def test_beyond_this_machine_a_token_is_needed(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="needs a token"):
         wsgi(Library(study), host="0.0.0.0")
+    listening = mock.Mock(effective_port=8050)
+    create = mock.Mock(return_value=listening)
+    monkeypatch.setattr("waitress.create_server", create)  # a test listens to nobody beyond this machine
     served = prepare(study, host="0.0.0.0", port=0)
-    try:
-        assert re.search(r"\?token=\S{30,}$", served.url)
-    finally:
-        served.close()
+    assert create.call_args.kwargs["host"] == "0.0.0.0"
+    assert re.fullmatch(r"http://0\.0\.0\.0:8050/\?token=\S{30,}", served.url)
 
 
 def test_a_short_token_is_refused(study: Path) -> None:

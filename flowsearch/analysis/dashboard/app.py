@@ -4,35 +4,31 @@ The browser asks every two seconds whether the study's folder has changed (`serv
 and each figure in view is asked for again, and only what came out different is sent; nothing else is drawn anew.
 """
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
-from dash.development.base_component import Component
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, no_update
 from flask import request
-from plotly.io.json import to_json_plotly
 
-from flowsearch.analysis import theme
-from flowsearch.analysis.dashboard import bits, compare, index, overview, plots, table, trial
+from flowsearch.analysis.dashboard import bits, compare, index, linked, overview, plots, table, trial
 from flowsearch.analysis.dashboard.address import (
     COMPARE,
     FIGURES,
     INDEX,
     OVERVIEW,
-    PAGES,
     TRIAL,
     TRIALS,
     Address,
     parse,
 )
+from flowsearch.analysis.dashboard.frame import frame
 from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.places import digest, nowhere
 from flowsearch.analysis.dashboard.standing import Spending, Used, standing
 from flowsearch.analysis.dashboard.watch import Watched
-from flowsearch.analysis.figures import Grid
 
 _HTML = """<!doctype html>
 <html lang="en">
@@ -52,19 +48,8 @@ _METAS = [
     {"name": "viewport", "content": "width=device-width, initial-scale=1"},
     {"name": "color-scheme", "content": "light dark"},
 ]
-_WIDE = ("parallel-coordinates",)
-"""Sections whose only figure wants the whole width."""
-_OPEN = 2
-"""Tasks whose figures are open at first, in each section."""
 _KEPT_PAGES = 16
 """Pages that are kept as they were made, until the study changes."""
-_GRAPH: Any = {
-    "displaylogo": False,
-    "responsive": True,
-    "showSendToCloud": False,
-    "plotlyServerURL": "",
-    "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"],
-}
 
 
 def nothing_spent(path: Path, running: bool) -> Sequence[Used]:
@@ -73,7 +58,7 @@ def nothing_spent(path: Path, running: bool) -> Sequence[Used]:
 
 
 class Pages:
-    """Makes the pages of a library."""
+    """Makes the pages of a library; `spent` knows what studies have used of their budgets."""
 
     def __init__(self, library: Library, spent: Spending = nothing_spent) -> None:
         self.library, self._spent = library, spent
@@ -92,11 +77,11 @@ class Pages:
     def content(self, address: Address) -> bits.Children:
         """The page, or a sentence that says why there is none."""
         if address.page == INDEX:
-            return index.layout(self.library, live)
+            return index.layout(self.library)
         try:
             watched = self.library.study(address.study)
         except (KeyError, ValueError) as error:
-            return _nowhere(f"There is no study of this name here: {error}")
+            return nowhere(f"There is no study of this name here: {error}")
         key = (address.href, watched.version)
         with self._lock:
             if key in self._made:
@@ -110,19 +95,19 @@ class Pages:
 
     def _page(self, watched: Watched, address: Address) -> bits.Children:
         if address.page == OVERVIEW:
-            return overview.layout(self._overview(watched, address), live, plot)
+            return overview.layout(self._overview(watched, address))
         if address.page == TRIALS:
-            return _trials(watched, address)
+            return linked.trials(watched, address)
         if address.page == FIGURES:
-            return _figures(watched, address)
+            return linked.figures(watched, address)
         if address.page == COMPARE:
-            return compare.layout(compare.Compare(watched, address), live, plot)
+            return compare.layout(compare.Compare(watched, address))
         if address.page == TRIAL:
             try:
-                return trial.layout(trial.TrialPage(watched, address), live, plot)
+                return trial.layout(trial.TrialPage(watched, address))
             except KeyError:
-                return _nowhere(f"This study has no trial {address.trial} yet.")
-        return _nowhere("There is no such page.")
+                return nowhere(f"This study has no trial {address.trial} yet.")
+        return nowhere("There is no such page.")
 
     def live(self, name: str, where: dict[str, Any]) -> bits.Children:
         """A live section's content now."""
@@ -166,9 +151,8 @@ class _Application(Dash):
         return super().interpolate_index(*arguments, **parts)
 
 
-def create(library: Library, spent: Spending = nothing_spent) -> Dash:
-    """The application over `library`; `spent` knows what studies have used of their budgets."""
-    pages = Pages(library, spent)
+def create(pages: Pages) -> Dash:
+    """The application over the pages of a library."""
     app = _Application(
         "flowsearch",
         assets_folder=str(Path(__file__).parent / "assets"),
@@ -182,139 +166,11 @@ def create(library: Library, spent: Spending = nothing_spent) -> Dash:
         add_log_handler=False,
         enable_mcp=False,
     )
-    app.layout = _frame(library)
+    app.layout = frame(pages.library)
     _pages(app, pages)
     _live(app, pages)
     _in_browser(app)
     return app
-
-
-def live(name: str, content: bits.Children) -> Component:
-    """A section that is kept up to date."""
-    parts = [
-        html.Div(content, id={"type": "live", "name": name}),
-        dcc.Store(id={"type": "live-want", "name": name}),
-        dcc.Store(id={"type": "live-seen", "name": name}, data=_digest(content)),
-    ]
-    return bits.tagged(html.Div(parts, className="live"), data_live=name)
-
-
-def plot(name: str) -> Component:
-    """A figure's place; it is drawn when it comes into view."""
-    room = {"minHeight": f"{plots.height(name)}px"}
-    parts = [
-        html.Div(id={"type": "plot-slot", "name": name}, style=room, className="graph"),
-        html.P("Nothing to show yet.", className="empty"),
-        dcc.Store(id={"type": "plot-want", "name": name}),
-        dcc.Store(id={"type": "plot-data", "name": name}),
-    ]
-    place = html.Div(parts, id={"type": "plot-place", "name": name}, className="plot waiting")
-    return bits.tagged(place, data_plot=name)
-
-
-def _frame(library: Library) -> Component:
-    """What stays while the pages change."""
-    home = [dcc.Link("Studies", href="/", className="up")] if library.several else []
-    links = [html.Li(dcc.Link(title, id=f"to-{page}", href="/", className="tab")) for page, title in PAGES.items()]
-    stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": 0}
-    templates = {mode: theme.template(mode).to_plotly_json() for mode in theme.MODES}
-    return html.Div(
-        [
-            dcc.Location(id="location", refresh=False),
-            *(dcc.Store(id=name, data=data) for name, data in stores.items()),
-            dcc.Store(id="templates", data=templates),
-            dcc.Store(id="graph", data=dcc.Graph(config=_GRAPH, responsive=True).to_plotly_json()),
-            html.A("Skip to the page", href="#page", className="skip"),
-            html.Header(
-                [
-                    html.Div(
-                        [
-                            *home,
-                            html.H1("flowsearch", id="title"),
-                            html.Span(id="study-state"),
-                            html.Span("connection lost, trying again", id="lost", role="status"),
-                        ],
-                        className="name",
-                    ),
-                    bits.tagged(html.Nav(html.Ul(links), id="tabs"), aria_label="Pages"),
-                ]
-            ),
-            html.Main(id="page", tabIndex=-1),
-            bits.tagged(html.Div(id="announce", role="status"), aria_live="polite"),
-        ],
-        id="frame",
-    )
-
-
-def _trials(watched: Watched, address: Address) -> Component:
-    view = watched.view()
-    if view.trials.empty:
-        return _nowhere("No trial has been recorded yet. They appear here by themselves.", reload=True)
-    return html.Div([_selection(), table.grid(view, address), _hint()], className="page-trials")
-
-
-def _hint() -> Component:
-    text = (
-        "Click a head to sort, with Ctrl by several; filters stand under the heads. Tick trials to compare them. "
-        "Of running trials, val PSNR is that of the last epoch."
-    )
-    return html.P(text, className="note")
-
-
-def _figures(watched: Watched, address: Address) -> Component:
-    view = watched.view()
-    if view.trials.empty:
-        return _nowhere("No trial has been recorded yet. Figures appear with the first ones.", reload=True)
-    made, jumps = [], []
-    for section in plots.sections(view):
-        wide = len(section.pieces) > 1 or section.anchor in _WIDE
-        made.append(
-            bits.section(section.title, *_by_task(section), note=section.caption, anchor=section.anchor, wide=wide)
-        )
-        jumps.append(html.Li(html.A(section.title, href=f"#{section.anchor}")))
-    note = "Draw a box or a lasso over points in any figure: the table and the other figures show only those trials."
-    return html.Div(
-        [
-            _selection(note),
-            html.Div(table.grid(view, address, short=True), className="linked"),
-            bits.tagged(html.Nav(html.Ul(jumps), className="jumps"), aria_label="Figures"),
-            html.Div(made, className="cards figures"),
-        ],
-        className="page-figures",
-    )
-
-
-def _by_task(section: plots.Shown) -> list[Component]:
-    """A section's figures; of several tasks each task's under its name, the first ones open."""
-    by_task: dict[str | None, list[Component]] = {}
-    for piece in section.pieces:
-        heading = [html.H4(piece.title)] if isinstance(piece, Grid) and piece.title else []
-        by_task.setdefault(piece.task, []).append(html.Div([*heading, plot(piece.name)]))
-    places = [(task, html.Div(made, className="plots")) for task, made in by_task.items()]
-    if len(places) < 2:
-        return [made for _, made in places]
-    return [
-        html.Details([html.Summary(str(task)), made], open=number < _OPEN) for number, (task, made) in enumerate(places)
-    ]
-
-
-def _selection(note: str = "") -> Component:
-    """How many trials are shown and why, and what can be done with them."""
-    return html.Div(
-        [
-            html.Span(id="shown-count", role="status"),
-            html.Button("Clear selection", id="clear-selection", type="button", hidden=True),
-            html.Button("Clear filters", id="clear-filters", type="button", hidden=True),
-            dcc.Link("Compare", id="compare-chosen", href="/", className="button hidden"),
-            html.Span(note, className="note"),
-        ],
-        className="selection",
-    )
-
-
-def _nowhere(text: str, *, reload: bool = False) -> Component:
-    page = html.Div(html.Section(html.P(text, className="empty"), className="card wide"), className="cards")
-    return bits.tagged(page, data_reload="yes") if reload else page
 
 
 def _pages(app: Dash, pages: Pages) -> None:
@@ -368,8 +224,8 @@ def _live(app: Dash, pages: Pages) -> None:
     )
     def again(want: Any, own: dict[str, str], seen: str, where: dict[str, Any]) -> tuple[Any, Any]:
         content = pages.live(own["name"], where)
-        digest = _digest(content)
-        return (no_update, no_update) if digest == seen else (content, digest)
+        now = digest(content)
+        return (no_update, no_update) if now == seen else (content, now)
 
     @app.callback(
         Output({"type": "plot-data", "name": MATCH}, "data"),
@@ -403,7 +259,7 @@ def _live(app: Dash, pages: Pages) -> None:
         if watched is None or not want:
             return no_update, no_update
         made = table.rows(watched.view(), [column["field"] for column in columns if "field" in column])
-        digests = {row["trial_id"]: _digest(row) for row in made}
+        digests = {row["trial_id"]: digest(row) for row in made}
         if seen is None or seen == digests:
             return no_update, digests if seen is None else no_update
         changed = [row for row in made if seen.get(row["trial_id"]) != digests[row["trial_id"]]]
@@ -442,7 +298,3 @@ def _in_browser(app: Dash) -> None:
     on("unselected", Output("state", "data", allow_duplicate=True), Input("clear-selection", "n_clicks"))
     on("unfiltered", Output("grid", "filterModel"), Input("clear-filters", "n_clicks"))
     on("chosen", Output("location", "search"), Input("chosen", "value"))
-
-
-def _digest(content: Any) -> str:
-    return hashlib.blake2b(to_json_plotly(content).encode(), digest_size=8).hexdigest()

@@ -10,10 +10,6 @@ from flowsearch.analysis.dashboard.address import Address
 
 Child = Component | str | None
 Children = Component | str | Sequence[Any] | None
-Live = Callable[[str, Children], Component]
-"""Wraps a section that is kept up to date, given its name."""
-Place = Callable[[str], Component]
-"""Makes the place of a figure, given its name."""
 
 
 def tagged(component: Component, **names: str) -> Component:

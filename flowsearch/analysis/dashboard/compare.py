@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
+from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, whole
 from flowsearch.results import schema
@@ -108,8 +109,8 @@ class Compare:
         )
 
 
-def layout(page: Compare, live: bits.Live, plot: bits.Place) -> Component:
-    """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
+def layout(page: Compare) -> Component:
+    """The page."""
     options = [
         {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
         for row in page.view.labelled.to_dict("records")

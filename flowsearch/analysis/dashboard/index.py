@@ -8,6 +8,7 @@ from dash.development.base_component import Component
 from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.places import live
 from flowsearch.analysis.dashboard.standing import standing
 from flowsearch.analysis.wording import counted, decibels, duration, number
 
@@ -25,7 +26,7 @@ def content(library: Library) -> bits.Children:
     )
 
 
-def layout(library: Library, live: bits.Live) -> Component:
+def layout(library: Library) -> Component:
     """The page."""
     return html.Div(bits.section("Studies", live("index-studies", content(library)), wide=True), className="cards")
 

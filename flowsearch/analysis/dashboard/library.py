@@ -2,12 +2,9 @@
 
 import threading
 from pathlib import Path
-from typing import Final
 
 from flowsearch.analysis.dashboard.watch import Watched
-from flowsearch.results import schema
-
-_MARKS: Final = (*schema.TABLES, schema.LEDGER, schema.STUDY_FILE, schema.PROVENANCE_FILE)
+from flowsearch.results.stored import MARKS
 
 
 class Library:
@@ -46,4 +43,4 @@ class Library:
 
 def is_study(folder: Path) -> bool:
     """Whether the folder looks like a study's: it holds its file, its ledger or one of its tables."""
-    return any((folder / mark).exists() for mark in _MARKS)
+    return any((folder / mark).exists() for mark in MARKS)

@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits, plots
 from flowsearch.analysis.dashboard.address import TRIALS, Address
+from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.selection import by_task
@@ -218,8 +219,8 @@ class Overview:
         return replace(self.address.at(TRIALS), filters=model, figure="", selected=None).href
 
 
-def layout(overview: Overview, live: bits.Live, plot: bits.Place) -> Component:
-    """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
+def layout(overview: Overview) -> Component:
+    """The page."""
     made = {name: live(name, build()) for name, build in overview.sections.items()}
     first = plots.sections(overview.view)[0].pieces
     progress = [html.Div([*([html.H3(one.task)] if one.task else []), plot(one.name)]) for one in first]

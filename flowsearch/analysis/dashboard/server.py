@@ -76,15 +76,18 @@ def wsgi(library: Library, *, host: str = HOST, token: str | None = None, spent:
     """The WSGI application."""
     # What cannot be read is said on the page; a warning for each reading would fill the terminal.
     warnings.filterwarnings("ignore", category=UserWarning)
-    app: Dash = create(library, spent)
+    pages = Pages(library, spent)
+    app: Dash = create(pages)
     server: Flask = app.server
     app._setup_server()  # so that all inline scripts are known
-    _routes(server, library, Pages(library, spent))
+    _routes(server, pages)
     security.guard(server, host=host, token=token, script_hashes=app.csp_hashes())
     return server
 
 
-def _routes(server: Flask, library: Library, pages: Pages) -> None:
+def _routes(server: Flask, pages: Pages) -> None:
+    library = pages.library
+
     @server.get("/poll")
     def poll() -> Response | tuple[str, int]:
         """The study's version and state, or nothing where the version is the `known` one."""

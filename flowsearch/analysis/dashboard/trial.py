@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import COMPARE, TRIAL, TRIALS, Address
 from flowsearch.analysis.dashboard.again import retry_command, train_command
+from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.trials_table import varying
@@ -184,8 +185,8 @@ class TrialPage:
         return parts
 
 
-def layout(page: TrialPage, live: bits.Live, plot: bits.Place) -> Component:
-    """The page; `live` wraps what is kept up to date, `plot` makes a figure's place."""
+def layout(page: TrialPage) -> Component:
+    """The page."""
     made = {name: live(name, build()) for name, build in page.sections.items()}
     curves = [html.Div([html.H3(one.title), plot(f"trial/{name}")]) for name, one in trial_figures.TRIAL.items()]
     return html.Div(

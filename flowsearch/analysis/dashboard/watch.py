@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.results import Results, schema
+from flowsearch.results.lock import is_locked
 from flowsearch.results.stored import Stored
 from flowsearch.results.tables import read_tables
 
-_LOCK = ".lock"
 _LOCK_SECONDS = 5.0
 _LATELY_SECONDS = 60.0
 _SETTLED_NS = 2_000_000_000
@@ -126,7 +126,7 @@ class Watched:
         """Whether a process holds the study's lock; where there is none, whether the tables grew in the last minute."""
         now = time.monotonic()
         if now - self._running[0] > _LOCK_SECONDS:
-            held = _locked(self.path / _LOCK)
+            held = is_locked(self.path)
             self._running = now, self._grew_lately() if held is None else held
         return self._running[1]
 
@@ -182,17 +182,3 @@ def _stamp(path: Path) -> Stamp:
         return ()
     age = time.time_ns() - changed
     return (changed, age // 500_000_000) if 0 <= age < _SETTLED_NS else (changed,)
-
-
-def _locked(path: Path) -> bool | None:
-    """Whether a process has the file locked; None where that cannot be known (a copied folder, no locks)."""
-    import fcntl
-
-    try:
-        with path.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None

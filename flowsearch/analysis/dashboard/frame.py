@@ -1,0 +1,53 @@
+"""The frame around the pages: the study's name, the tabs, and what the browser keeps."""
+
+from typing import Any
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from flowsearch.analysis import theme
+from flowsearch.analysis.dashboard import bits
+from flowsearch.analysis.dashboard.address import PAGES
+from flowsearch.analysis.dashboard.library import Library
+
+_GRAPH: Any = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["autoScale2d", "toggleSpikelines"],
+}
+
+
+def frame(library: Library) -> Component:
+    """What stays while the pages change."""
+    home = [dcc.Link("Studies", href="/", className="up")] if library.several else []
+    links = [html.Li(dcc.Link(title, id=f"to-{page}", href="/", className="tab")) for page, title in PAGES.items()]
+    stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": 0}
+    templates = {mode: theme.template(mode).to_plotly_json() for mode in theme.MODES}
+    return html.Div(
+        [
+            dcc.Location(id="location", refresh=False),
+            *(dcc.Store(id=name, data=data) for name, data in stores.items()),
+            dcc.Store(id="templates", data=templates),
+            dcc.Store(id="graph", data=dcc.Graph(config=_GRAPH, responsive=True).to_plotly_json()),
+            html.A("Skip to the page", href="#page", className="skip"),
+            html.Header(
+                [
+                    html.Div(
+                        [
+                            *home,
+                            html.H1("flowsearch", id="title"),
+                            html.Span(id="study-state"),
+                            html.Span("connection lost, trying again", id="lost", role="status"),
+                        ],
+                        className="name",
+                    ),
+                    bits.tagged(html.Nav(html.Ul(links), id="tabs"), aria_label="Pages"),
+                ]
+            ),
+            html.Main(id="page", tabIndex=-1),
+            bits.tagged(html.Div(id="announce", role="status"), aria_live="polite"),
+        ],
+        id="frame",
+    )
