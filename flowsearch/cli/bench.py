@@ -83,7 +83,7 @@ def peers(
     threads: _Threads = None,
     as_json: _Json = False,
 ) -> None:
-    """Time the likelihood step of a Glow beside that of normflows (pip install 'flowsearch[bench]')."""
+    """Time the likelihood step of a Glow beside that of normflows (the extra `bench`)."""
     with user_errors():
         from flowsearch.bench.peers import bench_peers
 

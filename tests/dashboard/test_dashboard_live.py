@@ -84,7 +84,7 @@ def test_a_study_is_watched_from_its_first_trial_to_its_last(
 
     page.get_by_role("link", name="Overview", exact=True).click()
     page.get_by_role("link", name="1 failed").click(timeout=LONG * 1000)
-    page.locator("[col-id=trial_id] a", has_text="0001").click()
+    page.locator("[col-id=trial_id] a", has_text="0001").click(timeout=LONG * 1000)
     page.wait_for_selector("text=Why it failed")
     text = page.locator("main").inner_text()
     assert "RuntimeError: the lens cap is on" in text

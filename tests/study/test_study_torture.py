@@ -6,7 +6,8 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -15,6 +16,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from small_study import TEXT
+from study_fakes import HOLD
 from test_study_death import start
 
 from flowsearch.results import load as load_results
@@ -67,6 +69,17 @@ def begun(folder: Path) -> int:
     return sum((event.event, event.subject) == (events.STARTED, events.STUDY) for event in ledger_of(folder))
 
 
+@contextmanager
+def held_up(folder: Path) -> Iterator[None]:
+    """Trials that are not planned yet take their time meanwhile, so that some are left for the next kill."""
+    hold = folder / ROOT / "checkpoints" / HOLD
+    aside = hold.with_name("aside")
+    aside.write_text(str(max(int(event.subject) for event in ledger_of(folder) if event.subject.isdigit())))
+    aside.replace(hold)
+    yield
+    hold.unlink()
+
+
 def killed_worker_is_over_it(folder: Path, known: int) -> bool:
     """Whether the trial of a worker killed after `known` events has ended: killed twice, it would have failed.
 
@@ -98,7 +111,8 @@ def torture(folder: Path, victims: list[str], moments: random.Random) -> None:
         for pid in what[victim][:1]:
             os.kill(pid, signal.SIGKILL)
         if victim == "worker" and what[victim]:
-            waited(lambda known=known: killed_worker_is_over_it(folder, known), 20)
+            with held_up(folder):
+                waited(lambda known=known: killed_worker_is_over_it(folder, known), 40)
         if victim == "raylet":
             process.wait(timeout=60)  # else the driver does not notice that Ray is gone
         if victim == "driver":
