@@ -1,21 +1,28 @@
 """What the stored results say: statistics, figures and the report. Knows neither torch nor Ray."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+Studies = Path | str | Sequence[Path | str]
+"""The folder of a study, or those of several."""
 
-def write_report(study_dir: Path | str, out: Path | None = None, form: str = "html") -> Path | str:
-    """Write the report of the study in `study_dir`; see `flowsearch.analysis.report.write_report`."""
+
+def write_report(studies: Studies, out: Path | None = None, form: str = "html") -> Path | str:
+    """Write the report of a study, or the tables of several; see `flowsearch.analysis.report.write_report`."""
     from flowsearch.analysis.report import write_report as write
 
-    return write(study_dir, out, form)
+    return write(_listed(studies), out, form)
 
 
-def report_text(study_dir: Path | str, form: str = "html") -> str:
-    """The report of the study in `study_dir`, as `write_report` would write it."""
+def report_text(studies: Studies, form: str = "html") -> str:
+    """What `write_report` would write."""
     from flowsearch.analysis.report import rendered
-    from flowsearch.results import load
 
-    return rendered(load(study_dir), form)
+    return rendered(_listed(studies), form)
+
+
+def _listed(studies: Studies) -> list[Path | str]:
+    return [studies] if isinstance(studies, Path | str) else list(studies)
 
 
 __all__ = ["report_text", "write_report"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached, turned
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.selection import tasks
@@ -22,6 +23,7 @@ _OVER = {
     SEEDS_AND_IMAGES: "seeds, then images",
     "": "one value: no interval",
 }
+_SETS = {"test": "test", "ood": "out of distribution"}
 _EMPTY = "–"
 _WIDE = 5
 """More methods than this are no columns."""
@@ -60,23 +62,23 @@ def paper(results: Results) -> Paper:
     """The tables of a study; without completed trials none, and the lead says so."""
     if results.completed.empty:
         return Paper(results.name, status_line(results) + " No trial was completed, so there are no tables.")
-    held = held_against(results)
+    found = {split: _reached(results, split) for split in _SETS}
+    held, trained = held_against(results), _of_pretraining(results)
     tables = [
-        _psnr(results, "test", "Table I: PSNR on the test images"),
+        _psnr(results, found["test"], "Table I: PSNR on the test images"),
         _gains(held, "test", "Gains in table I"),
-        _psnr(results, "ood", "Table II: PSNR out of distribution"),
+        _psnr(results, found["ood"], "Table II: PSNR out of distribution"),
         _gains(held, "ood", "Gains in table II"),
-        _pretrained(results),
+        _pretrained(results, trained),
+        _beside(found),
+        _gains_beside(held, trained, tasks(results)),
         _settings(results),
     ]
     return Paper(results.name, status_line(results), [one for one in tables if one is not None], _notes(results))
 
 
-def _psnr(results: Results, split: str, title: str) -> Table | None:
+def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table | None:
     """A row per task, a column per method: the paper's tables I and II. With many methods these are the rows."""
-    found = {task: reached(results, best_of_each(results, "label", task), split) for task in tasks(results)}
-    found = {task: table.dropna(subset=["score"]) for task, table in found.items()}
-    found = {task: table for task, table in found.items() if len(table)}
     methods = _in_order(found)
     if not methods:
         return None
@@ -106,6 +108,13 @@ def _psnr(results: Results, split: str, title: str) -> Table | None:
     return Table(title, caption, heads, rows)
 
 
+def _reached(results: Results, split: str) -> dict[str, pd.DataFrame]:
+    """By task, the best configuration of each method with what it reached on a test set."""
+    found = {task: reached(results, best_of_each(results, "label", task), split) for task in tasks(results)}
+    found = {task: table.dropna(subset=["score"]) for task, table in found.items()}
+    return {task: table for task, table in found.items() if len(table)}
+
+
 def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
     """A row per task and baseline: how far ours is ahead of it."""
     own = held[held["split"] == split]
@@ -122,14 +131,10 @@ def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
     return Table(title, caption, ["task", "difference", "dB", "p", "images", "seeds", "interval over"], rows, 2)
 
 
-def _pretrained(results: Results) -> Table | None:
+def _pretrained(results: Results, table: pd.DataFrame) -> Table | None:
     """Ours with and without pre-training: the paper's table III."""
-    table = results.compare("pretrain", ["task", "label"])
-    table = table[table["label"].isin(OURS)]
     if table.empty:
         return None
-    pretrained = table["first"].astype(bool)
-    table = pd.concat([table[pretrained], turned(table[~pretrained])]).sort_index()
     rows = []
     for _, row in table.iterrows():
         means = [decibels(row[f"{side}_mean"]) for side in ("second", "first")]
@@ -141,6 +146,61 @@ def _pretrained(results: Results) -> Table | None:
     )
     heads = ["task", "without", "with", "gain (dB)", "p", "images", "seeds", "interval over"]
     return Table("Table III: with and without pre-training", caption, heads, rows)
+
+
+def _of_pretraining(results: Results) -> pd.DataFrame:
+    """Ours, pre-trained, minus ours that is not, by task: rows as `Results.compare` has them."""
+    table = results.compare("pretrain", ["task", "label"])
+    table = table[table["label"].isin(OURS)]
+    if table.empty:
+        return table
+    pretrained = table["first"].astype(bool)
+    return pd.concat([table[pretrained], turned(table[~pretrained])]).sort_index()
+
+
+def _beside(found: dict[str, dict[str, pd.DataFrame]]) -> Table | None:
+    """The PSNR that the paper has of the same network on the same task."""
+    rows = []
+    for split, set_name in _SETS.items():
+        for task, table in found[split].items():
+            scores: dict[str, Score] = dict(zip(table["label"], table["score"], strict=True))
+            for name, theirs, score in published.beside(scores, task, split):
+                mean = score.interval.mean
+                texts = (task, set_name, name, decibels(theirs), _spread(score), signed(mean - theirs))
+                rows.append([Cell(text) for text in texts])
+    if not rows:
+        return None
+    caption = (
+        "Mean PSNR in dB as the paper prints it, for its own images at 64 x 64, and here (95% interval). The images, "
+        "their size, the networks and how long they were trained differ as far as Settings and Provenance say."
+    )
+    return Table(
+        "Beside the paper: PSNR", caption, ["task", "images", "network", "paper", "here", "difference"], rows, 3
+    )
+
+
+def _gains_beside(held: pd.DataFrame, trained: pd.DataFrame, tasks: list[str]) -> Table | None:
+    """What the paper is about, its gains, and ours."""
+    rows: list[tuple[str, str, str, float, Any]] = []
+    for task in tasks:
+        for split, set_name in _SETS.items():
+            theirs, own = published.gain_over_the_better(task, split), published.over_the_better(held, task, split)
+            if theirs is not None and own is not None:
+                rows.append((task, set_name, f"Glow over {own['second']}, the better baseline", theirs, own))
+    for _, own in trained.assign(p_holm=float("nan")).iterrows():
+        theirs = published.gain_of_pretraining(own["task"])
+        if theirs is not None:
+            rows.append((str(own["task"]), _SETS["test"], "pre-training of the Glow", theirs, own))
+    if not rows:
+        return None
+    cells = [
+        [*(Cell(text) for text in texts), Cell(signed(theirs)), Cell(_difference(own)[0])]
+        for *texts, theirs, own in rows
+    ]
+    caption = (
+        "Differences in mean PSNR in dB: as the paper's tables I to III have them, and here with the 95% interval."
+    )
+    return Table("Beside the paper: gains", caption, ["task", "images", "gain", "paper", "here"], cells, 3)
 
 
 def _settings(results: Results) -> Table | None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
@@ -41,27 +41,31 @@ SUFFIXES = {"html": ".html", **{form: f".{suffix}" for form, (_, suffix) in pape
 """What a report can be written as, and how its file's name ends."""
 
 
-def write_report(study_dir: Path | str, out: Path | None = None, form: str = "html") -> Path | str:
-    """Write the report of the study in `study_dir` to `out` (default: `report.html` in it) and return where it lies.
+def write_report(folders: Sequence[Path | str], out: Path | None = None, form: str = "html") -> Path | str:
+    """Write the report of a study to `out` (default: `report.html` in its folder) and return where it lies.
 
-    `form` is html, or md or latex for the tables of a paper. Works on a study that is empty, running, interrupted or
-    has failed trials only, and says so. The file appears whole or not at all. Raises `ValueError` where `study_dir` is
-    no study's folder.
+    `form` is html, or md or latex for the tables of a paper, which may be those of several studies one after another.
+    Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
+    or not at all. Raises `ValueError` where a folder is no study's.
     """
-    results = load(study_dir)
-    target = out if out is not None else inside(study_dir, Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
+    target = out if out is not None else inside(folders[0], Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
     if isinstance(target, Path) and target.is_dir():
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
-    page = rendered(results, form)
-    store_at(outside(target)).put(Path(str(target).partition("?")[0]).name, page.encode())
+    text = rendered(folders, form)
+    store_at(outside(target)).put(Path(str(target).partition("?")[0]).name, text.encode())
     return target
 
 
-def rendered(results: Results, form: str = "html") -> str:
-    """The report of a study as text."""
-    return render(results) if form == "html" else paper_formats.FORMATS[form][0](paper(results))
+def rendered(folders: Sequence[Path | str], form: str = "html") -> str:
+    """What `write_report` writes."""
+    studies = [load(folder) for folder in folders]
+    if form == "html":
+        if len(studies) > 1:
+            raise ValueError("an HTML report is about one study; --format md and latex take several")
+        return render(studies[0])
+    return "\n".join(paper_formats.FORMATS[form][0](paper(results)) for results in studies)
 
 
 def render(results: Results) -> str:

@@ -12,21 +12,26 @@ _STDOUT = Path("-")
 
 
 def report(
-    path: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder, such as results/quickstart.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR...", help="The study's folder, such as results/quickstart; md, latex: several."),
+    ],
     form: Annotated[
         Literal["html", "md", "latex"],
         typer.Option("--format", help="html: the whole report; md, latex: the tables of a paper, with intervals."),
     ] = "html",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where to write it; - prints it. Default: report.html, .md or .tex in DIR."),
+        typer.Option(
+            "--out", help="Where to write it; - prints it. Default: report.html, .md or .tex in the first DIR."
+        ),
     ] = None,
 ) -> None:
     """Write a study's report: one HTML file that opens offline, or the tables. The study may still be running."""
     with user_errors(), warnings.catch_warnings(record=True) as caught:
         from flowsearch.analysis import report_text, write_report
 
-        said = report_text(path, form) if out == _STDOUT else f"report: {write_report(path, out, form)}\n"
+        said = report_text(paths, form) if out == _STDOUT else f"report: {write_report(paths, out, form)}\n"
     for warning in caught:
         if warning.category is UserWarning:
             typer.echo(f"warning: {warning.message}", err=True)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from flowsearch.checks import check_int, check_known
+from flowsearch.data.store import BUILT_IN
 
 
 def is_own(source: str) -> bool:
@@ -28,17 +29,27 @@ class DataConfig:
     """Number of test images."""
     ood: str | None = "anime"
     """Source of the out-of-distribution test set, or null for none: as many images as `test`, or all it has."""
+    prior: str | None = None
+    """Source of further images, on which priors are pre-trained beside the training images; or null for none."""
+    prior_images: int | None = None
+    """Number of them. Null: all that a prepared set has; other sources make as many as are asked for."""
     seed: int = 0
     """Seed of the split, and of the images where the source draws them."""
 
     def __post_init__(self) -> None:
-        for name in ("source", "ood"):
+        for name in ("source", "ood", "prior"):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value) and not (name == "ood" and value is None):
+            if not (isinstance(value, str) and value) and not (name != "source" and value is None):
                 raise ValueError(f"{name} is the name of a data set, not {value!r}")
         check_int("size", self.size, 16, 1024)
         for name in ("train", "val", "test"):
             check_int(name, getattr(self, name), 1)
+        if self.prior_images is not None:
+            check_int("prior_images", self.prior_images, 1)
+            if self.prior is None:
+                raise ValueError("prior_images counts the images of prior, which is null; name their source as prior")
+        elif self.prior is not None and (self.prior in BUILT_IN or is_own(self.prior)):
+            raise ValueError(f"prior {self.prior} makes as many images as are asked for: say how many by prior_images")
         check_int("seed", self.seed, 0)
 
     def to_dict(self) -> dict[str, Any]:

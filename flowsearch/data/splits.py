@@ -23,8 +23,15 @@ class Datasets:
     val: NDArray[np.uint8]
     test: NDArray[np.uint8]
     ood: NDArray[np.uint8] | None
+    prior: NDArray[np.uint8] | None = None
+    """Further images for pre-training priors."""
     fingerprint: str
     """sha256 over the pixels of the sources and the split."""
+
+    @property
+    def pretraining(self) -> NDArray[np.uint8]:
+        """What priors are pre-trained on: the training images, and those of `prior` (both copied into memory)."""
+        return self.train if self.prior is None else np.concatenate((self.train, self.prior))
 
 
 def load(config: DataConfig) -> Datasets:
@@ -33,42 +40,51 @@ def load(config: DataConfig) -> Datasets:
     Test and validation images come first, so that they stay the same whatever the number of training images. Of a set
     prepared with a partition, each part comes from that part of the partition alone. A built-in source is drawn, one
     of a researcher's own is called, and what they give is kept. The out-of-distribution part is the first `test` images
-    of its own source (of its test part, where it has a partition), or all where there are fewer; where it is the same
-    source, images that no other part holds.
+    of its own source (of its test part, where it has a partition), or all where there are fewer; further images for
+    priors are those that no other part holds (of the train part).
 
     Raises:
         ValueError: an unknown data set, a size that is not prepared, or too few images; says what to do.
     """
-    same = config.ood == config.source
-    counts = {"test": config.test, "val": config.val, "train": config.train, "ood": config.test * same}
-    source = _found(config.source, config, sum(counts.values()), None)
-    _check_counts(source.manifest, config)
-    pieces = source.pieces(counts, config.seed)
-    ood, outside = None, None
-    if config.ood is not None and same:
-        ood, outside = pieces["ood"], source.manifest
-        if not len(ood):
-            whose = "images are" if outside.parts is None else "test images are"
+    wanted: dict[str, dict[str, int]] = {config.source: {"test": config.test, "val": config.val, "train": config.train}}
+    if config.ood is not None:
+        wanted.setdefault(config.ood, {})["ood"] = config.test
+    if config.prior is not None:
+        wanted.setdefault(config.prior, {})["prior"] = config.prior_images or _ALL
+    pieces: dict[str, NDArray[np.uint8]] = {}
+    manifests: dict[str, Manifest] = {}
+    for name, counts in wanted.items():
+        channels = manifests[config.source].channels if manifests else None
+        found = _found(name, config, sum(counts.values()), channels)
+        if not manifests:
+            _check_counts(found.manifest, config)
+        for purpose in counts.keys() & {"ood", "prior"}:
+            if channels not in (None, found.manifest.channels):
+                raise ValueError(
+                    f"data set {config.source} has {channels} channels and {purpose} {name} has "
+                    f"{found.manifest.channels}; prepare both with --grey or both without, or set {purpose} to null"
+                )
+            manifests[purpose] = found.manifest
+        manifests[name] = found.manifest
+        pieces |= found.pieces(counts, config.seed)
+    for purpose in pieces.keys() & {"ood", "prior"}:
+        if not len(pieces[purpose]):
             raise ValueError(
-                f"ood {config.ood} is the source itself, whose {_pool(outside, 'test')} {whose} all in use; "
-                "name another data set, ask for fewer images, or set ood to null"
-            )
-    elif config.ood is not None:
-        other = _found(config.ood, config, config.test, source.manifest.channels)
-        outside = other.manifest
-        ood = other.pieces({"test": config.test}, config.seed)["test"]
-        if outside.channels != source.manifest.channels:
-            raise ValueError(
-                f"data set {config.source} has {source.manifest.channels} channels and ood {config.ood} has "
-                f"{outside.channels}; prepare both with --grey or both without, or set ood to null"
+                f"all images of {getattr(config, purpose)} that {purpose} could have are in use by other parts; "
+                f"name another data set, ask for fewer images, or set {purpose} to null"
             )
     return Datasets(
         train=pieces["train"],
         val=pieces["val"],
         test=pieces["test"],
-        ood=ood,
-        fingerprint=_fingerprint(config, source.manifest, outside, 0 if ood is None else len(ood)),
+        ood=pieces.get("ood"),
+        prior=pieces.get("prior"),
+        fingerprint=_fingerprint(config, manifests[config.source], manifests, pieces),
     )
+
+
+_ALL = 2**40
+"""Images: more than any set has."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class _Found:
 
     def pieces(self, counts: dict[str, int], seed: int) -> dict[str, NDArray[np.uint8]]:
         """So many images for each purpose (fewer where there are no more): what several draw from is drawn from in the
-        order of `counts`, and `ood` draws from what `test` draws from."""
+        order of `counts`; `ood` draws from what `test` draws from, and `prior` from what `train` does."""
         used: dict[int, int] = {}
         spans = {}
         for purpose, count in counts.items():
@@ -114,7 +130,7 @@ def _bounds(manifest: Manifest, purpose: str) -> tuple[int, int]:
     """The rows that images for a purpose come from: all, or those of one part of a partition."""
     if manifest.parts is None:
         return 0, manifest.count
-    part = PARTS.index("test" if purpose == "ood" else purpose)
+    part = PARTS.index({"ood": "test", "prior": "train"}.get(purpose, purpose))
     return sum(manifest.parts[:part]), sum(manifest.parts[: part + 1])
 
 
@@ -163,10 +179,15 @@ def _gathered(
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _fingerprint(config: DataConfig, manifest: Manifest, outside: Manifest | None, ood_count: int) -> str:
-    parts = [manifest.fingerprint, config.seed, config.test, config.val, config.train]
-    parts += [outside.fingerprint if outside is not None else None, ood_count]
-    for held in (manifest, outside):
+def _fingerprint(
+    config: DataConfig, source: Manifest, others: dict[str, Manifest], pieces: dict[str, NDArray[np.uint8]]
+) -> str:
+    parts = [source.fingerprint, config.seed, config.test, config.val, config.train]
+    outside, further = others.get("ood"), others.get("prior")
+    parts += [outside.fingerprint, len(pieces["ood"])] if outside is not None else [None, 0]
+    for held in (source, outside):
         if held is not None and held.parts is not None:
             parts += list(held.parts)
+    if further is not None:
+        parts += ["prior", further.fingerprint, len(pieces["prior"]), *(further.parts or ())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -58,7 +58,8 @@ def has_parts(study: Study) -> bool:
 
 def _own_names(study: Study) -> list[str]:
     """The parts of the study's own, as `module:name`."""
-    names = [study.data_config.source, study.data_config.ood or ""]
+    data = study.data_config
+    names = [data.source, data.ood or "", data.prior or ""]
     names += [parse_task(task).kind for task in _values(study, "task")]
     names += [parse_prox(prox).kind for prox in _values(study, "prox")]
     return [name for name in names if is_part(name)]

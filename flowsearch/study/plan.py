@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from flowsearch.data.config import DataConfig
+from flowsearch.data.store import find_dataset
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.packing import share_of
@@ -183,7 +185,6 @@ def _corner(
     elif gpu:
         share = gpu
     step, prior_step = known.seconds(shape_of(plain)), known.seconds(prior_shape_of(plain)) if config.pretrain else None
-    train = config.data.train
     return Corner(
         which=which,
         values=values,
@@ -193,11 +194,18 @@ def _corner(
         measured=measured is not None,
         gpu_share=share,
         step_seconds=step,
-        trial_seconds=None if step is None else step * math.ceil(train / config.batch_size) * config.epochs,  # type: ignore[operator]
+        trial_seconds=None if step is None else step * math.ceil(config.data.train / config.batch_size) * config.epochs,  # type: ignore[operator]
         prior_seconds=None
         if prior_step is None
-        else prior_step * math.ceil(train / config.prior.batch_size) * config.prior.epochs,
+        else prior_step * math.ceil(_pretraining_images(config.data) / config.prior.batch_size) * config.prior.epochs,
     )
+
+
+def _pretraining_images(data: DataConfig) -> int:
+    """How many images a prior is pre-trained on."""
+    if data.prior is None:
+        return data.train
+    return data.train + (data.prior_images or find_dataset(data.prior, data.size)[0].count)
 
 
 def _corners(study: Study) -> dict[str, Values]:

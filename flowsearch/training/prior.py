@@ -100,7 +100,7 @@ def pretrain(
     `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
     `bits_per_dim` that of the 8-bit validation images.
     """
-    images_NCHW = datasets.train
+    images_NCHW = datasets.pretraining
     channels = images_NCHW.shape[1]
     place = store / prior_key(config, datasets.fingerprint)
     finished, unfinished = place / PRIOR, place / UNFINISHED

@@ -81,6 +81,37 @@ def test_table_three_is_with_and_without_pre_training(made: Paper) -> None:
         assert float(row[3].text.split()[0]) == pytest.approx(0.8, abs=0.1)
 
 
+def test_the_papers_numbers_stand_beside_ours(made: Paper) -> None:
+    rows = [[cell.text for cell in row] for row in _table(made, "Beside the paper: PSNR").rows]
+    assert len(rows) == 12  # two tasks, two sets of images, three networks
+    assert rows[0][:4] == ["denoise-0.1", "test", "glow", "29.06"]
+    assert ["inpaint-19", "out of distribution", "unet", "23.84"] in [row[:4] for row in rows]
+    for *_, theirs, here, difference in rows:
+        assert float(difference.replace("−", "-")) == pytest.approx(float(here.split()[0]) - float(theirs), abs=0.011)
+    rows = [[cell.text for cell in row] for row in _table(made, "Beside the paper: gains").rows]
+    assert [row[:4] for row in rows] == [
+        ["denoise-0.1", "test", "Glow over resnet, the better baseline", "+1.09"],
+        ["denoise-0.1", "out of distribution", "Glow over resnet, the better baseline", "+0.13"],
+        ["inpaint-19", "test", "Glow over resnet, the better baseline", "+1.99"],
+        ["inpaint-19", "out of distribution", "Glow over resnet, the better baseline", "+0.21"],
+        ["denoise-0.1", "test", "pre-training of the Glow", "+1.14"],
+        ["inpaint-19", "test", "pre-training of the Glow", "+1.79"],
+    ]
+    assert [float(row[4].split()[0]) for row in rows] == pytest.approx([1.0] * 4 + [0.8] * 2, abs=0.15)
+    assert all(re.search(r" \[\+[\d.]+, \+[\d.]+\]$", row[4]) for row in rows)
+
+
+def test_the_tables_of_several_studies_come_one_after_another(study: Results, tmp_path: Path) -> None:
+    other = known_study(tmp_path / "other", [({"prox": "unet"}, 27.0)])
+    out = tmp_path / "results.md"
+    told = CliRunner().invoke(app, ["report", str(study.path), str(other.path), "--format", "md", "--out", str(out)])
+    assert told.exit_code == 0, told.output
+    assert out.read_text() == f"{to_markdown(paper(study))}\n{to_markdown(paper(other))}"
+    told = CliRunner().invoke(app, ["report", str(study.path), str(other.path)])
+    assert told.exit_code == 2
+    assert "an HTML report is about one study" in told.stderr
+
+
 def test_settings_and_provenance_are_there(made: Paper) -> None:
     settings = _table(made, "Settings")
     assert len(settings.rows) == 6
@@ -95,7 +126,12 @@ def test_settings_and_provenance_are_there(made: Paper) -> None:
 
 def test_what_a_study_has_not_is_left_out(tmp_path: Path) -> None:
     found = paper(known_study(tmp_path / "s", [({"prox": "unet"}, 27.0)]))
-    assert [table.title.split(":")[0] for table in found.tables] == ["Table I", "Table II", "Settings"]
+    assert [table.title.split(":")[0] for table in found.tables] == [
+        "Table I",
+        "Table II",
+        "Beside the paper",
+        "Settings",
+    ]
 
 
 def test_a_study_without_results_says_so(tmp_path: Path) -> None:
@@ -114,7 +150,7 @@ def _awkward() -> Paper:
 def test_markdown_tables_have_as_many_cells_in_each_row(made: Paper, own: bool) -> None:
     text = to_markdown(made if own else _awkward())
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == (6 if own else 1)
+    assert len(blocks) == (8 if own else 1)
     for block in blocks:
         counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().splitlines()}
         assert len(counts) == 1
@@ -126,7 +162,7 @@ def test_latex_is_balanced_and_escaped(made: Paper, own: bool) -> None:
     text = to_latex(made if own else _awkward())
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     for name in ("table", "tabular"):
-        assert body.count(f"\\begin{{{name}}}") == body.count(f"\\end{{{name}}}") == (6 if own else 1)
+        assert body.count(f"\\begin{{{name}}}") == body.count(f"\\end{{{name}}}") == (8 if own else 1)
     plain = re.sub(r"\\[\\_&%#${}]", "", body)
     assert plain.count("{") == plain.count("}")
     assert plain.count("$") % 2 == 0

@@ -90,8 +90,44 @@ def test_ood_of_the_same_source_never_overlaps(source: str, make_zip: Maker) -> 
 
 def test_no_image_is_left_for_ood_of_the_same_source(make_zip: Maker) -> None:
     data.prepare("mine", make_zip(16), size=16)
-    with pytest.raises(ValueError, match="all in use"):
+    with pytest.raises(ValueError, match="all images of mine that ood could have are in use"):
         data.load(replace(PREPARED, ood="mine"))
+
+
+@pytest.mark.parametrize("source", ["faces", "mine", "yours"])
+def test_further_images_for_priors_are_those_of_no_other_part(source: str, make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(25), size=16)
+    data.prepare("yours", make_zip(9), size=16)
+    number = 4 if source == "faces" else None
+    ood = "yours" if source == "yours" else "anime"
+    config = replace(DRAWN, source="mine" if source == "mine" else "faces", ood=ood, prior=source, prior_images=number)
+    sets = data.load(config)
+    without = data.load(replace(config, prior=None, prior_images=None))
+    assert without.prior is None
+    assert without.pretraining is without.train
+    assert sets.prior is not None
+    assert sets.ood is not None
+    held = DRAWN.train + DRAWN.val + DRAWN.test
+    assert len(sets.prior) == {"faces": 4, "mine": 25 - held, "yours": 9 - DRAWN.test}[source]
+    others = rows(sets.train) | rows(sets.val) | rows(sets.test) | rows(sets.ood)
+    assert not rows(sets.prior) & others
+    assert rows(sets.pretraining) == rows(sets.train) | rows(sets.prior)
+    assert np.array_equal(sets.train, without.train)
+    assert np.array_equal(sets.ood, without.ood)
+    assert sets.fingerprint != without.fingerprint
+
+
+def test_further_images_for_priors_have_to_be_counted_where_they_are_made() -> None:
+    with pytest.raises(ValueError, match="prior faces makes as many images as are asked for"):
+        replace(DRAWN, prior="faces")
+    with pytest.raises(ValueError, match="prior_images counts the images of prior, which is null"):
+        replace(DRAWN, prior_images=3)
+
+
+def test_no_image_is_left_for_priors(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(16), size=16)
+    with pytest.raises(ValueError, match="all images of mine that prior could have are in use"):
+        data.load(replace(PREPARED, prior="mine"))
 
 
 def test_grey_sources_bring_a_grey_ood(make_zip: Maker) -> None:
