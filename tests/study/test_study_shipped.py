@@ -25,7 +25,7 @@ def test_it_can_be_planned(path: Path, profile: str | None, monkeypatch: pytest.
     study = load(path, profile=profile)
     made = make_plan(study)
     assert made.trials == Layout.of(study).total > 1
-    assert study.name == (path.stem if profile is None else f"{path.stem}-{profile}").replace("_", "-")
+    assert study.name == (path.stem if profile is None else f"{path.stem}-{profile}")
 
 
 def test_the_papers_tables_have_its_network_and_data() -> None:
