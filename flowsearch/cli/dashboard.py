@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def dashboard(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="DIR", help="A study's folder, or a folder of studies, such as results.", show_default=False
+            metavar="DIR",
+            help="A study's folder or URI, or one with studies in it, such as results or s3://bucket/results.",
+            show_default=False,
         ),
     ],
     host: Annotated[
@@ -32,8 +34,9 @@ def dashboard(
     """Show a study, running or finished, or a folder of studies, in the browser. It changes nothing; Ctrl-C ends it."""
     with user_errors():
         from flowsearch.analysis.dashboard import prepare
+        from flowsearch.study.lease import is_held
 
-        served = prepare(path, host=host, port=port, token=token, spent=_spent)
+        served = prepare(path, host=host, port=port, token=token, spent=_spent, held=is_held)
     typer.echo(f"dashboard: {served.url}")
     typer.echo("Ctrl-C ends it")
     if open_browser:

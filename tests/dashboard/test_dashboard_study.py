@@ -197,8 +197,8 @@ def test_the_command_line_means_the_trials_configuration(tmp_path: Path, name: s
 
 def test_only_failed_trials_are_retried(study: Path) -> None:
     trials = load(study).trials.set_index("trial_id", drop=False)
-    assert again.retry_command(Path("a b"), trials.loc["0013"]) == "flowsearch study retry 'a b' --trial 0013"
-    assert again.retry_command(study, trials.loc["0000"]) is None
+    assert again.retry_command("a b", trials.loc["0013"]) == "flowsearch study retry 'a b' --trial 0013"
+    assert again.retry_command(str(study), trials.loc["0000"]) is None
 
 
 # Pages ------------------------------------------------------------------------------------------------------------

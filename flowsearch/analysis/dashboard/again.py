@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,11 +22,11 @@ def train_command(results: Results, trial: pd.Series) -> str:
     return " \\\n  ".join(["flowsearch train", *(f"--set {one}" for one in sets), f"--out {out}"])
 
 
-def retry_command(path: Path, trial: pd.Series) -> str | None:
+def retry_command(where: str, trial: pd.Series) -> str | None:
     """`flowsearch study retry` for a trial that failed or diverged, else None."""
     if trial["status"] not in (schema.FAILED, schema.DIVERGED):
         return None
-    return f"flowsearch study retry {shlex.quote(str(path))} --trial {trial['trial_id']}"
+    return f"flowsearch study retry {shlex.quote(where)} --trial {trial['trial_id']}"
 
 
 def settings(results: Results, trial: pd.Series) -> list[tuple[str, str]]:

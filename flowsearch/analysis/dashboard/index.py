@@ -18,7 +18,7 @@ def content(library: Library) -> bits.Children:
     names = library.names
     if not names:
         return html.P(
-            f"There are no studies in {library.path} yet. They appear here when they begin.", className="empty"
+            f"There are no studies in {library.where} yet. They appear here when they begin.", className="empty"
         )
     rows = [_row(library, name) for name in names]
     return bits.table(

@@ -5,18 +5,20 @@ from pathlib import Path
 
 from flowsearch.analysis.dashboard.watch import Watched
 from flowsearch.results.stored import MARKS
+from flowsearch.storage import inside
 
 
 class Library:
     """The study in `path`, or the studies in the folders of `path`, those that come later too.
 
-    Raises `ValueError` where `path` is no folder.
+    `where` is what the path is called on the pages: of a copy, the URI of what it is a copy of. Raises `ValueError`
+    where `path` is no folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, where: str | None = None) -> None:
         if not path.is_dir():
             raise ValueError(f"a dashboard shows a study's folder, or a folder of studies; there is no folder {path}")
-        self.path = path
+        self.path, self.where = path, where or str(path)
         self.several = not is_study(path)
         self._open: dict[str, Watched] = {}
         self._lock = threading.Lock()
@@ -37,7 +39,8 @@ class Library:
                     raise KeyError(name)
                 if not self.several and name:
                     raise KeyError(name)
-                self._open[name] = Watched(self.path / name)
+                where = inside(self.where, name) if name else self.where
+                self._open[name] = Watched(self.path / name, str(where))
             return self._open[name]
 
 

@@ -14,10 +14,12 @@ from flask import Flask, Response, abort, request
 from flowsearch.analysis.dashboard import security
 from flowsearch.analysis.dashboard.address import INDEX, Address
 from flowsearch.analysis.dashboard.app import Pages, create, nothing_spent
+from flowsearch.analysis.dashboard.copied import Copy, Held, never
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pictures import SPLITS, picture
 from flowsearch.analysis.dashboard.standing import Spending
 from flowsearch.analysis.dashboard.watch import Watched, once
+from flowsearch.storage import is_uri
 
 HOST = "127.0.0.1"
 PORT = 8050
@@ -38,17 +40,19 @@ class Served:
 
 
 def prepare(
-    path: Path,
+    path: Path | str,
     *,
     host: str = HOST,
     port: int = PORT,
     token: str | None = None,
     spent: Spending = nothing_spent,
+    held: Held = never,
 ) -> Served:
     """Listen for a dashboard over the study in `path`, or over the folder of studies; port 0 takes a free one.
 
-    Beyond this machine a token is needed; one is made where none is given. Raises `ValueError` where `path` is no
-    folder or the port is taken.
+    Of a URI a copy is shown, which follows it; `held` tells whether a study there is being run. Beyond this machine a
+    token is needed; one is made where none is given. Raises `ValueError` where `path` is no folder or the port is
+    taken.
     """
     from waitress import create_server
 
@@ -56,12 +60,17 @@ def prepare(
         token = security.new_token()
     if token is not None and len(token) < 8:
         raise ValueError("a token keeps others out, so it has 8 characters or more; leave it out to have one made")
-    library = Library(path)
+    copy = Copy(str(path), held) if is_uri(path) else None
+    library = Library(Path(path)) if copy is None else Library(copy.path, copy.where)
     server = wsgi(library, host=host, token=token, spent=spent)
+    if copy is not None:
+        server.before_request(copy.look)
     logging.getLogger("waitress").setLevel(logging.ERROR)
     try:
         listening = create_server(server, host=host, port=port, threads=_THREADS, ident=None)
     except OSError as error:
+        if copy is not None:
+            copy.close()
         raise ValueError(
             f"cannot listen on {host}, port {port} ({error.strerror}); choose another --port, or 0"
         ) from None
@@ -69,7 +78,13 @@ def prepare(
     query = f"?token={token}" if token else ""
     if not library.several:
         once(lambda: _warm(library.study()))
-    return Served(f"http://{shown}:{listening.effective_port}/{query}", listening.run, listening.close)
+
+    def close() -> None:
+        listening.close()
+        if copy is not None:
+            copy.close()
+
+    return Served(f"http://{shown}:{listening.effective_port}/{query}", listening.run, close)
 
 
 def wsgi(library: Library, *, host: str = HOST, token: str | None = None, spent: Spending = nothing_spent) -> Flask:

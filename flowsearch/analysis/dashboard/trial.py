@@ -160,7 +160,7 @@ class TrialPage:
 
     def again(self) -> bits.Children:
         """Command lines."""
-        retry = retry_command(self.watched.path, self.trial)
+        retry = retry_command(self.watched.where, self.trial)
         return [
             *([html.P("In its study, with the same id:"), bits.command(retry)] if retry else []),
             html.P("Alone, without a cluster, with the same numbers on the same machine and thread count:"),

@@ -67,14 +67,14 @@ class View(Results):
 
 
 class Watched:
-    """One study's folder. Safe to use from several threads.
+    """One study's folder. Safe to use from several threads. `where` is what it is called in commands.
 
     Raises `ValueError` where `path` is no study's folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, where: str | None = None) -> None:
         self.stored = Stored(path)
-        self.path = path
+        self.path, self.where = path, where or str(path)
         self._locks = {name: threading.RLock() for name in (*schema.TABLES, "view", "rows")}
         self._tables: dict[str, tuple[Stamp, pd.DataFrame, list[str]]] = {}
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[Stamp, pd.DataFrame]] = {}
