@@ -50,7 +50,7 @@ def waited(condition: Callable[[], bool], seconds: float) -> bool:
 def pids(process: subprocess.Popen[str], what: str) -> list[int]:
     """Processes of the driver's session whose program's name ends so, or begins so (as Ray's workers name theirs)."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "-s", str(process.pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "-s", str(process.pid)], capture_output=True, text=True, check=False
     )
     found = [line.split()[:2] for line in listed.stdout.splitlines()]
     return [int(pid) for pid, program in found if program.startswith(what) or program.endswith(what)]
