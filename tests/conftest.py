@@ -14,7 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before anything is imported: Ray's workers take their environment from here."""
     os.environ["OMP_NUM_THREADS"] = "1"
     # Ray's workers give way to all others by default, so that trials would stand still while other tests compute.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 Ray names it so
     config.stash[_HOME] = tempfile.TemporaryDirectory(prefix="flowsearch-tests-")
     os.environ["FLOWSEARCH_HOME"] = config.stash[_HOME].name
 

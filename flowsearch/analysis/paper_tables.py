@@ -241,6 +241,8 @@ def _notes(results: Results) -> list[tuple[str, str]]:
     if isinstance(git, Mapping) and git.get("commit"):
         changed = git.get("changed") or git.get("dirty")
         notes.append(("commit", f"{git['commit']}{' with uncommitted changes' if changed else ''}"))
+    if facts.get("cpus"):
+        notes.append(("machine", f"{facts.get('processor') or facts.get('platform')}, {facts['cpus']} CPUs"))
     command = facts.get("command")
     if isinstance(command, list):
         notes.append(("command", shlex.join(map(str, command))))

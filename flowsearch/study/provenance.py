@@ -32,10 +32,21 @@ def gather(fingerprint: str | None) -> dict[str, Any]:
         "host": platform.node(),
         "hosts": [platform.node()],
         "platform": platform.platform(),
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "command": sys.argv,
         "data_fingerprint": fingerprint,
     }
+
+
+def _processor() -> str:
+    """What the processor is called; on Linux by its model's name, which `platform` does not know."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def _version(package: str) -> str | None:

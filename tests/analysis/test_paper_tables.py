@@ -1,5 +1,6 @@
 """The paper's tables, as Markdown and LaTeX, from whatever a study has."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -35,8 +36,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
     more = "data: {source: faces, size: 32, test: 30, ood: anime}\n"
     root = tmp_path_factory.mktemp("known") / "paper"
     results = known_study(root, worth, repeats=3, of_seed=0.02, study=more)
-    text = '{"git": {"commit": "abc123", "changed": true}, "command": ["flowsearch", "study", "run", "my study.yaml"]}'
-    (root / "provenance.json").write_text(text)
+    facts = {"git": {"commit": "abc123", "changed": True}, "cpus": 2, "processor": "A 64"}
+    facts["command"] = ["flowsearch", "study", "run", "my study.yaml"]
+    (root / "provenance.json").write_text(json.dumps(facts))
     return load(results.path)
 
 
@@ -118,6 +120,7 @@ def test_settings_and_provenance_are_there(made: Paper) -> None:
     assert [cell.text for cell in settings.rows[0]][:3] == ["denoise-0.1", "glow", "0000"]
     assert settings.rows[0][-1].text == "2"  # Glows of the task, with and without pre-training
     notes = dict(made.notes)
+    assert notes["machine"] == "A 64, 2 CPUs"
     assert notes["commit"] == "abc123 with uncommitted changes"
     assert notes["command"] == "flowsearch study run 'my study.yaml'"
     assert "source faces" in notes["data"]
