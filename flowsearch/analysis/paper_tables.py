@@ -4,6 +4,7 @@ tasks and methods a study has, with intervals; and what a reader needs to judge 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -242,10 +243,11 @@ def _notes(results: Results) -> list[tuple[str, str]]:
         changed = git.get("changed") or git.get("dirty")
         notes.append(("commit", f"{git['commit']}{' with uncommitted changes' if changed else ''}"))
     if facts.get("cpus"):
-        notes.append(("machine", f"{facts.get('processor') or facts.get('platform')}, {facts['cpus']} CPUs"))
+        notes.append(("machine", ", ".join(filter(None, [facts.get("processor"), f"{facts['cpus']} CPUs"]))))
     command = facts.get("command")
-    if isinstance(command, list):
-        notes.append(("command", shlex.join(map(str, command))))
+    if isinstance(command, list) and command:
+        program, *arguments = map(str, command)
+        notes.append(("command", shlex.join([Path(program).name, *arguments])))  # wherever it is installed
     versions = facts.get("versions")
     if isinstance(versions, Mapping):
         notes.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items() if value)))

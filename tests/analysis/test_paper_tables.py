@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
     root = tmp_path_factory.mktemp("known") / "paper"
     results = known_study(root, worth, repeats=3, of_seed=0.02, study=more)
     facts = {"git": {"commit": "abc123", "changed": True}, "cpus": 2, "processor": "A 64"}
-    facts["command"] = ["flowsearch", "study", "run", "my study.yaml"]
+    facts["command"] = ["/home/me/venv/bin/flowsearch", "study", "run", "my study.yaml"]
     (root / "provenance.json").write_text(json.dumps(facts))
     return load(results.path)
 
