@@ -168,7 +168,12 @@ class Proposer:
                 if there is None:
                     self.study.enqueue_trial(values)
                 self.study.sampler = self._sampler(number)
-                self._space.suggest(self.study.ask())
+                trial = self.study.ask()
+                given = self._design[number] if number < len(self._design) else {}
+                if not values.keys() <= given.keys():
+                    # The sampler chose some of it then, and notes what it chose: also names that this trial has not.
+                    _ = trial.relative_params
+                self._space.suggest(trial)
             self._planned[number] = dict(values)
         return lost
 

@@ -67,7 +67,10 @@ def epochs_done(folder: Path) -> bool:
     return len(list((folder / "results/small/checkpoints").glob("*/records.jsonl"))) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="sigterm", marks=pytest.mark.slow)],
+)
 def test_an_interrupted_study_says_how_to_go_on(folder, number):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
@@ -87,6 +90,7 @@ def test_an_interrupted_study_says_how_to_go_on(folder, number):
     assert set(pd.read_parquet(folder / "results/small/trials")["attempt"]) == {1, 2}
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(folder):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
@@ -161,6 +165,7 @@ def left_of(process: subprocess.Popen[str]) -> list[str]:
     return [line for line in lines if line.strip() and "Agent" not in line]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_everything_at_once(folder):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)

@@ -144,7 +144,9 @@ def test_the_next_study_finds_its_own_module(tmp_path: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_cluster")
 class TestRuns:
-    @pytest.mark.parametrize("address", [None, "auto"], ids=["same disk", "carried"])
+    @pytest.mark.parametrize(
+        "address", [None, pytest.param("auto", marks=pytest.mark.slow)], ids=["same disk", "carried"]
+    )
     def test_the_example_runs_and_is_resumed(self, address: str | None, tmp_path: Path) -> None:
         for name in ("own_parts.yaml", "own_parts.py"):
             (tmp_path / "mine").mkdir(exist_ok=True)

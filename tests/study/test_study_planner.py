@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_study import TEXT
 
@@ -95,6 +95,9 @@ class Simulation:
 
 
 @pytest.mark.parametrize("case", CASES)
+@example(
+    delays=[1.0] * 10, share=0.5, lose=True
+)  # a lost journal, while the sampler knows of names that a trial has not
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(delays=st.lists(st.floats(0.1, 10), min_size=10, max_size=10), share=st.floats(0, 1), lose=st.booleans())
 def test_any_order_and_any_interruption_give_the_same_study(case, delays, share, lose):

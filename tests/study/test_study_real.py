@@ -13,7 +13,7 @@ from flowsearch.study.file import read
 from flowsearch.study.source import Source
 from flowsearch.training import TrialConfig
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_cluster")]
 
 FILE = """\
 name: real
@@ -98,7 +98,6 @@ def test_nothing_left_behind_is_a_pickle(ending: Ending) -> None:
     assert {path.suffix or path.name for path in ending.root.rglob("*") if path.is_file()} <= known
 
 
-@pytest.mark.slow
 def test_trials_over_three_flows_pretrain_three_priors(study: Study, tmp_path: Path) -> None:
     overrides = ["space={depth: [1, 2, 3], lr: {float: [1e-3, 4e-3]}}", "search.trials=12"]
     fixed = "fixed={prox: glow, folds: 1, epochs: 1, batch_size: 8, levels: 2, hidden: 8, task: denoise-0.2}"

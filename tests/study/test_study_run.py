@@ -254,6 +254,7 @@ def test_a_listener_that_fails_ends_nothing(study_of, tmp_path):
     assert go(study_of("search.trials=2"), tmp_path, listener).progress.complete
 
 
+@pytest.mark.slow
 def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
     study = study_of("search.trials=3", "budget.hours=0.006", "fixed.epochs=60", "scheduler=none")
     ending = go(study, tmp_path, run_trial="study_fakes:slow_trial")
