@@ -106,6 +106,7 @@ def test_a_killed_driver_loses_nothing(folder):
     assert sorted(pd.read_parquet(folder / "results/small/epochs").groupby("trial_id")["epoch"].nunique()) == [4] * 4
 
 
+@pytest.mark.slow
 def test_two_drivers_at_once_are_refused(folder):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     try:
@@ -120,6 +121,7 @@ def test_two_drivers_at_once_are_refused(folder):
         process.wait()
 
 
+@pytest.mark.slow
 def test_failed_trials_give_exit_code_1_and_are_named(folder):
     text = (folder / "small.yaml").read_text()
     (folder / "small.yaml").write_text(text.replace("epochs: 4}", "epochs: 4, seed: 3}"))
@@ -139,6 +141,7 @@ def test_mistakes_give_exit_code_2(folder):
     assert not (folder / "results").exists()
 
 
+@pytest.mark.slow
 def test_nothing_listens_beyond_this_machine_and_nothing_chatters(folder):
     process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
     try:

@@ -182,6 +182,7 @@ def begun(store: Path) -> list[int]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_twelve_trials_over_three_architectures_cost_three_pretrainings(local_cluster, study_of, tmp_path):
     said = []
     ending = run(
