@@ -53,11 +53,13 @@ def load(config: DataConfig) -> Datasets:
         wanted.setdefault(config.prior, {})["prior"] = config.prior_images or _ALL
     pieces: dict[str, NDArray[np.uint8]] = {}
     manifests: dict[str, Manifest] = {}
+    """By what the images are for: `source`, `ood` or `prior`; a set may be called by any name."""
     for name, counts in wanted.items():
-        channels = manifests[config.source].channels if manifests else None
+        channels = manifests["source"].channels if manifests else None
         found = _found(name, config, sum(counts.values()), channels)
         if not manifests:
             _check_counts(found.manifest, config)
+            manifests["source"] = found.manifest
         for purpose in counts.keys() & {"ood", "prior"}:
             if channels not in (None, found.manifest.channels):
                 raise ValueError(
@@ -65,7 +67,6 @@ def load(config: DataConfig) -> Datasets:
                     f"{found.manifest.channels}; prepare both with --grey or both without, or set {purpose} to null"
                 )
             manifests[purpose] = found.manifest
-        manifests[name] = found.manifest
         pieces |= found.pieces(counts, config.seed)
     for purpose in pieces.keys() & {"ood", "prior"}:
         if not len(pieces[purpose]):
@@ -79,7 +80,7 @@ def load(config: DataConfig) -> Datasets:
         test=pieces["test"],
         ood=pieces.get("ood"),
         prior=pieces.get("prior"),
-        fingerprint=_fingerprint(config, manifests[config.source], manifests, pieces),
+        fingerprint=_fingerprint(config, manifests, pieces),
     )
 
 
@@ -179,11 +180,9 @@ def _gathered(
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _fingerprint(
-    config: DataConfig, source: Manifest, others: dict[str, Manifest], pieces: dict[str, NDArray[np.uint8]]
-) -> str:
+def _fingerprint(config: DataConfig, manifests: dict[str, Manifest], pieces: dict[str, NDArray[np.uint8]]) -> str:
+    source, outside, further = manifests["source"], manifests.get("ood"), manifests.get("prior")
     parts = [source.fingerprint, config.seed, config.test, config.val, config.train]
-    outside, further = others.get("ood"), others.get("prior")
     parts += [outside.fingerprint, len(pieces["ood"])] if outside is not None else [None, 0]
     for held in (source, outside):
         if held is not None and held.parts is not None:

@@ -23,7 +23,7 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
     Raises ValueError for a split or source that is not there, or images of another number of channels.
     """
     check_choice("split", split, SPLITS)
-    data = saved.config.data
+    data = replace(saved.config.data, prior=None, prior_images=None)  # nothing is pre-trained here
     if source is not None:
         data = replace(data, source=source, ood=None)
     if split == "ood" and data.ood is None:

@@ -1,5 +1,7 @@
 """A dashboard over an object store: a copy that follows it."""
 
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,17 +68,19 @@ def test_it_follows_by_itself_while_somebody_looks(
     monkeypatch.setattr(copied, "_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(copied, "_LOOKS_SECONDS", 0.2)
     copy = copying(make_study(tmp_path / "made", trials=2))
-    seen: list[int] = []
-    follow = copy.follow
-    monkeypatch.setattr(copy, "follow", lambda: (seen.append(1), follow()))
-    copied.time.sleep(0.3)
-    assert not seen
-    copy.look()
-    copied.time.sleep(1.0)
-    after = len(seen)
-    assert after > 1
-    copied.time.sleep(0.3)
-    assert len(seen) == after
+    followed, follow = threading.Event(), copy.follow
+    monkeypatch.setattr(copy, "follow", lambda: (follow(), followed.set()))
+    assert not followed.wait(0.3)
+    for _ in range(2):
+        copy.look()
+        assert followed.wait(20)
+        followed.clear()
+    until = time.monotonic() + 20
+    while copy._wanted.is_set():  # somebody is taken to look for a while after that
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    followed.clear()
+    assert not followed.wait(0.3)
 
 
 def test_whether_it_is_being_run_is_what_the_store_says(study: Path, copying: Callable[..., Copy]) -> None:

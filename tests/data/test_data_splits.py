@@ -124,6 +124,15 @@ def test_further_images_for_priors_have_to_be_counted_where_they_are_made() -> N
         replace(DRAWN, prior_images=3)
 
 
+@pytest.mark.parametrize("name", ["prior", "ood", "source", "train"])
+def test_a_set_may_be_called_as_a_part_is(name: str, make_zip: Maker) -> None:
+    data.prepare(name, make_zip(20), size=16)
+    data.prepare("mine", make_zip(20), size=16)
+    called, mine = data.load(replace(PREPARED, source=name)), data.load(PREPARED)
+    assert np.array_equal(called.train, mine.train)
+    assert called.prior is None
+
+
 def test_no_image_is_left_for_priors(make_zip: Maker) -> None:
     data.prepare("mine", make_zip(16), size=16)
     with pytest.raises(ValueError, match="all images of mine that prior could have are in use"):

@@ -51,7 +51,11 @@ class Copy:
         self.path = Path(tempfile.mkdtemp(prefix="flowsearch-dashboard-"))
         self._locks: dict[Path, TextIO] = {}
         self._looked, self._wanted, self._over = time.monotonic(), threading.Event(), threading.Event()
-        self.follow()
+        try:
+            self.follow()
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
         self._thread = threading.Thread(target=self._following, daemon=True, name="copy")
         self._thread.start()
 
