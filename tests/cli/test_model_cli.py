@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flowsearch.cli import app
+from flowsearch.data import find_dataset
 
 TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
 TRIAL += ["epochs=1", "task=denoise-0.2"]
@@ -72,6 +73,14 @@ def test_evaluate_on_another_source_and_task(trial: Path, tmp_path: Path) -> Non
     assert [one["images"] for one in numbers] == [3, 3]
     assert [one["source"] for one in numbers] == ["anime", "anime"]
     assert numbers[0]["measurement_psnr"]["mean"] > numbers[1]["measurement_psnr"]["mean"] + 4
+
+
+def test_evaluate_does_not_need_the_priors_images(photos: Path, tmp_path: Path) -> None:
+    assert flowsearch("data", "prepare", "further", photos, "--size", 16)[0] == 0
+    folder = train(tmp_path / "trial", "data.prior=further")
+    shutil.rmtree(find_dataset("further", 16)[1])
+    code, _, said = flowsearch("evaluate", folder)
+    assert code == 0, said
 
 
 def test_reconstruct_writes_pictures_of_folders_and_files(trial: Path, photos: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from flowsearch.data import DataConfig
-from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, run_trial
+from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, fit, prior, run_trial
 from flowsearch.training import checkpoint as checkpoints
 from flowsearch.training.prior import sample
 from flowsearch.training.prior_store import PriorStore
@@ -62,6 +62,22 @@ def test_pretraining_comes_first_and_is_shared(tmp_path: Path) -> None:
     assert phases(folds=1) == ["prior"] * 2 + ["train"] * 3 + ["final"]
     assert phases(folds=2, weights="tied", lr=1e-5) == ["train"] * 3 + ["final"]
     assert phases(depth=1)[:2] == ["prior"] * 2
+
+
+def test_a_prior_sees_further_images_and_the_network_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[int]] = {"prior": set(), "fit": set()}
+    for name, module in (("prior", prior), ("fit", fit)):
+        batches = module.batches
+
+        def noting(images: Any, *rest: Any, name: str = name, batches: Any = batches) -> Any:
+            seen[name].add(len(images))
+            return batches(images, *rest)
+
+        monkeypatch.setattr(module, "batches", noting)
+    trial = config("glow pre-trained", folds=1)
+    trial = replace(trial, data=replace(trial.data, prior="faces", prior_images=5))
+    list(run_trial(trial, prior_dir=tmp_path))
+    assert seen == {"prior": {trial.data.train + 5}, "fit": {trial.data.train}}
 
 
 def test_what_the_prior_keeps_for_its_backward_pass_decides_nothing(tmp_path) -> None:
