@@ -46,6 +46,8 @@ def joined_ray(
 
     Gives its resources.
     """
+    if address is not None:
+        _check_address(address)
     os.environ.update(ENVIRONMENT)
     import ray
 
@@ -58,7 +60,6 @@ def joined_ray(
         "logging_level": logging.INFO if verbose else logging.CRITICAL,
     }
     if address is not None:
-        _check_address(address)
         try:
             ray.init(address=address, **said)
         except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:

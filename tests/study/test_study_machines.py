@@ -51,11 +51,13 @@ def test_an_autoscaler_s_machines_are_within_reach(monkeypatch):
     assert machines.within_reach({"CPU": 4.0}) == {"CPU": 4.0}
 
 
+@pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize(
     ("address", "mend"),
     [("http://127.0.0.1:8265", "flowsearch cluster submit STUDY"), ("ray://10.0.0.1:10001", "ends when this computer")],
 )
-def test_an_address_of_another_kind_says_what_to_do(address, mend):
+def test_an_address_of_another_kind_says_what_to_do(monkeypatch, address, mend, running):
+    monkeypatch.setattr("ray.is_initialized", lambda: running)
     with pytest.raises(ValueError, match=mend), local.joined_ray(address=address):
         pass
 
