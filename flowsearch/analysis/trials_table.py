@@ -55,7 +55,7 @@ def trials_table(results: Results) -> str:
     heads = [_head(name) for name in names]
     best = leading(results)
     rows = []
-    ways = [(name, _shown(name), _is_number(name)) for name in names]
+    ways = [(name, _shown(name), is_number(name)) for name in names]
     for trial in trials[names].to_dict("records"):
         cells = [_cell(trial[name], show, numeric) for name, show, numeric in ways]
         mark = ' class="best"' if trial["trial_id"] in best else ""
@@ -132,7 +132,8 @@ def failures_table(results: Results) -> str:
     )
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Whether a column of the trials' table holds numbers."""
     return str(schema.column(schema.TRIALS, name).type) in ("int32", "int64", "double")
 
 
@@ -154,7 +155,7 @@ def _head(name: str) -> str:
     first = ' data-first="descending"' if "psnr" in name or "ssim" in name else ""
     title = escape(_METRICS[name][0] if name in _METRICS else "trial" if name == "trial_id" else name)
     button = f'<button type="button" title="{about}">{title}</button>'
-    return f'<th scope="col"{_N if _is_number(name) else ""}{first}>{button}</th>'
+    return f'<th scope="col"{_N if is_number(name) else ""}{first}>{button}</th>'
 
 
 def _cell(value: Any, show: Callable[[Any], str], numeric: bool = False) -> str:

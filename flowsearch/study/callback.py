@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from flowsearch.study.driver import Driver
 from flowsearch.study.local import broken
@@ -15,8 +15,11 @@ from flowsearch.study.outcome import Failure
 _log = logging.getLogger(__name__)
 
 
-class TuneCallback(Callback):
-    """A shell over the driver; `check` is called between Tune's steps and may leave its loop."""
+class TuneCallback(TrialProgressCallback):
+    """A shell over the driver; `check` is called between Tune's steps and may leave its loop.
+
+    It stands in for Tune's own progress callback, which would be added otherwise and keeps all trials.
+    """
 
     def __init__(self, driver: Driver, check: Callable[[], None], tick_seconds: float) -> None:
         self._driver, self._check, self._tick_seconds = driver, check, tick_seconds

@@ -126,6 +126,7 @@ class TuneScheduler(FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The next trial in order, as Ray Tune asks before each of its steps."""
         self._controller = tune_controller
+        _forget_ended(tune_controller._tune_controller)
         return super().choose_trial_to_run(tune_controller)
 
     def release(self) -> None:
@@ -145,3 +146,13 @@ class TuneScheduler(FIFOScheduler):
             _log.exception("the scheduler could not judge trial %s; it goes on", trial.config.get("number"))
             stops = False
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+
+
+def _forget_ended(controller: Any) -> None:
+    """Have Ray Tune let go of trials that are over: it keeps them and all their results to its own end, and looks
+    through them in each step, while the ledger and the tables have what there is to know."""
+    for trial in [one for one in controller._trials if one.is_finished() and one not in controller._trial_to_actor]:
+        controller._trials.remove(trial)
+        controller._trial_metadata.pop(trial.trial_id, None)
+        for kept in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+            kept.discard(trial)

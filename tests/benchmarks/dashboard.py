@@ -26,7 +26,8 @@ from flowsearch.analysis.dashboard import prepare
 # What has to be there for a page to count as shown.
 SHOWN = {
     "overview": ("/", ".counts .count"),
-    "table": ("/trials", ".ag-center-cols-container .ag-row:nth-child(10)"),
+    "table": ("/trials", ".first-sight > :last-child, .ag-row:nth-child(10)"),
+    "table, to work with": ("/trials", ".ag-center-cols-container .ag-row:nth-child(10)"),
     "trial": ("/trial/0000", ".panels img"),
     "overview's figure": ("/", "[data-plot] .scatterlayer .point"),
     "first figure of all": ("/figures", "[data-plot] .scatterlayer .point"),

@@ -61,6 +61,28 @@ def test_the_overview_says_how_the_study_stands(browse: Browse, url: str) -> Non
     assert page.locator(IDS).inner_text() == "0013"
 
 
+def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: str) -> None:
+    """Its first sight is text in the grid's order and place; the grid takes that place once it is there."""
+    held: list[Any] = []
+    context = browse(url).context
+    context.route("**/dash_ag_grid/dash_ag_grid*", lambda route: held.append(route))
+    page = browse(f"{url}/trials?sort=folds:asc,trial_id:desc", context=context)
+    until(page, "document.querySelector('.first-sight > div') !== null")
+    seen = page.locator(".first-sight > div").first.inner_text().split()
+    top = page.locator(".first-sight b").first.bounding_box()
+    assert page.locator("#shown-count").inner_text() == ""
+    until(page, "document.querySelector('script[src*=dash_ag_grid]') !== null")
+    for route in held:
+        route.continue_()
+    until(page, f"document.querySelectorAll('{ROWS}').length === 14")
+    assert not page.locator(".first-sight").is_visible()
+    rows = "[...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]"
+    ordered = f"{rows}.sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index'))"
+    assert seen == ["trial", *page.evaluate(f"{ordered}.map((row) => row.innerText.trim())")]
+    head = page.locator(".ag-header-cell[col-id=trial_id] .ag-header-cell-text").bounding_box()
+    assert abs(top["x"] - head["x"]) <= 2
+
+
 def test_a_filtered_and_sorted_table_is_the_same_from_its_address(browse: Browse, url: str) -> None:
     page = browse(f"{url}/trials")
     until(page, f"document.querySelectorAll('{ROWS}').length === 14")

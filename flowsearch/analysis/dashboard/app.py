@@ -4,6 +4,7 @@ The browser asks every two seconds whether the study's folder has changed (`serv
 and each figure in view is asked for again, and only what came out different is sent; nothing else is drawn anew.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ _HTML = """<!doctype html>
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
-_GRID_SCRIPT = "/_dash-component-suites/dash_ag_grid/async-community.js"
+_GRID = re.compile(r'<script src="([^"]*/dash_ag_grid/[^"]*)"></script>')
+_GRID_REST = "/_dash-component-suites/dash_ag_grid/async-community.js"
 _METAS = [
     {"name": "viewport", "content": "width=device-width, initial-scale=1"},
     {"name": "color-scheme", "content": "light dark"},
@@ -140,14 +142,17 @@ class Pages:
 
 
 class _Application(Dash):
-    """Dash whose first answer tells the browser of the table's script, which it would ask for late.
-
-    Plotly's, the largest, is left for after the first sight of a page: nothing is painted while it is being read."""
+    """Dash that leaves the largest scripts, Plotly's and the table's, for after the first sight of a page: nothing is
+    painted while a script is being read. `table.js` asks for the table's when there is a table."""
 
     def interpolate_index(self, *arguments: Any, **parts: Any) -> Any:
         """See `Dash.interpolate_index`."""
-        if request.path.rstrip("/").endswith((f"/{TRIALS}", f"/{FIGURES}")):
-            parts["css"] = f'{parts.get("css", "")}<link rel="preload" as="script" href="{_GRID_SCRIPT}">'
+        soon = request.path.rstrip("/").endswith((f"/{TRIALS}", f"/{FIGURES}"))
+        links = '<link id="grid-script" rel="{0}" as="script" href="{1}"><link rel="{0}" as="script" href="{2}">'
+        found = _GRID.search(parts["scripts"])
+        assert found is not None
+        parts["scripts"] = parts["scripts"].replace(found[0], "")
+        parts["css"] = parts.get("css", "") + links.format("preload" if soon else "prefetch", found[1], _GRID_REST)
         return super().interpolate_index(*arguments, **parts)
 
 

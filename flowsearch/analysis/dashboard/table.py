@@ -1,7 +1,7 @@
 """The table of trials: what varied, how it ended, what it reached; sorted and filtered in the browser."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import dash_ag_grid as dag
@@ -9,10 +9,11 @@ import pandas as pd
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.standing import so_far
-from flowsearch.analysis.trials_table import varying
-from flowsearch.analysis.wording import missing
+from flowsearch.analysis.trials_table import is_number, varying
+from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
 from flowsearch.results import Results, schema
 
 _HEADS = {
@@ -64,7 +65,19 @@ _FORMS = {
     "started": "moment",
     "ended": "moment",
 }
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "decibels": decibels,
+    "duration": duration,
+    "brief": brief,
+    "memory": memory,
+    "whole": whole,
+    "number": number,
+    "moment": lambda value: value[:16].replace("T", " "),
+}
+_FIRST_ROWS, _FIRST_WIDTH = 40, 2000
+"""Of `_first_sight`: as much as a large window shows."""
 _WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "started": 150, "ended": 150, "task": 130}
+_WIDTH = 108
 _TICKS = {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False}
 _DIGITS = 6
 
@@ -113,11 +126,12 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
     # An empty filter or selection would be applied all the same, row by row.
     state: dict[str, Any] = {"filterModel": address.filters} if address.filters else {}
     state |= {"selectedRows": {"ids": list(address.chosen)}} if address.chosen else {}
+    found = rows(results, names)
     made = dag.AgGrid(
         id="grid",
         className="grid short" if short else "grid",
         columnDefs=[_column(name, sort.get(name)) for name in names],
-        rowData=rows(results, names),
+        rowData=found,
         getRowId="params.data.trial_id",
         **state,
         defaultColDef={
@@ -146,18 +160,42 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
         eventListeners={"cellKeyDown": ["flowsearchKey(params)"]},
         dangerously_allow_code=False,
     )
-    return html.Div([made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen")])
+    parts = [made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen")]
+    if not (short or address.filters or address.selected):
+        parts.append(_first_sight(found, names, sort))
+    return html.Div(parts, className="table")
+
+
+def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, tuple[str, int]]) -> Component:
+    """The upper left of the table as plain text, which is there while the browser reads the table's script."""
+    for name, (direction, _) in sorted(sort.items(), key=lambda one: one[1][1], reverse=True):
+        found = sorted(found, key=lambda row: (name in row, row.get(name, 0)), reverse=direction == "desc")
+    made, width = [], 0
+    for name in names:
+        if width > _FIRST_WIDTH:
+            break
+        width += _WIDTHS.get(name, _WIDTH)
+        numeric = is_number(name)
+        written = _WRITTEN[_FORMS.get(name, "number")] if numeric or name in _FORMS else str
+        cells = (written(row[name]) if name in row else "" for row in found[:_FIRST_ROWS])
+        made.append(
+            html.Div(
+                [html.B(_HEADS.get(name, name)), "\n".join(cells)],
+                className="number" if numeric else None,
+                style={"width": f"{_WIDTHS.get(name, _WIDTH)}px"},
+            )
+        )
+    return bits.tagged(html.Div(made, className="first-sight"), aria_hidden="true")
 
 
 def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     known = schema.column(schema.TRIALS, name)
-    kind = str(known.type)
-    numeric = kind in ("int32", "int64", "double")
+    numeric = is_number(name)
     made: dict[str, Any] = {
         "field": name,
         "headerName": _HEADS.get(name, name),
         "headerTooltip": known.label,
-        "width": _WIDTHS.get(name, 108),
+        "width": _WIDTHS.get(name, _WIDTH),
         "cellDataType": "number" if numeric else "text",
         "filter": "agNumberColumnFilter" if numeric else "agTextColumnFilter",
     }

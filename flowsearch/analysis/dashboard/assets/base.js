@@ -2,7 +2,7 @@
 
 // What is filtered, sorted, selected and chosen, and its way into the address. address.py reads the same query.
 window.flowsearch = (() => {
-  const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, gridReady: false, shown: null };
+  const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, total: null, shown: null };
 
   // Whether the component was there: between two pages its element may outlive what Dash knows of it.
   function set(id, props) {
@@ -80,10 +80,10 @@ window.flowsearch = (() => {
   // Above the table: how many trials are shown, and why.
   function counted() {
     const place = document.getElementById("shown-count");
-    if (!place || !here.state) return;
+    if (!place || !here.state || here.total === null) return; // the table says how many, soon
     const { select, filter } = here.state;
     const filters = Object.keys(filter || {}).length;
-    const all = here.total || 0;
+    const all = here.total;
     const count = here.shown === null ? all : here.shown.length;
     const why = [];
     if (select) why.push(`${select.ids.length} selected in ${titleOf(select.figure)}`);
@@ -206,7 +206,7 @@ window.flowsearch = (() => {
     here.drawn = {};
     here.asked = {};
     here.shown = null;
-    here.total = 0;
+    here.total = null;
     here.pointedIn = "";
     inView.clear();
     watcher.disconnect();

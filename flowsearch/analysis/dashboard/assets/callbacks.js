@@ -149,7 +149,7 @@ window.dash_clientside.flowsearch = (() => {
     const api = own.grid();
     let total = 0;
     if (api) api.forEachNode(() => (total += 1));
-    here.total = total;
+    here.total = api ? total : null;
     const ids = (rows || []).map((row) => row.trial_id).sort();
     here.shown = ids;
     own.counted();

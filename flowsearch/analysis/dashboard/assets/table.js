@@ -69,4 +69,32 @@
       { href: `${here.where.base === "/" ? "" : here.where.base}/trial/${props.value}${location.search}` },
       props.value,
     );
+
+  // Stands for the grid until its script, a megabyte, has been read, which begins once the page has been painted.
+  let Grid = null;
+  let reading = null;
+  const painted = (then) => requestAnimationFrame(() => setTimeout(then));
+  const read = () => {
+    reading ||= new Promise((done) => {
+      const script = document.createElement("script");
+      script.src = document.getElementById("grid-script").href;
+      script.onload = () => {
+        Grid = window.dash_ag_grid.AgGrid;
+        window.dash_ag_grid = { ...window.dash_ag_grid, AgGrid: LaterGrid };
+        done();
+      };
+      document.head.append(script);
+    });
+    return reading;
+  };
+  function LaterGrid(props) {
+    const [there, arrived] = React.useState(Grid !== null);
+    React.useEffect(() => {
+      let left = false;
+      if (!there) painted(() => read().then(() => left || arrived(true)));
+      return () => { left = true; };
+    }, []);
+    return React.createElement(there ? Grid : "div", there ? props : { id: props.id, className: props.className });
+  }
+  window.dash_ag_grid = { AgGrid: LaterGrid };
 })();
