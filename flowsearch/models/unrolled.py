@@ -17,6 +17,11 @@ from flowsearch.operators import LinearOperator
 
 PRECISIONS = ("fp32", "bf16")
 
+_RAW_LAMBDA = -2.0
+"""lambda starts at softplus(-2) = 0.127. A proximal map differs from the identity by about lambda times the flow's
+stretching: with a tenth of it the flow has to stretch ten times as much, and its gradients explode at rates at which
+this one trains; with three times of it images are dimmed, which later folds have to learn to undo (docs/paper.md)."""
+
 
 class Unrolled(nn.Module):
     """K folds of proximal gradient descent, x = P(x + mu A^T (y - A x)) (paper eqs. (8) to (11)).
@@ -51,7 +56,7 @@ class Unrolled(nn.Module):
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end
         self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
-        self.raw_lambda_K = nn.Parameter(torch.full((folds,), -5.0)) if proxes[0].shrinks else None
+        self.raw_lambda_K = nn.Parameter(torch.full((folds,), _RAW_LAMBDA)) if proxes[0].shrinks else None
 
     @property
     def lambda_K(self) -> Tensor | None:

@@ -1,5 +1,6 @@
 """Studies through a local Ray, with instant trials."""
 
+import gc
 import json
 
 import optuna
@@ -59,6 +60,21 @@ def test_the_same_study_again_is_the_same(finished, tmp_path):
     for number, trial in ending.progress.trials.items():
         other = again.progress.trials[number]
         assert (other.config, other.status) == (trial.config, trial.status)
+
+
+def test_ray_tune_lets_go_of_trials_that_are_over(tmp_path, study_of):
+    from ray.tune.experiment import Trial
+
+    alive = []
+
+    def listen(event):
+        if event.kind == "planned" and len(event.progress.trials) == 10:
+            gc.collect()
+            alive.append(sum(isinstance(one, Trial) for one in gc.get_objects()))
+
+    go(study_of("search.trials=12", "search.startup=12"), tmp_path, listen)
+    assert len(alive) == 1
+    assert alive[0] <= 4  # two that run, one that is being planned, one whose worker the next one takes over
 
 
 def test_the_listener_hears_of_everything(finished):
