@@ -161,7 +161,7 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
         dangerously_allow_code=False,
     )
     parts = [made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen")]
-    if not (short or address.filters or address.selected):
+    if not (short or address.filters or address.selected is not None):
         parts.append(_first_sight(found, names, sort))
     return html.Div(parts, className="table")
 

@@ -83,6 +83,7 @@
         window.dash_ag_grid = { ...window.dash_ag_grid, AgGrid: LaterGrid };
         done();
       };
+      script.onerror = () => (reading = null); // the next page tries again
       document.head.append(script);
     });
     return reading;
