@@ -65,12 +65,15 @@ def test_the_same_study_again_is_the_same(finished, tmp_path):
 def test_ray_tune_lets_go_of_trials_that_are_over(tmp_path, study_of):
     from ray.tune.experiment import Trial
 
-    alive = []
+    def there():
+        gc.collect()
+        return [one for one in gc.get_objects() if isinstance(one, Trial)]
+
+    earlier, alive = {one.trial_id for one in there()}, []
 
     def listen(event):
         if event.kind == "planned" and len(event.progress.trials) == 10:
-            gc.collect()
-            alive.append(sum(isinstance(one, Trial) for one in gc.get_objects()))
+            alive.append(len({one.trial_id for one in there()} - earlier))
 
     go(study_of("search.trials=12", "search.startup=12"), tmp_path, listen)
     assert len(alive) == 1
