@@ -1,5 +1,6 @@
 """The dashboard in a browser, as a person uses it, over a made-up study."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,11 @@ def drawn(page: Any, name: str) -> int:
     return int(page.locator(f'[data-plot="{name}"] .scatterlayer .point').count())
 
 
+def listed(page: Any, count: str) -> None:
+    """Wait until the table shows as many trials, of those in view, as `count` says; names are drawn last."""
+    until(page, f"document.querySelectorAll('{IDS}').length {count}")
+
+
 def test_the_overview_says_how_the_study_stands(browse: Browse, url: str) -> None:
     page = browse(url)
     text = page.locator("main").inner_text()
@@ -57,7 +63,7 @@ def test_the_overview_says_how_the_study_stands(browse: Browse, url: str) -> Non
     page.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')
     until(page, "[...document.querySelectorAll('.strip img')].every((image) => image.naturalWidth > 0)")
     page.get_by_role("link", name="1 failed").click()
-    until(page, f"document.querySelectorAll('{ROWS}').length === 1")
+    listed(page, "=== 1")
     assert page.locator(IDS).inner_text() == "0013"
 
 
@@ -74,7 +80,7 @@ def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: s
     until(page, "document.querySelector('script[src*=dash_ag_grid]') !== null")
     for route in held:
         route.continue_()
-    until(page, f"document.querySelectorAll('{ROWS}').length === 14")
+    listed(page, "=== 14")
     assert not page.locator(".first-sight").is_visible()
     rows = "[...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]"
     ordered = f"{rows}.sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index'))"
@@ -85,19 +91,19 @@ def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: s
 
 def test_a_filtered_and_sorted_table_is_the_same_from_its_address(browse: Browse, url: str) -> None:
     page = browse(f"{url}/trials")
-    until(page, f"document.querySelectorAll('{ROWS}').length === 14")
+    listed(page, "=== 14")
     page.get_by_label("prox Filter Input").fill("glow")
     until(page, "document.getElementById('shown-count').textContent.startsWith('7 of 14')")
     page.get_by_role("columnheader", name="folds").click()
     until(page, "location.search.includes('sort=folds')")
     first = page.locator(IDS).all_inner_texts()
     again = browse(page.url, context=page.context)
-    until(again, f"document.querySelectorAll('{ROWS}').length === 7")
+    listed(again, "=== 7")
     assert sorted(again.locator(IDS).all_inner_texts()) == sorted(first)
     assert again.get_by_role("columnheader", name="folds").get_attribute("aria-sort") == "ascending"
     assert again.get_by_label("prox Filter Input").input_value() == "glow"
     again.get_by_role("button", name="Clear filters").click()
-    until(again, f"document.querySelectorAll('{ROWS}').length === 14")
+    listed(again, "=== 14")
     assert "filter" not in again.url
 
 
@@ -106,27 +112,29 @@ def test_a_selection_in_a_figure_filters_the_table_and_the_other_figures(browse:
     page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
     page.wait_for_selector('[data-plot="shift"] .scatterlayer .point')
     before = drawn(page, "shift")
+    page.wait_for_selector(IDS)
     drag(page, "best-so-far", (0.0, 0.0, 0.5, 1.0))
     until(page, "location.search.includes('select=best-so-far')")
-    until(page, f"document.querySelectorAll('{ROWS}').length < 10")
-    selected = page.locator(ROWS).count()
+    listed(page, "< 10")
+    selected = page.locator(IDS).count()
     assert 0 < selected < 10
     page.locator('[data-plot="shift"]').scroll_into_view_if_needed()
     until(page, f"""document.querySelectorAll('[data-plot="shift"] .scatterlayer .point').length < {before}""")
     assert drawn(page, "best-so-far") > selected  # where one selects, all stay
     again = browse(page.url, size=(1400, 1400), context=page.context)
-    until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
-    assert again.locator("#shown-count").inner_text() == page.locator("#shown-count").inner_text()
+    listed(again, f"=== {selected}")
+    shown = page.locator("#shown-count").inner_text()
+    until(again, f"document.getElementById('shown-count').textContent === {json.dumps(shown)}")
     again.get_by_role("link", name="Trials", exact=True).click()
     again.wait_for_selector(".page-trials")
-    until(again, f"document.querySelectorAll('{ROWS}').length === {selected}")
+    listed(again, f"=== {selected}")
     again.get_by_role("button", name="Clear selection").click()
-    until(again, f"document.querySelectorAll('{ROWS}').length === 14")
+    listed(again, "=== 14")
 
 
 def test_boxes_over_two_axes_of_parallel_coordinates_select_the_lines_that_pass_both(browse: Browse, url: str) -> None:
     page = browse(f"{url}/figures", size=(1400, 1400))
-    page.wait_for_selector(ROWS)
+    page.wait_for_selector(IDS)
     page.locator('[data-plot="parallel"]').scroll_into_view_if_needed()
     page.wait_for_selector('[data-plot="parallel"] .scatterlayer .point')
     axes = "document.querySelector('[data-plot=\"parallel\"] .js-plotly-plot').layout.xaxis"
@@ -138,18 +146,18 @@ def test_boxes_over_two_axes_of_parallel_coordinates_select_the_lines_that_pass_
 
     box("validation PSNR (dB)", 0.0, 0.5)
     until(page, "location.search.includes('select=parallel')")
-    until(page, f"document.querySelectorAll('{ROWS}').length < 12")
-    good = page.locator(ROWS).count()
+    listed(page, "< 12")
+    good = page.locator(IDS).count()
     page.keyboard.down("Shift")
     box("prox", 0.0, 0.9)
     page.keyboard.up("Shift")
-    until(page, f"document.querySelectorAll('{ROWS}').length <= {good}")
+    listed(page, f"<= {good}")
     page.wait_for_timeout(300)
     shown = set(page.locator(IDS).all_text_contents())
     ranked = load(STUDY_OF[url]).ranked()
     assert shown
     assert shown <= set(ranked["trial_id"].head(good))
-    assert "selected in parallel coordinates" in page.locator("#shown-count").inner_text()
+    until(page, "document.getElementById('shown-count').textContent.includes('selected in parallel coordinates')")
 
 
 def test_ticked_trials_are_compared_side_by_side(browse: Browse, url: str) -> None:
