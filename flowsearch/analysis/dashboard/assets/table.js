@@ -9,7 +9,7 @@
   const general = (value) => {
     if (Number.isInteger(value)) return String(value);
     const size = Math.abs(value);
-    return size >= 1e-3 && size < 1e4 ? String(Number(value.toPrecision(3))) : value.toExponential(2);
+    return size >= 1e-4 && size < 1e4 ? String(Number(value.toPrecision(3))) : value.toExponential(2);
   };
   function duration(seconds) {
     const whole = Math.round(seconds);
