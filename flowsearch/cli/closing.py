@@ -1,12 +1,14 @@
-"""The tables at a study's end, by its mode: an ablation, a Pareto front, configurations with their repeats."""
+"""The tables at a study's end: an ablation, a Pareto front, configurations with repeats, the best of each method."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from flowsearch.cli.live import duration, number, short
+from flowsearch.results.labels import labels
+from flowsearch.results.standings import in_order, measured, standings
 from flowsearch.study.enumeration import varied
 from flowsearch.study.parameter import show
 
@@ -32,6 +34,28 @@ def closing_tables(progress: "Progress") -> list[Table]:
     else:
         return []
     return [draw(progress, task) for task in _tasks(progress)]
+
+
+def standings_tables(progress: "Progress") -> list[Table]:
+    """The best trial of each method, a row a method; a table for each task."""
+    trials = list(progress.trials.values())
+    names = labels([trial.config for trial in trials])
+    rows = [
+        trial.metrics | {"trial_id": trial.id, "status": trial.status, "task": trial.config["task"], "label": name}
+        for trial, name in zip(trials, names, strict=True)
+    ]
+    found = standings(rows, progress.study.metric, more=progress.study.direction == "maximize")
+    tables = []
+    for task, best in found.items():
+        heads = ("method", "test", "ood", "SSIM", "s/image", "parameters")
+        table = _table(progress, task, "the best of each method", heads, left=1)
+        table.add_row("measured", *_standing({"test_psnr": measured(best)}))
+        for name in in_order(found):
+            if name in best:
+                table.add_row(name, *_standing(best[name]))
+        table.caption = "PSNR in dB and SSIM of the best trial by the objective; ood: out of distribution"
+        tables.append(table)
+    return tables
 
 
 def best_lines(progress: "Progress") -> list[str]:
@@ -154,6 +178,11 @@ def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[st
         text = place < left or head == "configuration"
         table.add_column(head, justify="left" if text else "right", no_wrap=head != "configuration")
     return table
+
+
+def _standing(trial: Mapping[str, Any]) -> list[str]:
+    shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
+    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
 
 
 def _caption(*said: str) -> str:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from flowsearch.study.progress import Event, Listener, Progress, TrialState
 
 _REFRESH_SECONDS = 0.2
-_STANDING_WIDTH = 48
-"""Columns of the terminal that one task takes in the table of methods and tasks, at most."""
 _BARE = ("method", "prox", "task", "weights")
 """Names whose value says enough by itself."""
 
@@ -138,7 +136,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     """
     from flowsearch.cli.closing import best_lines, closing_tables, lost_lines
 
-    for table in closing_tables(progress) or _by_method(progress, console.width):
+    for table in closing_tables(progress) or _by_method(progress):
         console.print(table)
     for line in best_lines(progress):
         console.print(line, highlight=False, soft_wrap=True)
@@ -152,10 +150,12 @@ def summarize(console: Console, progress: "Progress") -> None:
         console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _by_method(progress: "Progress", width: int) -> list[Table]:
+def _by_method(progress: "Progress") -> list[Table]:
+    from flowsearch.cli.closing import standings_tables
+
     completed = [trial.config for trial in progress.trials.values() if trial.status == "completed"]
     several = {config["task"] for config in completed}, {config["method"] for config in completed} | {"unrolled"}
-    return standings_tables(progress, width) if max(map(len, several)) > 1 else [prox_table(progress)]
+    return standings_tables(progress) if max(map(len, several)) > 1 else [prox_table(progress)]
 
 
 def prox_table(progress: "Progress") -> Table:
@@ -188,42 +188,6 @@ def prox_table(progress: "Progress") -> Table:
         "PSNR in dB; test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
     )
     return table
-
-
-def standings_tables(progress: "Progress", width: int) -> list[Table]:
-    """The best trial of each method, a row a method and a group of columns a task; as many tables as `width` needs."""
-    from flowsearch.results.labels import labels
-    from flowsearch.results.standings import in_order, measured, standings
-
-    trials = list(progress.trials.values())
-    names = labels([trial.config for trial in trials])
-    rows = [
-        trial.metrics | {"trial_id": trial.id, "status": trial.status, "task": trial.config["task"], "label": name}
-        for trial, name in zip(trials, names, strict=True)
-    ]
-    found = standings(rows, progress.study.metric, more=progress.study.direction == "maximize")
-    order, tasks = in_order(found), list(found)
-    first = max(len(name) for name in [*order, "measured"]) + 1
-    each = max(1, (width - first) // _STANDING_WIDTH)
-    tables = []
-    for chunk in (tasks[place : place + each] for place in range(0, len(tasks), each)):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"{progress.study.name}: the best of each method")
-        table.add_column("\nmethod", no_wrap=True)
-        for task in chunk:
-            for head in (f"{task}\ntest", "\nood", "\nSSIM", "\ns/image", "\nparameters"):
-                table.add_column(head, justify="right", no_wrap=True)
-        table.add_row("measured", *(cell for task in chunk for cell in _standing({"test_psnr": measured(found[task])})))
-        for name in order:
-            if any(name in found[task] for task in chunk):
-                table.add_row(name, *(cell for task in chunk for cell in _standing(found[task].get(name, {}))))
-        table.caption = "PSNR in dB and SSIM of the best trial by the objective; ood: out of distribution"
-        tables.append(table)
-    return tables
-
-
-def _standing(trial: Mapping[str, Any]) -> list[str]:
-    shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
-    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
 
 
 def counts(progress: "Progress") -> str:
