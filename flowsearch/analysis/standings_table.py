@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from flowsearch.analysis.wording import brief, decibels, named, number, whole
+from flowsearch.analysis.wording import brief, decibels, named, similarity, whole
 from flowsearch.results import Results
 from flowsearch.results.configurations import ranked
 from flowsearch.results.standings import in_order, measured, standings
@@ -17,7 +17,7 @@ CAPTION = (
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "test_psnr": ("test PSNR", decibels),
     "ood_psnr": ("OOD PSNR", decibels),
-    "test_ssim": ("SSIM", number),
+    "test_ssim": ("SSIM", similarity),
     "seconds_per_image": ("time", brief),
     "parameters": ("parameters", whole),
 }

@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.analysis.findings import leading
-from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
+from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, similarity, whole
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import ranked, varies
 
 _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "val_psnr": ("val PSNR (dB)", decibels),
     "test_psnr": ("test PSNR (dB)", decibels),
-    "test_ssim": ("test SSIM", number),
+    "test_ssim": ("test SSIM", similarity),
     "ood_psnr": ("OOD PSNR (dB)", decibels),
     "bits_per_dim": ("bits per dim", number),
     "test_residual": ("test residual", number),

@@ -30,6 +30,11 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def similarity(value: Any) -> str:
+    """An SSIM to a thousandth."""
+    return "–" if missing(value) else f"{float(value):.3f}"
+
+
 def decibels(value: Any) -> str:
     """A PSNR to a hundredth of a dB."""
     return "–" if missing(value) else f"{float(value):.2f}"

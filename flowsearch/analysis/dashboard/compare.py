@@ -11,7 +11,7 @@ from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.watch import View, Watched
-from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, whole
+from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, similarity, whole
 from flowsearch.results import schema
 from flowsearch.results.scores import Score, Scores
 
@@ -21,7 +21,7 @@ _NUMBERS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "val_psnr": ("val PSNR (dB)", decibels),
     "test_psnr": ("test PSNR (dB)", decibels),
     "ood_psnr": ("OOD PSNR (dB)", decibels),
-    "test_ssim": ("test SSIM", number),
+    "test_ssim": ("test SSIM", similarity),
     "parameters": ("parameters", whole),
     "epochs_run": ("epochs run", whole),
     "seconds": ("time", duration),

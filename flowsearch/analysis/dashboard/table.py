@@ -13,7 +13,7 @@ from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.trials_table import is_number, varying
-from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, whole
+from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, similarity, whole
 from flowsearch.results import Results, schema
 
 _HEADS = {
@@ -58,6 +58,9 @@ _FORMS = {
     "test_psnr": "decibels",
     "ood_psnr": "decibels",
     "measurement_psnr": "decibels",
+    "val_ssim": "similarity",
+    "test_ssim": "similarity",
+    "ood_ssim": "similarity",
     "seconds": "duration",
     "seconds_per_image": "brief",
     "peak_memory_bytes": "memory",
@@ -67,6 +70,7 @@ _FORMS = {
 }
 _WRITTEN: dict[str, Callable[[Any], str]] = {
     "decibels": decibels,
+    "similarity": similarity,
     "duration": duration,
     "brief": brief,
     "memory": memory,

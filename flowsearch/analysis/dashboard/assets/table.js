@@ -21,6 +21,7 @@
   const forms = {
     number: general,
     decibels: (value) => value.toFixed(2),
+    similarity: (value) => value.toFixed(3),
     whole: (value) => value.toLocaleString("en"),
     duration,
     brief: (value) => (value >= 1 ? `${Number(value.toPrecision(2))} s` : `${Number((1000 * value).toPrecision(2))} ms`),
