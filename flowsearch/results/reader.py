@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from flowsearch.checks import nearest
+from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
 from flowsearch.results.configurations import gathered
@@ -72,27 +72,27 @@ class Results:
             raise ValueError(f"this takes one study in a folder on this machine; {self.where} is none")
         return Path(self.where)
 
-    @cached_property
+    @lazy
     def trials(self) -> pd.DataFrame:
         """A row per trial: its configuration, status, times and results."""
         return self._table(schema.TRIALS)
 
-    @cached_property
+    @lazy
     def epochs(self) -> pd.DataFrame:
         """A row per epoch of pre-training (phase `prior`) and training (phase `train`)."""
         return self._table(schema.EPOCHS)
 
-    @cached_property
+    @lazy
     def folds(self) -> pd.DataFrame:
         """A row per epoch and fold: mu, lambda and the validation PSNR after the fold."""
         return self._table(schema.FOLDS)
 
-    @cached_property
+    @lazy
     def images(self) -> pd.DataFrame:
         """A row per test image and trial: PSNR and SSIM, of the measurement too."""
         return self._table(schema.IMAGES)
 
-    @cached_property
+    @lazy
     def panels(self) -> pd.DataFrame:
         """A row per picture kept, as PNG bytes: measurement, reconstruction, truth, after a fold, or of a prior."""
         return self._table(schema.PANELS)
@@ -110,7 +110,7 @@ class Results:
             self._pictures = asked | missing, read
         return read[read["trial_id"].isin(list(trials))].reset_index(drop=True)
 
-    @cached_property
+    @lazy
     def study(self) -> dict[str, Any]:
         """The resolved study file; empty where there is none."""
         files = []
@@ -124,7 +124,7 @@ class Results:
                 self._note(f"the studies differ in their {key}; {_UNLESS[key]}")
         return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
 
-    @cached_property
+    @lazy
     def provenance(self) -> dict[str, Any]:
         """Versions, commit, hosts, data fingerprint, as the study noted them; empty where there is no such file.
 
@@ -174,14 +174,14 @@ class Results:
         found = self.trials["status"].value_counts()
         return {status: int(found[status]) for status in schema.STATUSES if status in found}
 
-    @cached_property
+    @lazy
     def labelled(self) -> pd.DataFrame:
         """`trials` with a column more, `label`: the method and its proximal map in a word or two."""
         return self.trials.assign(
             label=pd.Series(labels(self.trials.to_dict("records")), self.trials.index, dtype=object)
         )
 
-    @cached_property
+    @lazy
     def completed(self) -> pd.DataFrame:
         """The rows of `labelled` that were completed."""
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
@@ -240,7 +240,7 @@ class Results:
             rows.append(row)
         return pd.DataFrame(rows).set_index(chosen) if rows else pd.DataFrame()
 
-    @cached_property
+    @lazy
     def configurations(self) -> pd.DataFrame:
         """A row per configuration with completed trials, its metrics the means over its `repeats`."""
         return gathered(self.completed)

@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.storage import store_at
 
@@ -33,7 +33,7 @@ class Stored:
         """What its study file says, or its folder's name."""
         return str(self.study[0].get("name") or _folders(self.where)[-1])
 
-    @cached_property
+    @lazy
     def study(self) -> tuple[dict[str, Any], str]:
         """The resolved study file, empty where there is none, and what there is to say of it."""
         from ruamel.yaml import YAML, YAMLError
@@ -46,7 +46,7 @@ class Stored:
             return {}, f"{schema.STUDY_FILE} is not readable YAML; shown without it"
         return dict(value) if isinstance(value, Mapping) else {}, ""
 
-    @cached_property
+    @lazy
     def provenance(self) -> tuple[dict[str, Any], str]:
         """What the study noted of where it ran, empty where there is no such file, and what there is to say of it."""
         try:

@@ -6,10 +6,10 @@ pre-trained priors and Optuna's journal; it is made again from the store whereve
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 from flowsearch.data.store import data_home
+from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.storage import Store, inside, is_uri, outside, store_at
 from flowsearch.study.file import Study, read
@@ -38,7 +38,7 @@ class Place:
         """The last part of the path or URI."""
         return self.where.partition("?")[0].rstrip("/").rpartition("/")[2]
 
-    @cached_property
+    @lazy
     def local(self) -> Path:
         """The folder on this machine."""
         if not self.remote:
@@ -46,7 +46,7 @@ class Place:
         address = self.where.partition("?")[0].rstrip("/")
         return data_home().parent / _REMOTE / f"{self.name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
 
-    @cached_property
+    @lazy
     def priors(self) -> "Place":
         """Where the pre-trained priors are that the studies beside this one share."""
         return Place(inside(outside(self.where if self.remote else self.local), FOLDER))

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
@@ -130,7 +130,7 @@ class Progress:
     """Pre-trainings that trials of this run need, by key."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    @cached_property
+    @lazy
     def layout(self) -> Layout:
         """How the study's trials are numbered."""
         return Layout.of(self.study)
