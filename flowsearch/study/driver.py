@@ -17,6 +17,7 @@ from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.mending import mend
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.packing import Packing
 from flowsearch.study.place import Place
@@ -173,6 +174,18 @@ class Driver:
         for number in sorted(ends):
             if not self.proposer.frozen(number).state.is_finished():
                 self._review(trials[number])
+        self._guard(self._mend, [trials[number] for number in sorted(ends)])
+
+    def _mend(self, ended: Sequence[TrialState]) -> None:
+        """Write again what the tables may lack, of trials that have ended and of priors."""
+        if self.ledger.events:
+            write = self._writer
+            mend(self.place, self.ledger, ended, row=self._row_again, epoch=write.epoch, trace=self._keep_trace)
+
+    def _row_again(self, trial: TrialState) -> None:
+        if self._run_prior is not None:
+            self.priors.needed(trial.number, trial.config)
+        self._writer.trial(self._row(trial))
 
     def _review(self, trial: TrialState) -> None:
         """Note again what Optuna's journal may lack of a trial that has ended: the objective epoch by epoch."""

@@ -156,8 +156,8 @@ def test_every_trial_ended_once_and_none_ran_after_that(survived):
         assert ends[-1], f"something happened to trial {trial.id} after its end"
 
 
-def test_no_file_is_torn(survived):
-    folder, _ = survived
+def test_no_file_is_torn_and_no_row_is_lost(survived):
+    folder, progress = survived
     root = folder / ROOT
     assert Ledger(root / "ledger").damaged == []
     for path in root.rglob("*.json"):
@@ -166,6 +166,9 @@ def test_no_file_is_torn(survived):
         pq.read_table(path)
     results = load_results(root)
     assert len(results.trials) == results.trials["trial_id"].nunique() == TRIALS
+    assert list(results.trials["status"]) == [trial.status for _, trial in sorted(progress.trials.items())]
+    counts = results.epochs.groupby("trial_id")["epoch"].count().reindex(results.trials["trial_id"], fill_value=0)
+    assert list(counts) == list(results.trials["epochs_run"].fillna(0))
     assert results.notes == []
 
 

@@ -1,0 +1,66 @@
+"""What a driver that was killed had not written into the tables yet; whoever resumes the study writes it.
+
+The ledger knows how each trial ended, and each trial's folder its epochs. Trials that have not ended need nothing: they
+go on, and their workers tell of their earlier epochs again.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from flowsearch.results import schema
+from flowsearch.results.tables import read_arrow
+from flowsearch.study import ledger as events
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.place import Place
+from flowsearch.study.progress import TROUBLE, TrialState
+from flowsearch.study.records import Record
+
+
+def mend(
+    place: Place,
+    ledger: Ledger,
+    ended: Collection[TrialState],
+    *,
+    row: Callable[[TrialState], None],
+    epoch: Callable[[str, int, Record], None],
+    trace: Callable[[TrialState, str], None],
+) -> None:
+    """Write what is known of the trials that have ended, and of priors, and not among the study's files.
+
+    `row` writes a trial's row, `epoch` an epoch of a trial or prior in an attempt, `trace` a failure's traceback.
+    """
+    trials, _ = read_arrow(place.store, schema.TRIALS)
+    rows = set(zip(*(trials.column(name).to_pylist() for name in ("trial_id", "attempt", "status")), strict=True))
+    traces = place.store.at(schema.ERRORS).names()
+    last = _last_epochs(place)
+    attempts: dict[str, int] = {}
+    failures: dict[str, str] = {}
+    for event in ledger.events:
+        if event.event == events.STARTED and event.subject.startswith(schema.PRIOR_PREFIX):
+            attempts[event.subject] = event.content["attempt"]
+        if event.event == events.ENDED and event.content.get("traceback"):
+            failures[event.subject] = event.content["traceback"]
+
+    def complete(of: str, attempt: int, records: list[Record]) -> None:
+        if any(record["epoch"] > last.get((of, record["phase"]), 0) for record in records):
+            for record in records:
+                epoch(of, attempt, record)
+
+    for trial in ended:
+        if (trial.id, trial.attempt, trial.status) not in rows:
+            row(trial)
+        if trial.id in failures and trial.status in TROUBLE and f"{trial.id}.txt" not in traces:
+            trace(trial, failures[trial.id])
+        done = trial.metrics.get("epochs_run", 0)
+        if not trial.by_epochs or last.get((trial.id, schema.TRAIN_PHASE), 0) < done:
+            complete(trial.id, trial.attempt, place.records(f"{schema.CHECKPOINTS}/{trial.id}"))
+    for prior, attempt in attempts.items():
+        complete(prior, attempt, place.priors.records(prior.removeprefix(schema.PRIOR_PREFIX)))
+
+
+def _last_epochs(place: Place) -> dict[tuple[str, str], int]:
+    """The last epoch in the table, by trial or prior and phase."""
+    epochs, _ = read_arrow(place.store, schema.EPOCHS)
+    last: Any = epochs.group_by(["trial_id", "phase"]).aggregate([("epoch", "max")])
+    pairs = zip(last.column("trial_id").to_pylist(), last.column("phase").to_pylist(), strict=True)
+    return dict(zip(pairs, last.column("epoch_max").to_pylist(), strict=True))
