@@ -51,7 +51,8 @@ def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(url)
-        page.wait_for_selector("main > *")
+        page.wait_for_selector("#page > *")
+        page.wait_for_selector("#first", state="detached")
         return page
 
     yield opened

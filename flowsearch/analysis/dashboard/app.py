@@ -7,11 +7,11 @@ and each figure in view is asked for again, and only what came out different is 
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, no_update
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, html, no_update
 from flask import request
 
 from flowsearch.analysis.dashboard import bits, compare, index, linked, overview, plots, table, trial
@@ -25,8 +25,9 @@ from flowsearch.analysis.dashboard.address import (
     Address,
     parse,
 )
-from flowsearch.analysis.dashboard.frame import frame
+from flowsearch.analysis.dashboard.frame import frame, head
 from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.markup import markup
 from flowsearch.analysis.dashboard.places import digest, nowhere
 from flowsearch.analysis.dashboard.standing import Spending, Used, standing
 from flowsearch.analysis.dashboard.watch import Watched
@@ -127,6 +128,16 @@ class Pages:
         content: bits.Children = made.sections[name]()
         return content
 
+    def first(self, pathname: str, search: str) -> str:
+        """A page as plain HTML, which the browser shows until its scripts have made the page itself."""
+        address = self.address(pathname, search)
+        try:
+            about = _where(self, address, pathname, search)
+            shown = [head(self.library, address, about["name"], about["status"]), html.Main(self.content(address))]
+        except Exception:  # the page itself will meet it too, and is where it is logged
+            return ""
+        return f'<div id="first">{markup(shown)}</div>'
+
     def state(self, address: Address) -> str:
         """The study's state in a word."""
         if address.page == INDEX:
@@ -142,8 +153,12 @@ class Pages:
 
 
 class _Application(Dash):
-    """Dash that leaves the largest scripts, Plotly's and the table's, for after the first sight of a page: nothing is
-    painted while a script is being read. `table.js` asks for the table's when there is a table."""
+    """Dash whose pages are there before its scripts are, as plain HTML, and which leaves the largest scripts, Plotly's
+    and the table's, for later: nothing is painted while a script is being read. `table.js` asks for the table's when
+    there is a table."""
+
+    first: Callable[[str, str], str]
+    """The page at a path and a query, as plain HTML."""
 
     def interpolate_index(self, *arguments: Any, **parts: Any) -> Any:
         """See `Dash.interpolate_index`."""
@@ -153,6 +168,7 @@ class _Application(Dash):
         assert found is not None
         parts["scripts"] = parts["scripts"].replace(found[0], "")
         parts["css"] = parts.get("css", "") + links.format("preload" if soon else "prefetch", found[1], _GRID_REST)
+        parts["app_entry"] += self.first(request.path, request.query_string.decode())
         return super().interpolate_index(*arguments, **parts)
 
 
@@ -172,6 +188,7 @@ def create(pages: Pages) -> Dash:
         enable_mcp=False,
     )
     app.layout = frame(pages.library)
+    app.first = pages.first
     _pages(app, pages)
     _live(app, pages)
     _in_browser(app)

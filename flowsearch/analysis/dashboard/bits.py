@@ -20,8 +20,8 @@ def tagged(component: Component, **names: str) -> Component:
 
 
 def badge(status: str) -> Component:
-    """A status with its colour and its name."""
-    return html.Span(status, className=f"badge {status.replace(' ', '-')}")
+    """A status with its colour and its name; nothing to see where it is empty."""
+    return html.Span(status, className=f"badge {status.replace(' ', '-')}" if status else None)
 
 
 def section(title: str, *children: Any, note: str = "", anchor: str = "", wide: bool = False) -> Component:

@@ -119,7 +119,9 @@ window.flowsearch = (() => {
     { rootMargin: "200px" },
   );
 
-  function watch() {
+  function painted() {
+    const first = document.getElementById("first");
+    if (first) first.remove();
     for (const place of document.querySelectorAll("[data-plot]")) watcher.observe(place);
   }
 
@@ -212,7 +214,7 @@ window.flowsearch = (() => {
     watcher.disconnect();
     if (document.getElementById("grid")) set("grid-want", { data: where.version });
     // After the page has been painted.
-    setTimeout(() => requestAnimationFrame(() => setTimeout(watch, 0)), 0);
+    setTimeout(() => requestAnimationFrame(() => setTimeout(painted, 0)), 0);
     const title = document.getElementById("title");
     title.textContent = where.name;
     const page = { index: "Studies", trial: `Trial ${where.trial}`, nowhere: "Nothing here" }[where.page];
