@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from flowsearch.checks import check_choice, check_float, check_int, check_levels
-from flowsearch.flows.invertible import ReadyFlow
+from flowsearch.flows.invertible import ReadyFlow, left_alone
 from flowsearch.flows.layers import Split
 from flowsearch.flows.likelihood import bits_per_dim, dequantize, normal_log_prob
 from flowsearch.flows.steps import Level
@@ -116,7 +116,7 @@ class Glow(nn.Module):
             x_BCHW = self._stored(level.inverse, self.split.inverse((x_BCHW, latent)))
         return x_BCHW
 
-    @torch.compiler.disable
+    @left_alone
     def ready(self, *, keep: bool = True) -> ReadyFlow:
         """The flow with its weights made ready once, for any number of uses before they change; see `ReadyFlow`."""
         return ReadyFlow(self.levels, self.latent_shapes, keep=keep, networks=self.memory == "networks")

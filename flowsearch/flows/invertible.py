@@ -5,8 +5,9 @@ The paper's section VI-A, after Putzky and Welling (2019). f keeps its latents, 
 evaluations too need not repeat them, a quarter of all products, for memory that grows with the depth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -16,6 +17,18 @@ from torch.autograd import Function
 from flowsearch.flows.network import Network
 from flowsearch.flows.steps import Level
 from flowsearch.flows.walk import Evaluation, LevelWalk, Maps, unwalk_down, unwalk_up, walk_down, walk_up, zeros_like
+
+
+def left_alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.compiler.disable`, which loads the compiler (two seconds) as it decorates, only where one compiles."""
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*arguments, **named)
+        return function(*arguments, **named)
+
+    return call
 
 
 class ReadyFlow:
@@ -54,13 +67,13 @@ class ReadyFlow:
         for networks in self.networks:
             yield from networks
 
-    @torch.compiler.disable
+    @left_alone
     def __call__(self, x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
         """The latents `f(x)`, finest first, and `log |det Df(x)|`, shape (B,)."""
         *latents, logdet_B = _Up.apply(self, self.token, x_BCHW)
         return latents, logdet_B
 
-    @torch.compiler.disable
+    @left_alone
     def inverse(self, latents: Sequence[Tensor]) -> Tensor:
         """The images `g(z)`."""
         return _Down.apply(self, self.token, *latents)
@@ -70,7 +83,7 @@ class ReadyFlow:
         zeros = [self.token.new_zeros(1, *shape) for shape in self.latent_shapes]
         return self.inverse(zeros).expand(batch, -1, -1, -1)
 
-    @torch.compiler.disable
+    @left_alone
     def prox(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
         return _Prox.apply(self, self.token, x_BCHW, shrinkage)

@@ -72,8 +72,7 @@ def _depths(config: TrialConfig) -> list[tuple[int, int]]:
 
 @cache
 def _step_parameters(channels: int, hidden: int) -> int:
-    with torch.device("meta"):
-        return _count(Level(channels, 1, hidden))
+    return _count(Level(channels, 1, hidden, torch.Generator()))
 
 
 def _flow_activations(config: TrialConfig, channels: int, folds: int, batch: int) -> int:

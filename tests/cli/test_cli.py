@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from flowsearch.cli import app
 
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy", "dash", "flask")
 
 
@@ -36,6 +38,16 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_plan_of_flows_does_without_the_compiler() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from flowsearch.cli import app; "
+        "done = CliRunner().invoke(app, ['study', 'plan', 'studies/ablation.yaml']); "
+        "assert done.exit_code == 0, done.output; assert 'torch' in sys.modules; print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout.strip() == "False", result.stderr
 
 
 def test_surface() -> None:
