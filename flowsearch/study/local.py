@@ -50,7 +50,9 @@ def joined_ray(
         _check_address(address)
     os.environ.update(ENVIRONMENT)
     import ray
+    from ray._private import ray_constants
 
+    ray_constants.ENABLE_RAY_CLUSTER = False  # as in ENVIRONMENT, which Ray does not read where it was imported before
     quiet(verbose)
     if ray.is_initialized():
         yield dict(ray.cluster_resources())
@@ -86,12 +88,19 @@ def joined_ray(
         )
         quiet(verbose)
         try:
+            _check_local(ray.util.get_node_ip_address())
             yield dict(ray.cluster_resources())
         finally:
             ray.shutdown()
 
 
 _link = Link()
+
+
+def _check_local(address: str) -> None:
+    """Refuse a Ray that was started here and that other machines could reach."""
+    if address != "127.0.0.1":
+        raise RuntimeError(f"Ray was to listen on 127.0.0.1 only, and listens on {address}; this Ray is not supported")
 
 
 def _check_address(address: str) -> None:
