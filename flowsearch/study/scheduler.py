@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from flowsearch.study.file import Asha, Hyperband, Scheduler
@@ -124,10 +125,16 @@ class TuneScheduler(FIFOScheduler):
         self._controller: Any = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The next trial in order, as Ray Tune asks before each of its steps."""
+        """The next trial in order that has not asked for a worker, else the next, as Ray Tune asks before each step.
+
+        Tune gives the trial chosen a worker that is idle. If its own is still being started, it ends that one; with
+        trials shorter than that takes, it would start workers without end, and use one.
+        """
         self._controller = tune_controller
-        _forget_ended(tune_controller._tune_controller)
-        return super().choose_trial_to_run(tune_controller)
+        controller = tune_controller._tune_controller
+        _forget_ended(controller)
+        waiting = [trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING]
+        return next((trial for trial in waiting if trial not in controller._trial_to_actor), next(iter(waiting), None))
 
     def release(self) -> None:
         """End all workers now, in the middle of their epochs, and give their resources back.
