@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from looking import DESKTOP
+from looking import DESKTOP, open_at
 from made_up import make_study
 
 from flowsearch.analysis.dashboard import Served, prepare
@@ -50,9 +50,7 @@ def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector("#page > *")
-        page.wait_for_selector("#first", state="detached")
+        open_at(page, url)
         return page
 
     yield opened

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from looking import DESKTOP, NARROW, until
+from looking import DESKTOP, NARROW, open_at, until
 from made_up import make_study
 
 from flowsearch.results import load
@@ -201,7 +201,7 @@ def test_nothing_is_wider_than_the_window(browse: Browse, url: str, scheme: str,
     ink = page.evaluate("getComputedStyle(document.querySelector('.gtitle, .xtitle, .ytitle')).fill")
     assert ink == ("rgb(29, 33, 38)" if scheme == "light" else "rgb(228, 231, 235)")
     for path in ("/figures", "/trials", "/trial/0000", "/compare?compare=0000-0002", "/"):
-        page.goto(url + path)
+        open_at(page, url + path)
         page.wait_for_selector("main .card, main .grid")
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
 
@@ -213,7 +213,7 @@ def test_markup_in_a_study_stays_text(browse: Browse, serving: Callable[..., Any
     base = origin(serving(root))
     page = browse(base)
     for path in ("", "/trials", "/figures", "/trial/0007", "/compare?compare=0000,0007"):
-        page.goto(base + path)
+        open_at(page, base + path)
         page.wait_for_selector("main .card, main .grid")
         page.wait_for_timeout(300)
         assert page.locator("h1").inner_text() == wicked
