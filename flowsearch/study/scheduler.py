@@ -4,6 +4,7 @@ import copy
 import itertools
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from flowsearch.study.planner import Planner
 
 _log = logging.getLogger(__name__)
+
+_START_SECONDS = 10.0
+"""For so long a trial waits for its own worker while idle ones go to others."""
 
 
 class PrunerView:
@@ -123,18 +127,24 @@ class TuneScheduler(FIFOScheduler):
         super().__init__()
         self._driver = driver
         self._controller: Any = None
+        self._asked: dict[Any, float] = {}
+        """Since when a worker is being started for a trial."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The next trial in order that has not asked for a worker, else the next, as Ray Tune asks before each step.
+        """The next trial in order whose worker is not just being started, else the next; Ray Tune asks before each step.
 
         Tune gives the trial chosen a worker that is idle. If its own is still being started, it ends that one; with
-        trials shorter than that takes, it would start workers without end, and use one.
+        trials shorter than that takes, it would start workers without end, and use one. A worker that has not come
+        after a while may be on a machine that is gone, and its trial takes an idle one before others do.
         """
         self._controller = tune_controller
         controller = tune_controller._tune_controller
         _forget_ended(controller)
         waiting = [trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING]
-        return next((trial for trial in waiting if trial not in controller._trial_to_actor), next(iter(waiting), None))
+        now = time.monotonic()
+        self._asked = {one: self._asked.get(one, now) for one in waiting if one in controller._trial_to_actor}
+        ready = (one for one in waiting if now - self._asked.get(one, -math.inf) > _START_SECONDS)
+        return next(ready, next(iter(waiting), None))
 
     def release(self) -> None:
         """End all workers now, in the middle of their epochs, and give their resources back.
