@@ -131,7 +131,7 @@ class TuneScheduler(FIFOScheduler):
         """Since when a worker is being started for a trial."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The next trial in order whose worker is not just being started, else the next; Ray Tune asks before each step.
+        """The next trial in order whose worker is not just being started, else the next, as Ray Tune asks in each step.
 
         Tune gives the trial chosen a worker that is idle. If its own is still being started, it ends that one; with
         trials shorter than that takes, it would start workers without end, and use one. A worker that has not come
