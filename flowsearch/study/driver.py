@@ -179,10 +179,11 @@ class Driver:
     def _mend(self, ended: Sequence[TrialState]) -> None:
         """Write again what the tables may lack, of trials that have ended and of priors."""
         if self.ledger.events:
-            write = self._writer
-            mend(self.place, self.ledger, ended, row=self._row_again, epoch=write.epoch, trace=self._keep_trace)
+            epoch, trace = self._writer.epoch, self._keep_trace
+            mend(self.place, self.ledger, ended, row=self._row_again, epoch=epoch, trace=trace)
 
     def _row_again(self, trial: TrialState) -> None:
+        """Write the row of a trial that an earlier driver ran, once its prior is known."""
         if self._run_prior is not None:
             self.priors.needed(trial.number, trial.config)
         self._writer.trial(self._row(trial))

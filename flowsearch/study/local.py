@@ -100,7 +100,10 @@ _link = Link()
 def _check_local(address: str) -> None:
     """Refuse a Ray that was started here and that other machines could reach."""
     if address != "127.0.0.1":
-        raise RuntimeError(f"Ray was to listen on 127.0.0.1 only, and listens on {address}; this Ray is not supported")
+        raise RuntimeError(
+            f"a study's own Ray listens on 127.0.0.1 only; this one listens on {address}. Install the Ray that "
+            "flowsearch requires"
+        )
 
 
 def _check_address(address: str) -> None:
