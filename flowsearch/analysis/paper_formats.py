@@ -1,4 +1,4 @@
-"""A study's tables as Markdown and as LaTeX."""
+"""A study's tables and figures as Markdown and as LaTeX."""
 
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +20,9 @@ def to_markdown(found: Paper) -> str:
         for row in table.rows:
             lines.append(_piped([f"**{_escaped(cell.text)}**" if cell.best else _escaped(cell.text) for cell in row]))
         lines.append("")
+    for figure in found.figures:
+        title, caption = _escaped(figure.title), _escaped(figure.caption)
+        lines += [f"## {title}", "", caption, "", f"![{title}]({figure.file})", ""]
     if found.notes:
         lines += ["## Provenance", "", *(f"- {name}: {_escaped(text)}" for name, text in found.notes), ""]
     return "\n".join(lines)
@@ -33,7 +36,10 @@ def to_latex(found: Paper) -> str:
         *(f"% {name}: {_one_line(text)}" for name, text in found.notes),
     ]
     for table in found.tables:
-        lines += ["", *_float(table)]
+        lines += ["", *_float("table", table.title, table.caption, _tabular(table))]
+    for figure in found.figures:
+        picture = f"\\includegraphics[width=\\linewidth]{{{figure.file}}}"
+        lines += ["", *_float("figure", figure.title, figure.caption, [picture])]
     return "\n".join([*lines, ""])
 
 
@@ -41,15 +47,18 @@ FORMATS: Final[dict[str, tuple[Callable[[Paper], str], str]]] = {"md": (to_markd
 """How tables are written, and the suffix of their file."""
 
 
-def _float(table: Table) -> list[str]:
-    """A table with its caption, made smaller where it is wider than the page."""
+def _tabular(table: Table) -> list[str]:
+    """A table's lines, made smaller where it is wider than the page."""
     align = "l" * table.text_columns + "r" * (len(table.heads) - table.text_columns)
     rows = [[bold(escape(cell.text)) if cell.best else escape(cell.text) for cell in row] for row in table.rows]
     body = tabular(align, [escape(head) for head in table.heads], [rows])
-    body = [_FITTED, *body[:-1], body[-1] + "}"]
-    title = table.title.split(": ", 1)[-1]  # LaTeX numbers tables itself
-    caption = f"\\caption{{{escape(title[0].upper() + title[1:])}. {escape(table.caption)}}}"
-    return ["\\begin{table}", "\\centering", caption, *body, "\\end{table}"]
+    return [_FITTED, *body[:-1], body[-1] + "}"]
+
+
+def _float(kind: str, title: str, caption: str, body: list[str]) -> list[str]:
+    title = title.split(": ", 1)[-1]  # LaTeX numbers tables and figures itself
+    said = f"\\caption{{{escape(title[0].upper() + title[1:])}. {escape(caption)}}}"
+    return [f"\\begin{{{kind}}}", "\\centering", said, *body, f"\\end{{{kind}}}"]
 
 
 def _escaped(text: str) -> str:

@@ -12,8 +12,9 @@ import pandas as pd
 from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached, turned
 from flowsearch.analysis.findings import status_line
+from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.selection import tasks
-from flowsearch.analysis.wording import decibels, missing, named, number, p_value, signed, whole
+from flowsearch.analysis.wording import brief, decibels, missing, named, number, p_value, signed, whole
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score
@@ -51,16 +52,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Paper:
-    """All tables of a study, and notes: a name and a text each."""
+    """All tables of a study, its figures, and notes: a name and a text each."""
 
     name: str
     lead: str
     tables: list[Table] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
 
 
-def paper(results: Results) -> Paper:
-    """The tables of a study; without completed trials none, and the lead says so."""
+def paper(results: Results, figures: bool = False) -> Paper:
+    """The tables of a study, and its `figures`; without completed trials none, and the lead says so."""
     if results.completed.empty:
         return Paper(results.name, status_line(results) + " No trial was completed, so there are no tables.")
     found = {split: _reached(results, split) for split in _SETS}
@@ -75,7 +77,13 @@ def paper(results: Results) -> Paper:
         _gains_beside(held, trained, tasks(results)),
         _settings(results),
     ]
-    return Paper(results.name, status_line(results), [one for one in tables if one is not None], _notes(results))
+    return Paper(
+        results.name,
+        status_line(results),
+        [one for one in tables if one is not None],
+        _notes(results),
+        paper_figures(results) if figures else [],
+    )
 
 
 def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table | None:
@@ -216,7 +224,8 @@ def _settings(results: Results) -> Table | None:
     rows = []
     for _, row in best.iterrows():
         own = [str(row["task"]), str(row["label"]), str(row["trial_id"]), *(_value(row[name]) for name in names)]
-        own += [whole(row["parameters"]), whole(row["repeats"]), whole(tried[row["task"], row["label"]])]
+        own += [whole(row["parameters"]), brief(row["seconds_per_image"]), whole(row["repeats"])]
+        own.append(whole(tried[row["task"], row["label"]]))
         rows.append([Cell(text) for text in own])
     same = [
         one.name for one in schema.CONFIG_COLUMNS if one.name not in (*leave, *names) and best[one.name].notna().any()
@@ -227,7 +236,7 @@ def _settings(results: Results) -> Table | None:
         "completed, of which this is the best." + (f" The same in all that have it: {alike}." if alike else "")
     )
     heads = ["task", "method", "trial", *(name.replace("_", " ") for name in names)]
-    return Table("Settings", caption, [*heads, "parameters", "seeds", "configurations"], rows, 3)
+    return Table("Settings", caption, [*heads, "parameters", "time of an image", "seeds", "configurations"], rows, 3)
 
 
 def _notes(results: Results) -> list[tuple[str, str]]:

@@ -16,7 +16,8 @@ from flowsearch.analysis import paper_formats, theme
 from flowsearch.analysis.configurations_table import configurations_table
 from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
 from flowsearch.analysis.findings import asked_for, findings, status_line
-from flowsearch.analysis.paper_tables import paper
+from flowsearch.analysis.paper_figures import is_drawn
+from flowsearch.analysis.paper_tables import Paper, paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
 from flowsearch.analysis.wording import duration, number
@@ -41,11 +42,15 @@ SUFFIXES = {"html": ".html", **{form: f".{suffix}" for form, (_, suffix) in pape
 """What a report can be written as, and how its file's name ends."""
 
 
-def write_report(folders: Sequence[Path | str], out: Path | None = None, form: str = "html") -> Path | str:
+def write_report(
+    folders: Sequence[Path | str], out: Path | None = None, form: str = "html", pictures: bool | None = None
+) -> Path | str:
     """Write the report of a study to `out` (default: `report.html` in its folder) and return where it lies.
 
     `form` is html, or md or latex for the tables of a paper, which may be those of several studies one after another.
-    Works on a study that is empty, running, interrupted or has failed trials only, and says so. The file appears whole
+    Beside the tables come the paper's figures as PNG files, of `pictures` None those of flowsearch's drawn faces only,
+    so that nobody's picture is written without being asked for; an HTML report has its pictures inside.
+    Works on a study that is empty, running, interrupted or has failed trials only, and says so. A file appears whole
     or not at all. Raises `ValueError` where a folder is no study's.
     """
     target = out if out is not None else inside(folders[0], Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
@@ -53,19 +58,38 @@ def write_report(folders: Sequence[Path | str], out: Path | None = None, form: s
         raise ValueError(
             f"the report is one file, and {target} is a folder; name a file such as {target / 'report.html'}"
         )
-    text = rendered(folders, form)
-    store_at(outside(target)).put(Path(str(target).partition("?")[0]).name, text.encode())
+    studies = _loaded(folders, form)
+    store = store_at(outside(target))
+    if form == "html":
+        if pictures is not None:
+            raise ValueError("an HTML report has its pictures inside; --pictures is for --format md and latex")
+        text = render(studies[0])
+    else:
+        papers = [paper(one, is_drawn(one) if pictures is None else pictures) for one in studies]
+        files = {figure.file: figure.png for one in papers for figure in one.figures}
+        if len(files) < sum(len(one.figures) for one in papers):
+            raise ValueError("two of the studies have the same name, and so would their figures; report on each alone")
+        for name, png in files.items():
+            store.put(name, png)
+        text = _written(papers, form)
+    store.put(Path(str(target).partition("?")[0]).name, text.encode())
     return target
 
 
 def rendered(folders: Sequence[Path | str], form: str = "html") -> str:
-    """What `write_report` writes."""
-    studies = [load(folder) for folder in folders]
-    if form == "html":
-        if len(studies) > 1:
-            raise ValueError("an HTML report is about one study; --format md and latex take several")
-        return render(studies[0])
-    return "\n".join(paper_formats.FORMATS[form][0](paper(results)) for results in studies)
+    """What `write_report` writes as one text: an HTML report with its pictures, tables without figures."""
+    studies = _loaded(folders, form)
+    return render(studies[0]) if form == "html" else _written([paper(one) for one in studies], form)
+
+
+def _loaded(folders: Sequence[Path | str], form: str) -> list[Results]:
+    if form == "html" and len(folders) > 1:
+        raise ValueError("an HTML report is about one study; --format md and latex take several")
+    return [load(folder) for folder in folders]
+
+
+def _written(papers: Sequence[Paper], form: str) -> str:
+    return "\n".join(map(paper_formats.FORMATS[form][0], papers))
 
 
 def render(results: Results) -> str:

@@ -26,12 +26,19 @@ def report(
             "--out", help="Where to write it; - prints it. Default: report.html, .md or .tex in the first DIR."
         ),
     ] = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="md, latex: put the paper's figures 2 to 5 beside the file, as PNG. Default: of drawn faces only.",
+        ),
+    ] = None,
 ) -> None:
     """Write a study's report: one HTML file that opens offline, or the tables. The study may still be running."""
     with user_errors(), warnings.catch_warnings(record=True) as caught:
         from flowsearch.analysis import report_text, write_report
 
-        said = report_text(paths, form) if out == _STDOUT else f"report: {write_report(paths, out, form)}\n"
+        said = report_text(paths, form) if out == _STDOUT else f"report: {write_report(paths, out, form, pictures)}\n"
     for warning in caught:
         if warning.category is UserWarning:
             typer.echo(f"warning: {warning.message}", err=True)

@@ -34,19 +34,26 @@ def data(results: Results, limit: int = BYTES) -> pd.DataFrame:
     return within(frame, "prior", _MOST, limit) if len(frame) else frame
 
 
+def cells(frame: pd.DataFrame) -> tuple[list[Head], list[list[Picture | None]]]:
+    """The heads of the grid, and a row per prior."""
+    rows: list[list[Picture | None]] = [
+        [Picture(png=row["png"], about=f"{row['kind']} of {prior}") for row in own.to_dict("records")]
+        for prior, own in frame.groupby("prior", sort=False)
+    ]
+    most = max(map(len, rows), default=0)
+    heads = [Head("mode"), *(Head("samples" if place == 1 else "") for place in range(1, most))]
+    return heads if rows else [], rows
+
+
 def draw(frame: pd.DataFrame) -> str:
     """A row per prior."""
-    rows: list[list[Picture | None]] = []
     sides = []
     for prior, own in frame.groupby("prior", sort=False):
         first = own.iloc[0]
         used = f"{first['trials']} trial{'s' if first['trials'] > 1 else ''}"
         bits = "" if missing(first["bits_per_dim"]) else f", {first['bits_per_dim']:.2f} bits/dim"
         sides.append(Head(str(first["flow"]), f"{str(prior)[: len(schema.PRIOR_PREFIX) + 8]}{bits}, {used}"))
-        rows.append([Picture(png=row["png"], about=f"{row['kind']} of {prior}") for row in own.to_dict("records")])
-    most = max(map(len, rows), default=0)
-    heads = [Head("mode"), *(Head("samples" if place == 1 else "") for place in range(1, most))]
-    return table(heads if rows else [], rows, sides, small=True)
+    return table(*cells(frame), sides, small=True)
 
 
 def _flow(trial: pd.Series) -> str:

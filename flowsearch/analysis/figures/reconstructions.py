@@ -50,15 +50,17 @@ def data(
     return within(frame[columns], "image", images, limit)
 
 
-def draw(frame: pd.DataFrame) -> str:
-    """The grid as an HTML table whose pictures are part of it."""
-    heads = frame.drop_duplicates("column")
-    columns = [TRUTH] if TRUTH in set(heads["column"]) else []
-    columns = [*(name for name in heads["column"] if name != TRUTH), *columns]
-    trials = {row.column: f"trial {row.trial_id}" for row in heads.itertuples() if row.kind == RECONSTRUCTION}
+def columns(frame: pd.DataFrame) -> list[str]:
+    """The heads of the grid, the truth last."""
+    names = list(dict.fromkeys(frame["column"]))
+    return sorted(names, key=lambda name: name == TRUTH)
+
+
+def cells(frame: pd.DataFrame, columns: list[str]) -> list[list[Picture | None]]:
+    """A row of the grid per image."""
     rows: list[list[Picture | None]] = []
     for image, own in frame.groupby("image", sort=False):
-        cells = {
+        found = {
             row["column"]: Picture(
                 png=row["png"],
                 under="" if missing(row["psnr"]) else decibels(row["psnr"]),
@@ -67,5 +69,13 @@ def draw(frame: pd.DataFrame) -> str:
             )
             for row in own.to_dict("records")
         }
-        rows.append([cells.get(name) for name in columns])
-    return table([Head(str(name), trials.get(name, "")) for name in columns], rows)
+        rows.append([found.get(name) for name in columns])
+    return rows
+
+
+def draw(frame: pd.DataFrame) -> str:
+    """The grid as an HTML table whose pictures are part of it."""
+    heads = columns(frame)
+    made = frame[frame["kind"] == RECONSTRUCTION].drop_duplicates("column")
+    trials = {row.column: f"trial {row.trial_id}" for row in made.itertuples()}
+    return table([Head(name, trials.get(name, "")) for name in heads], cells(frame, heads))
