@@ -37,9 +37,12 @@ class Bucket:
     passing. A put that went through and was not heard of is so made twice, of the same content under the same name.
     """
 
-    def __init__(self, files: fs.FileSystem, root: str, before: str, query: str) -> None:
+    def __init__(
+        self, files: fs.FileSystem, root: str, before: str, query: str, marked: set[str] | None = None
+    ) -> None:
         self._files, self._root = files, root.strip("/")
         self._before, self._query = before.rstrip("/"), query
+        self._google, self._marked = files.type_name == "gcs", set() if marked is None else marked
         self.where = self._before + (f"?{query}" if query else "")
 
     @classmethod
@@ -59,7 +62,7 @@ class Bucket:
 
     def at(self, name: str) -> "Bucket":
         """See `Store`."""
-        return Bucket(self._files, f"{self._root}/{name}", f"{self._before}/{name}", self._query)
+        return Bucket(self._files, f"{self._root}/{name}", f"{self._before}/{name}", self._query, self._marked)
 
     def names(self) -> list[str]:
         """See `Store`."""
@@ -69,8 +72,13 @@ class Bucket:
     def get(self, name: str) -> bytes:
         """See `Store`."""
 
+        path = self._path(name)
+
         def read() -> bytes:
-            with self._files.open_input_file(self._path(name)) as file:
+            # As a stream, S3 gives a large object in many requests; as a file, Google's is asked for its size while no
+            # other thread of the process may go on.
+            files = self._files
+            with files.open_input_stream(path) if self._google else files.open_input_file(path) as file:
                 return bytes(file.read())
 
         return self._again(read)
@@ -91,8 +99,11 @@ class Bucket:
     def put(self, name: str, content: bytes, *, safe: bool = True) -> None:
         """See `Store`. What an object store has taken is safe."""
 
+        path = self._path(name)
+
         def write() -> None:
-            with self._files.open_output_stream(self._path(name)) as file:
+            self._mark(path.rpartition("/")[0])
+            with self._files.open_output_stream(path) as file:
                 file.write(content)
 
         self._again(write)
@@ -107,6 +118,13 @@ class Bucket:
 
     def prepare(self) -> None:
         """See `Store`. There is nothing aside in an object store."""
+
+    def _mark(self, folder: str) -> None:
+        """Have a folder listed in the one above it: pyarrow lists those of Google's only that have an object of their
+        own (apache/arrow#35993)."""
+        if self._google and "/" in folder and folder not in self._marked:
+            self._files.create_dir(folder)
+            self._marked.add(folder)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -124,9 +142,9 @@ class Bucket:
                 return action()
             except (FileNotFoundError, PermissionError):
                 raise
-            except OSError as error:
+            except (OSError, pa.ArrowInvalid) as error:  # invalid is what Google's client calls a torn upload
                 if turn == _TRIES or any(what in str(error) for what in _FOR_GOOD):
-                    raise
+                    raise error if isinstance(error, OSError) else OSError(str(error)) from error
                 wait = random.uniform(0, min(_LONGEST, _SHORTEST * 2 ** (turn - 1)))
                 _log.info("%s: %s; again in %.1f s", self.where, str(error).splitlines()[0], wait)
                 time.sleep(wait)

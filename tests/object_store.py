@@ -1,15 +1,23 @@
-"""An S3 server on loopback, and a proxy before it that fails now and then, as a real one does on a bad day."""
+"""Servers of S3 and of Google Cloud Storage on loopback, and a proxy before one that fails now and then, as a real one
+does on a bad day."""
 
 import http.client
+import http.server
 import logging
 import random
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.storage import Storage
 from moto.server import ThreadedMotoServer
 
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>"
@@ -20,7 +28,7 @@ _OWN = ("transfer-encoding", "connection", "content-length", "expect")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where an S3 server listens."""
+    """Where a server listens."""
 
     host: str
     port: int
@@ -57,6 +65,53 @@ def bucket(endpoint: Endpoint, name: str = "studies") -> str:
     return f"s3://{name}"
 
 
+@contextmanager
+def gs_server() -> Iterator[Endpoint]:
+    """A server of Google's kind, with the bucket `studies`: a process of its own, as pyarrow asks for a file's size
+    without letting other threads of its process go on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, __file__, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while not _listens(port):
+            assert process.poll() is None
+            assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.05)
+        yield Endpoint("127.0.0.1", port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _serve_gs(port: int) -> None:
+    Storage._apply_list_delimiter = _including_folders
+    http.server.HTTPServer = ThreadingHTTPServer  # or one client's open connection shuts out all others
+    create_server("127.0.0.1", port, in_memory=True, default_bucket="studies").run()
+
+
+def gs_uri(endpoint: Endpoint) -> str:
+    """The URI of the bucket of such a server."""
+    where = f"endpoint_override={endpoint.host}:{endpoint.port}&scheme=http&retry_limit_seconds=5"
+    return f"gs://anonymous@studies?{where}"
+
+
+_apply_delimiter = Storage._apply_list_delimiter
+
+
+def _including_folders(self: Any, candidates: list[Any], prefix: str, delimiter: str, match_glob: str) -> Any:
+    """What `includeTrailingDelimiter` means, which pyarrow sets and the emulator passes over: objects that stand for a
+    folder are listed too."""
+    objects, folders = _apply_delimiter(self, candidates, prefix, delimiter, match_glob)
+    return objects + [one for name, one in candidates if name in folders], folders
+
+
 def _request(endpoint: Endpoint, method: str, path: str) -> int:
     connection = http.client.HTTPConnection(endpoint.host, endpoint.port)
     connection.request(method, path)
@@ -81,7 +136,7 @@ class Faults:
 
 @contextmanager
 def failing(before: Endpoint, share: float) -> Iterator[tuple[Endpoint, Faults]]:
-    """A proxy before an S3 server that lets a share of the requests fail."""
+    """A proxy before a server that lets a share of the requests fail."""
     faults = Faults(share)
 
     class Proxy(BaseHTTPRequestHandler):
@@ -142,3 +197,7 @@ def failing(before: Endpoint, share: float) -> Iterator[tuple[Endpoint, Faults]]
     finally:
         server.shutdown()
         server.server_close()
+
+
+if __name__ == "__main__":
+    _serve_gs(int(sys.argv[1]))

@@ -1,12 +1,13 @@
 """Results in an object store: the same tables, by the same writer and reader, whatever fails in passing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from made_up import epoch_record, make_study
-from object_store import Endpoint, bucket, failing, s3_server
+from object_store import Endpoint, bucket, failing, gs_server, gs_uri, s3_server
 
 from flowsearch import bucket as buckets
 from flowsearch.results import Writer, load, schema
@@ -33,9 +34,18 @@ def copy(study: Path, to: str) -> str:
     return where
 
 
-@pytest.mark.parametrize("kind", ["folder", "bucket"])
-def test_a_store_keeps_whole_objects(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    store: Store = Folder(tmp_path) if kind == "folder" else store_at(f"{request.getfixturevalue('bucket')}/a")
+@pytest.fixture(params=["folder", "s3", "gs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "folder":
+        yield Folder(tmp_path)
+    elif request.param == "s3":
+        yield store_at(f"{request.getfixturevalue('bucket')}/a")
+    else:
+        with gs_server() as endpoint:
+            yield store_at(inside(gs_uri(endpoint), "a"))
+
+
+def test_a_store_keeps_whole_objects(store: Store) -> None:
     below = store.at("below")
     assert below.names() == []
     below.put("b", b"1")
@@ -43,6 +53,8 @@ def test_a_store_keeps_whole_objects(kind: str, tmp_path: Path, request: pytest.
     below.put("b", b"3", safe=False)
     below.put(".hidden", b"4")
     assert (store.names(), below.names()) == (["below"], ["a", "b"])
+    store.put("far/deep/c", b"5")
+    assert (store.names(), store.at("far").names()) == (["below", "far"], ["deep"])
     assert below.get("b") == store.get("below/b") == b"3"
     found = dict(below.fetch(["b", "none", "a"]))
     assert (found["a"], found["b"], type(found["none"])) == (b"2", b"3", FileNotFoundError)

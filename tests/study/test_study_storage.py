@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from killed import Killed, Killing
-from object_store import bucket, failing, s3_server
+from object_store import bucket, failing, gs_server, gs_uri, s3_server
 from small_study import HERE, TEXT
 
 from flowsearch import bucket as buckets
 from flowsearch.results import load as load_results
-from flowsearch.storage import Folder, store_at
+from flowsearch.storage import Folder, inside, store_at
 from flowsearch.study import lease
 from flowsearch.study import ledger as events
 from flowsearch.study.lease import LEASE, Lease, is_held
@@ -57,16 +57,18 @@ def start(folder: Path, home: str, run_trial: str, *arguments: str) -> subproces
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["s3", "gs"])
 def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "small.yaml").write_text(TEXT.replace("trials: 8", "trials: 4").replace("scheduler: {asha", "# {asha"))
-    with s3_server() as server, failing(server, 0.05) as (endpoint, faults):
+    serve = {"s3": s3_server, "gs": gs_server}[kind]
+    with serve() as server, failing(server, 0.05) as (endpoint, faults):
         for name, value in endpoint.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(buckets, "_SHORTEST", 0.02)
-        results = f"{bucket(server)}/results"
-        where = f"{results}/small"
+        results = str(inside(bucket(server) if kind == "s3" else gs_uri(endpoint), "results"))
+        where = str(inside(results, "small"))
         place = Place(where)
         checkpoints = [f"checkpoints/{number:04d}" for number in range(4)]
         process = start(tmp_path, "first", "slow_trial", "run", "small.yaml", "--results", results, "--plain")
@@ -84,7 +86,7 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
         process = start(tmp_path, "second", "run_trial", "resume", where, "--plain")
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
-        assert f"report: {where}/report.html" in out
+        assert f"report: {inside(where, 'report.html')}" in out
         assert min(faults.counts[kind] for kind in ("refused", "cut", "unheard")) > 0, faults.counts
         found = load_results(where)
         assert found.notes == []
