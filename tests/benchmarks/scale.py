@@ -1,6 +1,7 @@
 """What a study's driver costs over the number of trials at once, on pretended nodes.
 
     python tests/benchmarks/scale.py --trials 8 16 32 64 --per-node 4 --seconds 15 --pause 0.2
+    python tests/benchmarks/scale.py --trials 64 --per-node 1 --seconds 60 --pause 5 --most 1500    # 64 nodes
 
 Each trial waits PAUSE seconds an epoch and computes nothing, so what is used is used by the driver, or by Ray to bring
 it results. Nodes are Ray's own test nodes: a raylet and two agents each, all on loopback.
@@ -31,7 +32,6 @@ def run_trial(config, **where):
 MEGABYTE = 2**20
 NODE_MEGABYTES, TRIAL_MEGABYTES = 300, 120
 """What a node and a trial's process take of this machine's memory, about."""
-MOST_SECONDS = 420
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--per-node", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--pause", type=float, default=0.2)
+    parser.add_argument("--most", type=float, default=420, help="seconds that one number of trials may take")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one is not None:
@@ -71,7 +72,8 @@ def main() -> None:
 
 
 def _free_megabytes() -> float:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1024
 
 
 def _apart(trials: int, given: argparse.Namespace) -> dict[str, float] | str:
@@ -82,6 +84,7 @@ def _apart(trials: int, given: argparse.Namespace) -> dict[str, float] | str:
         known = {"PYTHONPATH": path, "FLOWSEARCH_HOME": folder, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
         # A machine with fewer cores than nodes answers slowly.
         known |= {"RAY_health_check_failure_threshold": "60", "RAY_raylet_start_wait_time_s": "120"}
+        known |= {"RAY_worker_register_timeout_seconds": "600"}  # or workers that start side by side are given up
         command = [sys.executable, __file__, "--one", str(trials), "--per-node", str(given.per_node)]
         process = subprocess.Popen(
             [*command, "--seconds", str(given.seconds), "--pause", str(given.pause)], env=os.environ | known,
@@ -89,9 +92,9 @@ def _apart(trials: int, given: argparse.Namespace) -> dict[str, float] | str:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         try:
-            out, err = process.communicate(timeout=MOST_SECONDS)
+            out, err = process.communicate(timeout=given.most)
         except subprocess.TimeoutExpired:
-            return f"it took more than {MOST_SECONDS} s"
+            return f"it took more than {given.most:g} s"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
