@@ -11,7 +11,7 @@ from flowsearch.analysis.figures import prior_pictures, reconstructions
 from flowsearch.analysis.figures.grid import Head, Picture
 from flowsearch.analysis.figures.sheet import sheet
 from flowsearch.analysis.selection import tasks
-from flowsearch.data.store import BUILT_IN
+from flowsearch.built_in import BUILT_IN
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
 

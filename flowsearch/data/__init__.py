@@ -1,12 +1,12 @@
 """Image sets: built-in drawn sources, preparation of files and archives, own sources, splits with a fingerprint."""
 
+from flowsearch.built_in import BUILT_IN
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
 from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over
 from flowsearch.data.splits import Datasets, load
 from flowsearch.data.store import (
-    BUILT_IN,
     Manifest,
     data_home,
     find_dataset,

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from flowsearch.built_in import BUILT_IN
 from flowsearch.checks import check_int, check_known
-from flowsearch.data.store import BUILT_IN
 
 
 def is_own(source: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from flowsearch.built_in import BUILT_IN
 from flowsearch.checks import check_choice, check_int
 from flowsearch.data.arrays import NpySource, NpzSource
 from flowsearch.data.collect import Collection
@@ -17,7 +18,6 @@ from flowsearch.data.partition import PARTS, Partition, read_partition
 from flowsearch.data.shards import ParquetSource, shards_of
 from flowsearch.data.source import Skipped, Source
 from flowsearch.data.store import (
-    BUILT_IN,
     MANIFEST,
     NAMES,
     Manifest,

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsearch.built_in import BUILT_IN
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import drawn
 from flowsearch.data.partition import PARTS
-from flowsearch.data.store import BUILT_IN, NAMES, Manifest, find_dataset, locked, open_images, order_key
+from flowsearch.data.store import NAMES, Manifest, find_dataset, locked, open_images, order_key
 
 
 @dataclass(frozen=True, kw_only=True)

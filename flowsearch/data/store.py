@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsearch.built_in import BUILT_IN
 from flowsearch.checks import nearest
 
 try:
@@ -27,7 +28,6 @@ try:
 except ImportError:  # Windows: without the lock two processes may do the same work, and the first one's result stays.
     fcntl = None  # type: ignore[assignment]
 
-BUILT_IN = ("faces", "anime")
 IMAGES, MANIFEST, NAMES = "images.npy", "manifest.json", "names.json"
 OWN = ".own"
 
