@@ -30,7 +30,7 @@ def run_trial(config, **where):
     yield study_fakes.final_record(config)
 """
 MEGABYTE = 2**20
-NODE_MEGABYTES, TRIAL_MEGABYTES = 300, 120
+NODE_MEGABYTES, TRIAL_MEGABYTES = 200, 100
 """What a node and a trial's process take of this machine's memory, about."""
 
 
