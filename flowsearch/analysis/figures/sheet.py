@@ -18,13 +18,11 @@ _INK: Final = "#1a1a1a"
 def sheet(heads: list[Head], rows: list[list[Picture | None]], sides: list[str]) -> bytes:
     """Rows of pictures under `heads`, each with its text below, and `sides` at the left, as PNG bytes.
 
-    What is no picture leaves its cell empty. Raises ValueError without any picture.
+    What is no picture leaves its cell empty.
     """
     opened = [[_opened(picture) for picture in row] for row in rows]
     sizes = [image.size for row in opened for image in row if image is not None]
-    if not sizes:
-        raise ValueError("a sheet takes at least one picture")
-    wide, high = max(width for width, _ in sizes), max(height for _, height in sizes)
+    wide, high = (max(of, default=_SIDE) for of in ([width for width, _ in sizes], [height for _, height in sizes]))
     zoom = max(1, round(_SIDE / wide))
     font = ImageFont.load_default(_FONT)
     across, down = wide * zoom + _GAP, high * zoom + _GAP + _LINE * any(p.under for row in rows for p in row if p)
