@@ -86,6 +86,14 @@ def slow_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
     return run_trial(config, pause=0.5, **where)
 
 
+def lasting_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
+    """An epoch at once, and five seconds for each of the others, so that two that wait for each other's first epoch
+    both run, however long the second one's process took to start."""
+    for record in run_trial(config, **where):
+        yield record
+        time.sleep(5)
+
+
 HOLD = "hold"
 """A file beside the checkpoints: trials with a higher number than it says are held up."""
 

@@ -72,7 +72,7 @@ def epochs_done(folder: Path) -> bool:
     [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="sigterm", marks=pytest.mark.slow)],
 )
 def test_an_interrupted_study_says_how_to_go_on(folder, number):
-    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
     asked = time.monotonic()
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
@@ -92,7 +92,7 @@ def test_an_interrupted_study_says_how_to_go_on(folder, number):
 
 @pytest.mark.slow
 def test_a_killed_driver_loses_nothing(folder):
-    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
     process.kill()
     process.wait()
@@ -108,7 +108,7 @@ def test_a_killed_driver_loses_nothing(folder):
 
 @pytest.mark.slow
 def test_two_drivers_at_once_are_refused(folder):
-    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     try:
         wait_for(lambda: epochs_done(folder), process)
         second = start(folder, "run_trial", "resume", "results/small", "--plain")
@@ -143,7 +143,7 @@ def test_mistakes_give_exit_code_2(folder):
 
 @pytest.mark.slow
 def test_nothing_listens_beyond_this_machine_and_nothing_chatters(folder):
-    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     try:
         wait_for(lambda: epochs_done(folder), process)
         opened = subprocess.run(["ss", "-Hltunp"], capture_output=True, text=True, check=True).stdout
@@ -170,7 +170,7 @@ def left_of(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.mark.slow
 def test_a_second_signal_ends_everything_at_once(folder):
-    process = start(folder, "slow_trial", "run", "small.yaml", "--plain")
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)

@@ -71,7 +71,7 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
         where = str(inside(results, "small"))
         place = Place(where)
         checkpoints = [f"checkpoints/{number:04d}" for number in range(4)]
-        process = start(tmp_path, "first", "slow_trial", "run", "small.yaml", "--results", results, "--plain")
+        process = start(tmp_path, "first", "lasting_trial", "run", "small.yaml", "--results", results, "--plain")
         until = time.monotonic() + 120
         while sum(bool(place.records(name)) for name in checkpoints) < 2:
             assert process.poll() is None, process.communicate()
@@ -125,7 +125,7 @@ def test_a_second_driver_is_refused(bucket: str, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(TEXT.replace("trials: 8", "trials: 3").replace("scheduler: {asha", "# {asha"))
     results = f"{bucket}/results"
     arguments = ("run", "small.yaml", "--results", results, "--plain")
-    first = start(tmp_path, "first", "slow_trial", *arguments)
+    first = start(tmp_path, "first", "lasting_trial", *arguments)
     try:
         until = time.monotonic() + 60
         while not Ledger(store_at(f"{results}/small/ledger")).planned:
