@@ -18,6 +18,9 @@ Keys = tuple[str, ...]
 PROFILES = "profiles"
 """Where a file keeps its profiles: named sets of overrides, such as a small sister of a study at full size."""
 
+_OTHER = {"fixed": "space", "space": "fixed"}
+"""A name of a trial stands in one of the two."""
+
 _DEEPEST = 20
 
 
@@ -28,7 +31,8 @@ class StudyFileError(ValueError):
 class Source:
     """Plain values of a study file with a profile of its own and overrides applied, and where each key came from.
 
-    A profile holds names as `--set` has them (`data.size: 32`) and their values. It names the study NAME-PROFILE,
+    An override that searches what the file fixes, or fixes what it searches, takes it from where it was. A profile
+    holds names as `--set` has them (`data.size: 32`) and their values. It names the study NAME-PROFILE,
     unless it gives a name itself.
     """
 
@@ -134,8 +138,17 @@ class Source:
                 raise StudyFileError(f"{origin}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
             place = below
         place[way[-1]] = value
+        self._take_from_the_other(way)
         self._lines = {keys: line for keys, line in self._lines.items() if keys[: len(way)] != way}
         return way
+
+    def _take_from_the_other(self, way: Keys) -> None:
+        """Of `fixed` and `space`, take the names that were put into the one out of the other."""
+        section = self.values.get(way[0])
+        other = self.values.get(_OTHER.get(way[0], ""))
+        if isinstance(section, dict) and isinstance(other, dict):
+            for name in way[1:2] or section:
+                other.pop(name, None)
 
 
 def _joined(values: dict[str, Any], way: Keys) -> Keys:

@@ -153,7 +153,6 @@ WRONG = {
     "task too large as a choice": ("space.task=[denoise-0.1, {deblur: {sigma: 9}}]", "8 pixels, not 9"),
     "task twice": ("space.task=[deblur-3, {deblur: {sigma: 3.0}}]", "space.task lists deblur-3 twice"),
     "task without a list": ("space.task={deblur: {sigma: 3}}", "a single task belongs in fixed"),
-    "fixed and searched": ("fixed.folds=3", "folds is in both fixed and space"),
     "range upside down": ("space.folds={int: [4, 1]}", "runs from low to high"),
     "log from 0": ("space.lr={float: [0, 1], log: true}", "above 0 on a log scale"),
     "float for int": ("space.folds={float: [1, 4]}", "folds is a whole number"),
@@ -174,6 +173,24 @@ def test_an_impossible_override_is_refused_by_its_own_name(tmp_path, override, w
     message = refused(tmp_path, TEXT, *sets)
     assert message.startswith(f"--set {override}: ")
     assert words in message
+
+
+def test_an_override_takes_a_name_from_fixed_to_space_and_back(study_of):
+    study = study_of("space.epochs=[2, 4]", "fixed.folds=3")
+    assert study.space["epochs"] == [2, 4]
+    assert "epochs" not in study.fixed
+    assert study.fixed["folds"] == 3
+    assert "folds" not in study.space
+    study = study_of("space={prox: [glow, unet], epochs: [2, 4]}")
+    assert "epochs" not in study.fixed
+    study = study_of("fixed={folds: 3, epochs: 4}")
+    assert "folds" not in study.space
+    assert "folds" not in study_of("space.folds=[1, 2]", "fixed.folds=3").space
+
+
+def test_a_file_that_fixes_and_searches_a_name_is_refused(tmp_path):
+    message = refused(tmp_path, TEXT.replace("  folds: {int", "  epochs: [2, 4]\n  folds: {int"))
+    assert "epochs is in both fixed and space; a name is either fixed or searched" in message
 
 
 def test_overrides_are_yaml_scalars(study_of):
