@@ -31,9 +31,9 @@ class StudyFileError(ValueError):
 class Source:
     """Plain values of a study file with a profile of its own and overrides applied, and where each key came from.
 
-    An override that searches what the file fixes, or fixes what it searches, takes it from where it was. A profile
-    holds names as `--set` has them (`data.size: 32`) and their values. It names the study NAME-PROFILE,
-    unless it gives a name itself.
+    An override that searches what the file fixes, or fixes what it searches, takes it from where it was;
+    `space.NAME=null` takes it out of the search. A profile holds names as `--set` has them (`data.size: 32`) and their
+    values. It names the study NAME-PROFILE, unless it gives a name itself.
     """
 
     def __init__(self, path: Path | str, text: str, sets: Iterable[str] = (), profile: str | None = None) -> None:
@@ -137,8 +137,11 @@ class Source:
             if not isinstance(below, dict):
                 raise StudyFileError(f"{origin}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
             place = below
-        place[way[-1]] = value
-        self._take_from_the_other(way)
+        if value is None and way[:-1] == ("space",):
+            place.pop(way[-1], None)
+        else:
+            place[way[-1]] = value
+            self._take_from_the_other(way)
         self._lines = {keys: line for keys, line in self._lines.items() if keys[: len(way)] != way}
         return way
 

@@ -204,7 +204,8 @@ class Space:
         for name in self.parameters:
             if name not in reached:
                 raise SpaceError(
-                    f"space.{name} is never searched: its condition (when), method and proximal map exclude it",
+                    f"space.{name} is never searched: its condition (when), method and proximal map exclude it; take "
+                    f"it out (--set space.{name}=null)",
                     name,
                 )
 

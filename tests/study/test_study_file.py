@@ -186,6 +186,7 @@ def test_an_override_takes_a_name_from_fixed_to_space_and_back(study_of):
     study = study_of("fixed={folds: 3, epochs: 4}")
     assert "folds" not in study.space
     assert "folds" not in study_of("space.folds=[1, 2]", "fixed.folds=3").space
+    assert "folds" not in study_of("space.folds=null").space
 
 
 def test_a_file_that_fixes_and_searches_a_name_is_refused(tmp_path):
