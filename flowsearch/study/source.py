@@ -138,7 +138,9 @@ class Source:
                 raise StudyFileError(f"{origin}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
             place = below
         if value is None and way[:-1] == ("space",):
-            place.pop(way[-1], None)
+            if way[-1] not in place:
+                raise StudyFileError(f"{origin}: space has no {way[-1]} to take out{nearest(way[-1], place)}")
+            del place[way[-1]]
         else:
             place[way[-1]] = value
             self._take_from_the_other(way)

@@ -162,6 +162,7 @@ WRONG = {
     "nested choice": ("space.weights=[[tied]]", "single values as choices"),
     "unknown key": ("repeat=2", "repeat is not a known name; did you mean repeats?"),
     "unknown nested key": ("data.sorce=celeba", "did you mean data.source?"),
+    "nothing to take out": ("space.dept=null", "space has no dept to take out; did you mean depth?"),
     "no value": ("data.source", "expected NAME=VALUE"),
     "below a value": ("name.x=1", "there is nothing named x in it"),
 }
