@@ -27,6 +27,7 @@ class Style:
 
 _KNOWN = {
     "glow": Style("#d55e00", "circle"),
+    "score": Style("#d6498f", "hexagram"),
     "resnet": Style("#2f86c5", "square"),
     "unet": Style("#009e73", "diamond"),
     "tv": Style("#a8850c", "hexagon"),

@@ -40,7 +40,7 @@ def measure_prior(config: TrialConfig, threads: int) -> dict[str, float]:
     """`seconds`, on a GPU `bytes` too, of a step of pre-training the flow of `config`."""
     device, prior = _ready(threads), config.prior
     reset_peak(device)
-    flow = build_flow(replace(config, memory=prior.memory), CHANNELS).to(device)
+    flow = build_flow(replace(config, prox="glow", memory=prior.memory), CHANNELS).to(device)
     optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=1e-6, fused=True)
     generator = torch.Generator().manual_seed(0)
     images_BCHW = torch.rand(prior.batch_size, CHANNELS, config.data.size, config.data.size, generator=generator)

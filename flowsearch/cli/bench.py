@@ -29,7 +29,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def model(
-    prox: Annotated[str, typer.Option(help="glow, resnet or unet.")] = "glow",
+    prox: Annotated[str, typer.Option(help="glow, score, resnet or unet.")] = "glow",
     folds: Annotated[int, typer.Option(help="K, the number of folds.")] = 5,
     weights: Annotated[str, typer.Option(help="untied or tied.")] = "untied",
     depth: _Depth = 18,

@@ -4,7 +4,7 @@ from flowsearch.models.classical import Adjoint, Measurement, TotalVariation
 from flowsearch.models.feedforward import Feedforward
 from flowsearch.models.latent_map import LatentMap
 from flowsearch.models.plug_and_play import Denoiser, PlugAndPlay
-from flowsearch.models.prox import GlowProx, ProximalMap, ResNetProx, UNetProx
+from flowsearch.models.prox import GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx
 from flowsearch.models.unrolled import Unrolled
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "PlugAndPlay",
     "ProximalMap",
     "ResNetProx",
+    "ScoreProx",
     "TotalVariation",
     "UNetProx",
     "Unrolled",

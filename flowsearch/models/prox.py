@@ -5,18 +5,28 @@ Shapes: x_BCHW is a batch of images, lambda is a scalar tensor.
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from flowsearch.checks import check_choice
 from flowsearch.flows import Glow
+
+SCORE_MEMORIES = ("checkpoint", "autograd")
 
 
 class ProximalMap(nn.Module, ABC):
     """Pushes an image towards the prior. `shrinks` says whether it uses the fold's lambda."""
 
     shrinks = False
+
+    raw_lambda: ClassVar[float] = -2.0
+    """lambda starts at softplus(-2) = 0.127. A proximal map by a flow's latents differs from the identity by about
+    lambda times the flow's stretching: with a tenth of it the flow has to stretch ten times as much, and its gradients
+    explode at rates at which this one trains; with three times of it images are dimmed, which later folds have to learn
+    to undo (docs/paper.md)."""
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
@@ -30,14 +40,22 @@ class ProximalMap(nn.Module, ABC):
         return self
 
 
-class GlowProx(ProximalMap):
-    """x = g(f(x~) / (1 + lambda)): shrinkage in the latent space of a Glow (paper eqs. (9) to (11))."""
+class FlowProx(ProximalMap):
+    """A proximal map by a Glow's density."""
 
     shrinks = True
 
     def __init__(self, flow: Glow) -> None:
         super().__init__()
         self.flow = flow
+
+    def mode(self, count: int) -> Tensor:
+        """g(0), the image of highest density in the latent space, `count` times (paper section IV-C)."""
+        return self.flow.mode(count)
+
+
+class GlowProx(FlowProx):
+    """x = g(f(x~) / (1 + lambda)): shrinkage in the latent space of a Glow (paper eqs. (9) to (11))."""
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert shrinkage is not None
@@ -49,9 +67,48 @@ class GlowProx(ProximalMap):
     def ready(self, *, keep: bool) -> "Self | ReadyGlowProx":
         return ReadyGlowProx(self.flow, keep) if self.flow.is_rebuilt else self
 
-    def mode(self, count: int) -> Tensor:
-        """g(0), the image of highest density in the latent space, `count` times (paper section IV-C)."""
-        return self.flow.mode(count)
+
+class ScoreProx(FlowProx):
+    """x = x~ + lambda grad log p(x~): a step along the score of a Glow's density p (eq. (6)).
+
+    The proximal map of -lambda log p solves x = x~ + lambda grad log p(x); this is its explicit step, with the gradient
+    where the fold is. Where p is the density of images with Gaussian noise of standard deviation sigma, and lambda is
+    sigma^2, it gives the mean of the images that x~ may be a noisy one of (Tweedie's formula: Robbins 1956, Miyasawa
+    1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at 0.01, the variance of noise of
+    0.1.
+
+    A loss is differentiated through this gradient, which the constant-memory pass does not offer. `memory` is
+    `checkpoint` (each fold is computed again in the backward pass, for a third more time; `backward` differentiates,
+    `torch.autograd.grad` does not) or `autograd`.
+    """
+
+    raw_lambda = -4.6
+
+    def __init__(self, flow: Glow, memory: str = "checkpoint") -> None:
+        super().__init__(flow)
+        check_choice("memory", memory, SCORE_MEMORIES)
+        self.memory, flow.memory = memory, "autograd"
+
+    def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
+        assert shrinkage is not None
+        if self.flow.training and self.flow.needs_start:
+            self.flow.start(x_BCHW)
+        if (
+            self.memory == "checkpoint"
+            and torch.is_grad_enabled()
+            and (x_BCHW.requires_grad or shrinkage.requires_grad)
+        ):
+            moved: Tensor = checkpoint(self._moved, x_BCHW, shrinkage, use_reentrant=True, preserve_rng_state=False)
+            return moved
+        return self._moved(x_BCHW, shrinkage)
+
+    def _moved(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
+        differentiated = torch.is_grad_enabled()
+        with torch.enable_grad():
+            at_BCHW = x_BCHW if x_BCHW.requires_grad else x_BCHW.detach().requires_grad_()
+            log_prob = self.flow.log_prob(at_BCHW).sum()
+            (score_BCHW,) = torch.autograd.grad(log_prob, at_BCHW, create_graph=differentiated)
+        return torch.addcmul(x_BCHW, shrinkage, score_BCHW)
 
 
 class ReadyGlowProx:

@@ -12,15 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from flowsearch.checks import check_choice
-from flowsearch.models.prox import GlowProx, ProximalMap, ReadyGlowProx
+from flowsearch.models.prox import FlowProx, ProximalMap, ReadyGlowProx
 from flowsearch.operators import LinearOperator
 
 PRECISIONS = ("fp32", "bf16")
-
-_RAW_LAMBDA = -2.0
-"""lambda starts at softplus(-2) = 0.127. A proximal map differs from the identity by about lambda times the flow's
-stretching: with a tenth of it the flow has to stretch ten times as much, and its gradients explode at rates at which
-this one trains; with three times of it images are dimmed, which later folds have to learn to undo (docs/paper.md)."""
 
 
 class Unrolled(nn.Module):
@@ -47,7 +42,7 @@ class Unrolled(nn.Module):
         super().__init__()
         if len(proxes) not in (1, folds):
             raise ValueError(f"there is one proximal map for all {folds} folds or one for each, not {len(proxes)}")
-        if start == "mode" and not isinstance(proxes[0], GlowProx):
+        if start == "mode" and not isinstance(proxes[0], FlowProx):
             raise ValueError(
                 f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
             )
@@ -56,7 +51,7 @@ class Unrolled(nn.Module):
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end
         self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
-        self.raw_lambda_K = nn.Parameter(torch.full((folds,), _RAW_LAMBDA)) if proxes[0].shrinks else None
+        self.raw_lambda_K = nn.Parameter(torch.full((folds,), proxes[0].raw_lambda)) if proxes[0].shrinks else None
 
     @property
     def lambda_K(self) -> Tensor | None:
@@ -89,7 +84,7 @@ class Unrolled(nn.Module):
         """x0, the image before the first fold; `prox` is the first fold's map where that has been made ready."""
         if self.start == "mode":
             with in_precision(self.precision, y.device):
-                return cast("GlowProx | ReadyGlowProx", prox or self.prox(0)).mode(len(y))
+                return cast("FlowProx | ReadyGlowProx", prox or self.prox(0)).mode(len(y))
         return self.operator.adjoint(y)
 
     def data_step(self, k: int, x_BCHW: Tensor, y: Tensor) -> Tensor:

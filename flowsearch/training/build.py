@@ -6,12 +6,12 @@ import torch
 from torch import nn, optim
 
 from flowsearch.flows import Glow
-from flowsearch.models import Feedforward, GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models import Feedforward, GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx, Unrolled
 from flowsearch.models.own_prox import own_prox
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.prox_names import PROXES, read_parameters
+from flowsearch.training.prox_names import FLOWS, PROXES, read_parameters
 
 
 def build_flow(config: TrialConfig, channels: int) -> Glow:
@@ -79,8 +79,9 @@ def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap
         if prox.shrinks and config.method != "unrolled":
             raise ValueError(f"prox {config.prox} shrinks by lambda, which method {config.method} does not have")
         return prox
-    if config.prox == "glow":
-        return GlowProx(prior if prior is not None else build_flow(config, channels))
+    if config.prox in FLOWS:
+        flow = prior if prior is not None else build_flow(config, channels)
+        return GlowProx(flow) if config.prox == "glow" else ScoreProx(flow, config.memory or "")
     if config.prox == "resnet":
         assert config.features and config.blocks
         return ResNetProx(channels, config.features, config.blocks)

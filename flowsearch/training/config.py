@@ -8,14 +8,17 @@ from typing import Any, get_type_hints
 from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
-from flowsearch.training.prox_names import PROXES, parse_prox, read_parameters
+from flowsearch.training.prox_names import FLOWS, PROXES, parse_prox, read_parameters
 
 METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measurement")
 MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
+SCORE_MEMORIES = ("checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
+_FLOW: dict[str, Any] = {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True}
 OWN_FIELDS: dict[str, dict[str, Any]] = {
-    "glow": {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True, "memory": "invertible"},
+    "glow": _FLOW | {"memory": "invertible"},
+    "score": _FLOW | {"memory": "checkpoint"},
     "resnet": {"features": 128, "blocks": 2},
     "unet": {"channels": 64},
 }
@@ -44,8 +47,8 @@ METHOD_PROXES = {"unrolled": PROXES, "feedforward": ("resnet", "unet"), "pnp": (
 TRAINED = ("unrolled", "feedforward")
 """Methods whose reconstructions are trained and validated epoch by epoch, and so can be stopped early."""
 
-DEFAULT_LR = {"glow": 1e-5, "resnet": 1e-3, "unet": 1e-3}
-"""The paper's rate for its flow, which larger ones upset; rates at which the two baselines train well."""
+DEFAULT_LR = {"glow": 1e-5, "score": 1e-3, "resnet": 1e-3, "unet": 1e-3}
+"""The paper's rate for its flow, which larger ones upset; rates at which the others train well."""
 
 OWN_LR = 1e-3
 """Of a proximal map of one's own, where no lr is given."""
@@ -109,9 +112,10 @@ class TrialConfig:
     `pnp` (plug-and-play proximal gradient with a trained denoiser), `map` (eq. (7) by L-BFGS in the flow's latent
     space), `tv` (total variation), `adjoint` and `measurement` (nothing is reconstructed)."""
     prox: str | None = None
-    """The proximal map: `glow`, `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such
+    """The proximal map: `glow` (the paper's, by the latents of a flow), `score` (a step along the score of the same
+    flow), `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such
     as {mylab.nets:DnCNN: {layers: 5}} or as text, which move to `prox_parameters`; of `feedforward` and `pnp` the
-    network (any but `glow`). Default: glow for `unrolled`, unet for `feedforward`, resnet for `pnp`."""
+    network (none of a flow). Default: glow for `unrolled`, unet for `feedforward`, resnet for `pnp`."""
     prox_parameters: str | None = None
     """Parameters of a map of one's own, as text: `layers=5,width=32`. In a study file they stand with `prox`."""
     folds: int | None = None
@@ -120,25 +124,25 @@ class TrialConfig:
     """unrolled: `untied` (the default): each fold has its own proximal map; `tied`: all share one."""
     start: str | None = None
     """unrolled: x0. `mode` is g(0) of the first fold's flow, `adjoint` is A^T y. Default: mode for
-    glow, adjoint otherwise."""
+    glow, adjoint otherwise (for score, too)."""
     end: str | None = None
     """unrolled: `prox` (the default): the last fold shrinks too; `data`: eq. (12) read literally, the last fold is a
     data step only."""
 
     depth: int | None = None
-    """glow: steps of flow in each level but the last."""
+    """glow, score: steps of flow in each level but the last."""
     levels: int | None = None
-    """glow: levels of the multi-scale architecture."""
+    """glow, score: levels of the multi-scale architecture."""
     hidden: int | None = None
-    """glow: hidden channels of the coupling networks."""
+    """glow, score: hidden channels of the coupling networks."""
     last_depth: int | None = None
-    """glow: steps of flow in the last level."""
+    """glow, score: steps of flow in the last level."""
     pretrain: bool | None = None
-    """glow: start from a prior trained by maximum likelihood. `map` always does."""
+    """glow, score: start from a prior trained by maximum likelihood. `map` always does."""
     memory: str | None = None
-    """glow: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's inverse;
-    `networks`: also what the coupling networks computed, a quarter less to compute; `checkpoint`: what enters each
-    level; `autograd`: every activation. The gradients are the same."""
+    """glow, score: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's
+    inverse; `networks`: also what the coupling networks computed, a quarter less to compute; `checkpoint`: what enters
+    each level (score: each fold); `autograd`: every activation. The gradients are the same. score has the last two."""
     features: int | None = None
     """resnet: feature maps."""
     blocks: int | None = None
@@ -189,7 +193,9 @@ class TrialConfig:
         object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
         check_int("seed", self.seed, 0)
         self._settle_fields()
-        if self.prox in PROXES:
+        if self.prox in FLOWS:
+            self._check_flow()
+        elif self.prox in PROXES:
             getattr(self, f"_check_{self.prox}")()
         for name in ("folds", "epochs", "batch_size", "iterations", "patience"):
             self._check(name, check_int, 1)
@@ -201,7 +207,7 @@ class TrialConfig:
         for name in ("clip", "tv_weight"):
             self._check(name, check_float, 0, positive=True)
         self._check("flip", check_bool)
-        self._check("start", check_choice, ("mode", "adjoint") if self.prox == "glow" else ("adjoint",))
+        self._check("start", check_choice, ("mode", "adjoint") if self.prox in FLOWS else ("adjoint",))
         self._check("weights", check_choice, ("tied", "untied"))
         self._check("end", check_choice, ("prox", "data"))
         self._check("precision", check_choice, PRECISIONS)
@@ -243,11 +249,12 @@ class TrialConfig:
         if getattr(self, name) is None:
             object.__setattr__(self, name, default)
 
-    def _check_glow(self) -> None:
+    def _check_flow(self) -> None:
         for name in ("depth", "levels", "hidden", "last_depth"):
             check_int(name, getattr(self, name), 1)
         check_bool("pretrain", self.pretrain)
-        check_choice("memory", self.memory, MEMORIES)
+        memories = MEMORIES if self.prox == "glow" else SCORE_MEMORIES
+        check_choice("memory" if self.prox == "glow" else "memory of prox score", self.memory, memories)
         assert self.levels is not None
         check_levels(self.levels, self.data.size)
 

@@ -12,7 +12,10 @@ from flowsearch import text
 from flowsearch.checks import nearest
 from flowsearch.parts import is_part
 
-PROXES = ("glow", "resnet", "unet")
+PROXES = ("glow", "score", "resnet", "unet")
+
+FLOWS = ("glow", "score")
+"""Those by a Glow's density, which may be pre-trained."""
 
 SEARCHED = "prox."
 """What a name of a space begins with that is a parameter of a map of one's own: `prox.layers`."""

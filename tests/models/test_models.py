@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.flows import Glow
-from flowsearch.models import GlowProx, ProximalMap, ResNetProx, UNetProx, Unrolled
+from flowsearch.models import GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx, Unrolled
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import Task
 
@@ -14,8 +14,9 @@ SIZE = 16
 
 def make(prox: str) -> ProximalMap:
     torch.manual_seed(0)
-    if prox == "glow":
-        return GlowProx(Glow(channels=3, size=SIZE, levels=2, depth=2, hidden=8))
+    if prox in ("glow", "score"):
+        flow = Glow(channels=3, size=SIZE, levels=2, depth=2, hidden=8)
+        return GlowProx(flow) if prox == "glow" else ScoreProx(flow)
     return ResNetProx(3, features=8, blocks=2) if prox == "resnet" else UNetProx(3, base_channels=4)
 
 
@@ -39,7 +40,7 @@ def images(count: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-@pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
+@pytest.mark.parametrize("prox", ["glow", "score", "resnet", "unet"])
 @pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5", "deblur-2", "superres-2", "mri-3"])
 def test_every_parameter_gets_a_gradient(prox: str, task: str, tied: bool) -> None:
     model = stir(unrolled(prox, task, tied=tied))
@@ -63,6 +64,53 @@ def test_glow_prox_without_shrinkage_is_the_identity_and_with_it_nears_the_mode(
     x = images()
     torch.testing.assert_close(prox(x, torch.tensor(0.0)), x, atol=1e-4, rtol=0)
     torch.testing.assert_close(prox(x, torch.tensor(1e6)), prox.mode(4), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("memory", ["checkpoint", "autograd"])
+def test_score_prox_steps_along_the_gradient_of_the_log_density(memory: str) -> None:
+    prox = stir(ScoreProx(Glow(size=SIZE, levels=2, depth=2, hidden=8), memory)).double().eval()
+    x, direction = images().double(), torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)).double()
+    moved = prox(x, torch.tensor(0.01, dtype=torch.float64))
+    up, down = (prox.flow.log_prob(x + sign * 1e-5 * direction) for sign in (1, -1))
+    along = ((moved - x) / 0.01 * direction).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(along, (up - down) / 2e-5, rtol=1e-5, atol=0)
+    with torch.no_grad():
+        assert torch.equal(prox(x, torch.tensor(0.01, dtype=torch.float64)), moved)
+
+
+def test_score_prox_of_a_gaussian_density_is_wieners_filter() -> None:
+    """Images of variance 0.03 around 0.2, noise of 0.01: their mean given y is 0.2 + 0.03 / (0.03 + 0.01) (y - 0.2)."""
+    flow = Glow(size=SIZE, levels=1, last_depth=1, hidden=8)  # fresh: actnorm, a rotation, the identity
+    generator = torch.Generator().manual_seed(4)
+    clean, noise = (torch.randn(256, 3, SIZE, SIZE, generator=generator) * s**0.5 for s in (0.03, 0.01))
+    y = clean + 0.2 + noise
+    flow.train()
+    flow(y)
+    prox = ScoreProx(flow.eval())
+    torch.testing.assert_close(
+        prox(y, torch.tensor(0.01)).detach(), 0.2 + 0.75 * (y - 0.2), atol=0.02, rtol=0
+    )  # fmt: skip
+
+
+def test_score_prox_is_differentiated_alike_by_both_memories() -> None:
+    grads = []
+    for memory in ("checkpoint", "autograd"):
+        torch.manual_seed(0)
+        flow = Glow(size=SIZE, levels=2, depth=2, hidden=8)
+        model = Unrolled(Task.named("deblur-2", SIZE).operator, untie(ScoreProx(flow, memory), 3), 3, start="mode")
+        y = model.operator(images())
+        model.initialize(y)
+        stir(model).double()
+        (model(y.double()) - images()).square().mean().backward()
+        grads.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=0)
+
+
+def test_score_prox_has_its_own_start_of_lambda_and_memories() -> None:
+    assert unrolled("score").lambda_K[0].item() == pytest.approx(0.01, rel=0.01)
+    assert unrolled("glow").lambda_K[0].item() == pytest.approx(0.127, rel=0.01)
+    with pytest.raises(ValueError, match="memory is one of checkpoint, autograd, not 'invertible'"):
+        ScoreProx(Glow(size=SIZE, levels=1, last_depth=1, hidden=8), "invertible")
 
 
 class Halve(ProximalMap):
@@ -99,7 +147,7 @@ def test_end_data_skips_the_last_prox() -> None:
     torch.testing.assert_close(with_prox[1], without[1] / 2)
 
 
-@pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
+@pytest.mark.parametrize("prox", ["glow", "score", "resnet", "unet"])
 def test_untied_has_a_map_for_each_fold_and_tied_one(prox: str) -> None:
     counts = {tied: sum(p.numel() for p in unrolled(prox, tied=tied).proxes.parameters()) for tied in (True, False)}
     assert counts[False] == 3 * counts[True]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,10 +27,11 @@ def config_of(**values) -> TrialConfig:
     [
         {"prox": "glow", "folds": 3, "depth": 2, "levels": 3, "hidden": 8, "last_depth": 1},
         {"prox": "glow", "folds": 2, "depth": 3, "levels": 2, "hidden": 6, "weights": "tied"},
+        {"prox": "score", "folds": 2, "depth": 3, "levels": 2, "hidden": 6},
         {"prox": "resnet", "folds": 4, "features": 8},
         {"prox": "unet", "folds": 2, "channels": 4, "weights": "tied"},
     ],
-    ids=["glow untied", "glow tied", "resnet untied", "unet tied"],
+    ids=["glow untied", "glow tied", "score", "resnet untied", "unet tied"],
 )
 def test_parameters_are_counted_exactly(values):
     config = config_of(**values)
@@ -57,10 +59,15 @@ def test_memory_modes_are_in_order():
 
 
 @pytest.mark.slow
-def test_the_formula_is_near_what_a_step_takes():
+@pytest.mark.parametrize(
+    "values",
+    [{"prox": "unet", "channels": 16}, {"prox": "score", "depth": 4, "levels": 2, "hidden": 48}],
+    ids=["unet", "score"],
+)
+def test_the_formula_is_near_what_a_step_takes(values):
     from flowsearch.bench.model import activation_bytes
 
-    config = TrialConfig(data=DataConfig(size=32), prox="unet", folds=2, channels=16, batch_size=16)
+    config = TrialConfig(data=DataConfig(size=32), folds=2, batch_size=16, **values)
     measured = activation_bytes(config, 16, torch.device("cpu"))
     assert measured * 0.8 < estimate(config).activation_bytes < measured * 2
 
@@ -96,9 +103,11 @@ def test_a_torn_table_is_begun_again(tmp_path):
     assert json.loads(path.read_text()) == {"cpu": {"a shape": {"seconds": 1.0}}}
 
 
-def test_pre_training_has_a_shape_of_its_own():
-    config = config_of(prox="glow", folds=5, depth=2, levels=2, hidden=8, pretrain=True)
+@pytest.mark.parametrize("prox", ["glow", "score"])
+def test_pre_training_has_a_shape_of_its_own(prox):
+    config = config_of(prox=prox, folds=5, depth=2, levels=2, hidden=8, pretrain=True)
     assert prior_shape_of(config.to_dict()) != shape_of(config.to_dict())
+    assert prior_shape_of(config.to_dict()) == prior_shape_of(replace(config, prox="glow").to_dict())
     assert estimate_prior(config).parameters * 5 + 10 == estimate(config).parameters
 
 

@@ -26,7 +26,7 @@ def test_round_trip_through_json(config: TrialConfig) -> None:
     assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-@pytest.mark.parametrize("prox", ["glow", "resnet", "unet"])
+@pytest.mark.parametrize("prox", ["glow", "score", "resnet", "unet"])
 def test_fields_of_other_maps_are_none(prox: str) -> None:
     config = TrialConfig(prox=prox, depth=4, features=16, channels=8)
     for name in TrialConfig.field_types():
@@ -103,6 +103,9 @@ def test_without_a_method_it_is_the_papers_network() -> None:
         ({"task": "inpaint-64"}, "between 1 and 63, not 64"),
         ({"task": {"deblur": {"sigma": 20}}}, "a quarter of the image, 16 pixels, not 20"),
         ({"weights": "shared"}, "weights is one of tied, untied"),
+        ({"prox": "score", "memory": "invertible"}, "memory of prox score is one of checkpoint, autograd"),
+        ({"prox": "score", "levels": 7}, "size 64 allows at most 6 levels, not 7"),
+        ({"method": "feedforward", "prox": "score"}, "prox of method feedforward is one of resnet, unet"),
         ({"patience": 0}, "patience is at least 1"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",

@@ -22,6 +22,7 @@ DATA = DataConfig(source="faces", size=16, train=48, val=10, test=10, ood="anime
 SMALL: dict[str, dict[str, Any]] = {
     "glow": {"prox": "glow", "levels": 2, "depth": 2, "hidden": 8, "pretrain": False},
     "glow pre-trained": {"prox": "glow", "levels": 2, "depth": 2, "hidden": 8, "pretrain": True},
+    "score pre-trained": {"prox": "score", "levels": 2, "depth": 2, "hidden": 8, "pretrain": True},
     "resnet": {"prox": "resnet", "features": 8},
     "unet": {"prox": "unet", "channels": 4},
 }
@@ -53,6 +54,12 @@ def test_same_configuration_same_numbers_however_often_interrupted(kind: str, we
         broken += islice(run_trial(trial, checkpoint_dir=tmp_path / "b", prior_dir=tmp_path / "priors-b"), 1)
     assert [(r["phase"], r["epoch"]) for r in undisturbed[:-1]] == [(r["phase"], r["epoch"]) for r in broken[:-1]]
     assert numbers(undisturbed) == numbers(broken)
+
+
+def test_both_maps_of_a_flow_share_its_prior(tmp_path: Path) -> None:
+    for kind, phases in (("glow pre-trained", {"prior", "train", "final"}), ("score pre-trained", {"train", "final"})):
+        trial = config(kind, epochs=1)
+        assert {record["phase"] for record in run_trial(trial, prior_dir=tmp_path)} == phases
 
 
 def test_pretraining_comes_first_and_is_shared(tmp_path: Path) -> None:
