@@ -11,10 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from flowsearch.checks import check_choice
 from flowsearch.flows import Glow
-
-SCORE_MEMORIES = ("checkpoint", "autograd")
 
 
 class ProximalMap(nn.Module, ABC):
@@ -77,27 +74,23 @@ class ScoreProx(FlowProx):
     1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at 0.01, the variance of noise of
     0.1.
 
-    A loss is differentiated through this gradient, which the constant-memory pass does not offer. `memory` is
-    `checkpoint` (each fold is computed again in the backward pass, for a third more time; `backward` differentiates,
-    `torch.autograd.grad` does not) or `autograd`.
+    A loss is differentiated through this gradient, which the flow's constant-memory pass does not offer. With
+    `computed_again` each call is computed again in the backward pass, so that memory is flat in the number of folds,
+    for a third more time (`backward` then differentiates, `torch.autograd.grad` does not).
     """
 
     raw_lambda = -4.6
 
-    def __init__(self, flow: Glow, memory: str = "checkpoint") -> None:
+    def __init__(self, flow: Glow) -> None:
         super().__init__(flow)
-        check_choice("memory", memory, SCORE_MEMORIES)
-        self.memory, flow.memory = memory, "autograd"
+        self.computed_again = flow.memory in ("invertible", "checkpoint")
+        flow.memory = "autograd"
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert shrinkage is not None
         if self.flow.training and self.flow.needs_start:
             self.flow.start(x_BCHW)
-        if (
-            self.memory == "checkpoint"
-            and torch.is_grad_enabled()
-            and (x_BCHW.requires_grad or shrinkage.requires_grad)
-        ):
+        if self.computed_again and torch.is_grad_enabled() and (x_BCHW.requires_grad or shrinkage.requires_grad):
             moved: Tensor = checkpoint(self._moved, x_BCHW, shrinkage, use_reentrant=True, preserve_rng_state=False)
             return moved
         return self._moved(x_BCHW, shrinkage)

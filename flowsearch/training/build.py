@@ -81,7 +81,7 @@ def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap
         return prox
     if config.prox in FLOWS:
         flow = prior if prior is not None else build_flow(config, channels)
-        return GlowProx(flow) if config.prox == "glow" else ScoreProx(flow, config.memory or "")
+        return GlowProx(flow) if config.prox == "glow" else ScoreProx(flow)
     if config.prox == "resnet":
         assert config.features and config.blocks
         return ResNetProx(channels, config.features, config.blocks)

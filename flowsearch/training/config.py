@@ -12,13 +12,13 @@ from flowsearch.training.prox_names import FLOWS, PROXES, parse_prox, read_param
 
 METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measurement")
 MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
-SCORE_MEMORIES = ("checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
 _FLOW: dict[str, Any] = {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True}
+_FLOW |= {"memory": "invertible"}
 OWN_FIELDS: dict[str, dict[str, Any]] = {
-    "glow": _FLOW | {"memory": "invertible"},
-    "score": _FLOW | {"memory": "checkpoint"},
+    "glow": _FLOW,
+    "score": _FLOW,
     "resnet": {"features": 128, "blocks": 2},
     "unet": {"channels": 64},
 }
@@ -140,9 +140,10 @@ class TrialConfig:
     pretrain: bool | None = None
     """glow, score: start from a prior trained by maximum likelihood. `map` always does."""
     memory: str | None = None
-    """glow, score: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's
-    inverse; `networks`: also what the coupling networks computed, a quarter less to compute; `checkpoint`: what enters
-    each level (score: each fold); `autograd`: every activation. The gradients are the same. score has the last two."""
+    """glow: what the backward pass keeps. `invertible`: one image a fold, the rest is rebuilt by the flow's inverse;
+    `networks`: also what the coupling networks computed, a quarter less to compute; `checkpoint`: what enters each
+    level; `autograd`: every activation. The gradients are the same. score: `invertible` and `checkpoint` compute each
+    fold again, `networks` and `autograd` keep all."""
     features: int | None = None
     """resnet: feature maps."""
     blocks: int | None = None
@@ -253,8 +254,7 @@ class TrialConfig:
         for name in ("depth", "levels", "hidden", "last_depth"):
             check_int(name, getattr(self, name), 1)
         check_bool("pretrain", self.pretrain)
-        memories = MEMORIES if self.prox == "glow" else SCORE_MEMORIES
-        check_choice("memory" if self.prox == "glow" else "memory of prox score", self.memory, memories)
+        check_choice("memory", self.memory, MEMORIES)
         assert self.levels is not None
         check_levels(self.levels, self.data.size)
 

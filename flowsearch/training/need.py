@@ -86,8 +86,8 @@ def _flow_activations(config: TrialConfig, channels: int, folds: int, batch: int
         tapes.append((steps, width * pixels * (9 * inner // 2 + 2 * config.hidden) + 4 * pixels * 6 * inner))
     largest = max(tape for _, tape in tapes)
     working = _AT_WORK * largest
-    if config.prox == "score" and config.memory == "checkpoint":
-        folds = 1  # all of a fold, once it is computed again
+    if config.prox == "score":
+        folds = 1 if config.memory in ("invertible", "checkpoint") else folds
     elif config.memory == "invertible":
         return working
     elif config.memory == "checkpoint":

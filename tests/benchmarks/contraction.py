@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from flowsearch.data import load
 from flowsearch.flows import Glow
-from flowsearch.models import Unrolled
+from flowsearch.models import ScoreProx, Unrolled
 from flowsearch.training.checkpoint import BEST
 from flowsearch.training.evaluate import Measured
 from flowsearch.training.saved import load_saved
@@ -77,10 +77,12 @@ def jacobian(function: Callable[[Tensor], Tensor], x_1CHW: Tensor) -> Tensor:
 
 
 def _by_autograd(model: nn.Module) -> None:
-    """Many backward passes go through one forward pass, which the constant-memory pass refuses."""
+    """Many backward passes go through one forward pass, which no pass that computes or rebuilds again takes."""
     for part in model.modules():
         if isinstance(part, Glow):
             part.memory = "autograd"
+        elif isinstance(part, ScoreProx):
+            part.computed_again = False
 
 
 def _rms(x_BCHW: Tensor) -> float:

@@ -103,7 +103,7 @@ def test_without_a_method_it_is_the_papers_network() -> None:
         ({"task": "inpaint-64"}, "between 1 and 63, not 64"),
         ({"task": {"deblur": {"sigma": 20}}}, "a quarter of the image, 16 pixels, not 20"),
         ({"weights": "shared"}, "weights is one of tied, untied"),
-        ({"prox": "score", "memory": "invertible"}, "memory of prox score is one of checkpoint, autograd"),
+        ({"prox": "score", "memory": "none"}, "memory is one of invertible, networks, checkpoint, autograd"),
         ({"prox": "score", "levels": 7}, "size 64 allows at most 6 levels, not 7"),
         ({"method": "feedforward", "prox": "score"}, "prox of method feedforward is one of resnet, unet"),
         ({"patience": 0}, "patience is at least 1"),
