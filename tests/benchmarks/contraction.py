@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from flowsearch.data import load
 from flowsearch.flows import Glow
-from flowsearch.models import ScoreProx, Unrolled
+from flowsearch.models import GlowProx, ScoreProx, Unrolled
 from flowsearch.training.checkpoint import BEST
 from flowsearch.training.evaluate import Measured
 from flowsearch.training.saved import load_saved
@@ -60,7 +60,10 @@ def rows(model: Unrolled, measured: Measured) -> dict[str, list[str]]:
             x_BCHW = note(str(k + 1), lambda x, k=k, by=shrinkage: model.prox(k)(x, by), x_BCHW, x_BCHW, truth)
         note("all", model, y, first, truth)
     found = {}
-    for (name, singular), one in zip(values.items(), [*lambdas, None], strict=True):
+    latent = isinstance(model.prox(0), GlowProx)  # the only map that lambda shrinks by
+    for (name, singular), one in zip(
+        values.items(), [*(lambdas if latent else [None] * model.folds), None], strict=True
+    ):
         s = torch.cat(singular)
         before, after = torch.tensor(errors[name]).mean(dim=0).tolist()
         found[name] = ["" if one is None else f"{1 / (1 + one):.2f}", f"{s.median():.3f}"]
