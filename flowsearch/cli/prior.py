@@ -36,7 +36,9 @@ def train(
         text = "{}" if file is None else file.read_text(encoding="utf-8")
         config = TrialConfig.from_dict({"pretrain": True} | Source(file or "command line", text, sets or []).values)
         if not config.pretrain:
-            raise ValueError(f"only a flow is pre-trained: prox: glow with pretrain: true, not prox {config.prox}")
+            raise ValueError(
+                f"only a flow is pre-trained: prox: glow or score with pretrain: true, not prox {config.prox}"
+            )
         store = PriorStore(results / FOLDER)
         key = prior_key(config, load(config.data).fingerprint)
         try:

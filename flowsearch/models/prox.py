@@ -13,6 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from flowsearch.flows import Glow
 
+COMPUTED_AGAIN = ("invertible", "checkpoint")
+"""Of a flow's memories those by which a step along its score is computed again; the others keep all of it."""
+
 
 class ProximalMap(nn.Module, ABC):
     """Pushes an image towards the prior. `shrinks` says whether it uses the fold's lambda."""
@@ -74,16 +77,17 @@ class ScoreProx(FlowProx):
     1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at 0.01, the variance of noise of
     0.1.
 
-    A loss is differentiated through this gradient, which the flow's constant-memory pass does not offer. With
-    `computed_again` each call is computed again in the backward pass, so that memory is flat in the number of folds,
-    for a third more time (`backward` then differentiates, `torch.autograd.grad` does not).
+    A loss is differentiated through this gradient, which the flow's constant-memory pass does not offer: the flow is
+    set to plain autograd. Where its memory was one of `COMPUTED_AGAIN`, each call is computed again in the backward
+    pass, so that memory is flat in the number of folds, for a third more time (`backward` then differentiates,
+    `torch.autograd.grad` does not).
     """
 
     raw_lambda = -4.6
 
     def __init__(self, flow: Glow) -> None:
         super().__init__(flow)
-        self.computed_again = flow.memory in ("invertible", "checkpoint")
+        self.computed_again = flow.memory in COMPUTED_AGAIN
         flow.memory = "autograd"
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.flows import Glow
-from flowsearch.models.prox import GlowProx
+from flowsearch.models.prox import FlowProx, GlowProx
 from flowsearch.models.unrolled import Unrolled, in_precision
 
 
@@ -24,11 +24,14 @@ def in_network(model: Unrolled, y: Tensor) -> str | None:
         if not _finite(moved_BCHW):
             return f"the data step of fold {k + 1}"
         prox, lambda_K = model.prox(k), model.lambda_K
-        if not isinstance(prox, GlowProx) or lambda_K is None:
+        if not isinstance(prox, FlowProx) or lambda_K is None:
             return f"the proximal map of fold {k + 1}"
         with in_precision(model.precision, y.device):
-            parts = _parts_of_prox(prox.flow, moved_BCHW, lambda_K[k])
-            level = next((name for name, value in parts if not _finite(value)), None)
+            if isinstance(prox, GlowProx):
+                parts = _parts_of_prox(prox.flow, moved_BCHW, lambda_K[k])
+                level = next((name for name, value in parts if not _finite(value)), None)
+            else:
+                level = in_flow(prox.flow, moved_BCHW)
         return f"fold {k + 1}, {level}" if level else f"fold {k + 1}"
     return None
 

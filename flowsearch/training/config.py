@@ -14,15 +14,14 @@ METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measuremen
 MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
 PRECISIONS = ("fp32", "bf16")
 
-_FLOW: dict[str, Any] = {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True}
-_FLOW |= {"memory": "invertible"}
+_FLOW = {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True, "memory": "invertible"}
 OWN_FIELDS: dict[str, dict[str, Any]] = {
     "glow": _FLOW,
     "score": _FLOW,
     "resnet": {"features": 128, "blocks": 2},
     "unet": {"channels": 64},
 }
-"""Fields that belong to one proximal map only, with the paper's values (section VI)."""
+"""Fields that belong to some proximal maps only, with the paper's values (section VI)."""
 
 _IMAGES: dict[str, Any] = {"flip": True, "precision": "fp32"}
 _TRAINING = _IMAGES | {"epochs": 50, "batch_size": 8, "lr": None, "clip": 0.1, "warmup": 50, "decay": "cosine"}

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from flowsearch.flows.steps import Level
+from flowsearch.models.prox import COMPUTED_AGAIN
 from flowsearch.training.build import build_prox
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prox_names import FLOWS, PROXES
@@ -87,7 +88,7 @@ def _flow_activations(config: TrialConfig, channels: int, folds: int, batch: int
     largest = max(tape for _, tape in tapes)
     working = _AT_WORK * largest
     if config.prox == "score":
-        folds = 1 if config.memory in ("invertible", "checkpoint") else folds
+        folds = 1 if config.memory in COMPUTED_AGAIN else folds
     elif config.memory == "invertible":
         return working
     elif config.memory == "checkpoint":

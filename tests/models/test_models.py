@@ -87,9 +87,8 @@ def test_score_prox_of_a_gaussian_density_is_wieners_filter() -> None:
     flow.train()
     flow(y)
     prox = ScoreProx(flow.eval())
-    torch.testing.assert_close(
-        prox(y, torch.tensor(0.01)).detach(), 0.2 + 0.75 * (y - 0.2), atol=0.02, rtol=0
-    )  # fmt: skip
+    moved = prox(y, torch.tensor(0.01)).detach()
+    torch.testing.assert_close(moved, 0.2 + 0.75 * (y - 0.2), atol=0.02, rtol=0)
 
 
 def test_score_prox_is_differentiated_alike_whatever_is_kept() -> None:

@@ -5,16 +5,17 @@ import torch
 from torch import Tensor
 
 from flowsearch.flows import Glow
-from flowsearch.models import GlowProx, ResNetProx, Unrolled, trouble
+from flowsearch.models import GlowProx, ResNetProx, ScoreProx, Unrolled, trouble
+from flowsearch.models.prox import FlowProx
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import Task
 
 NAN = float("nan")
 
 
-def glow_network(start: str = "adjoint") -> Unrolled:
+def glow_network(start: str = "adjoint", by: type[FlowProx] = GlowProx) -> Unrolled:
     flow = Glow(size=16, levels=2, depth=2, hidden=4, generator=torch.Generator().manual_seed(0))
-    model = Unrolled(Task.named("denoise-0.1", 16).operator, untie(GlowProx(flow), 3), 3, start=start)
+    model = Unrolled(Task.named("denoise-0.1", 16).operator, untie(by(flow), 3), 3, start=start)
     model.initialize(images())
     return model.eval()
 
@@ -28,6 +29,7 @@ def spoil(model: torch.nn.Module, name: str, value: float = NAN) -> None:
         dict(model.named_parameters())[name].fill_(value)
 
 
+@pytest.mark.parametrize("by", [GlowProx, ScoreProx])
 @pytest.mark.parametrize(
     ("name", "place"),
     [
@@ -36,8 +38,8 @@ def spoil(model: torch.nn.Module, name: str, value: float = NAN) -> None:
         ("mu_K", "the data step of fold 1"),
     ],
 )
-def test_a_loss_is_traced_to_its_fold_and_level(name: str, place: str) -> None:
-    model = glow_network()
+def test_a_loss_is_traced_to_its_fold_and_level(name: str, place: str, by: type[FlowProx]) -> None:
+    model = glow_network(by=by)
     assert trouble.in_network(model, images()) is None
     spoil(model, name)
     assert trouble.in_network(model, images()) == place
