@@ -3,9 +3,10 @@
 Shapes: x_BCHW is a batch of images, lambda is a scalar tensor.
 """
 
+import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class ProximalMap(nn.Module, ABC):
 
     shrinks = False
 
-    raw_lambda: ClassVar[float] = -2.0
+    raw_lambda: float = -2.0
     """lambda starts at softplus(-2) = 0.127. A proximal map by a flow's latents differs from the identity by about
     lambda times the flow's stretching: with a tenth of it the flow has to stretch ten times as much, and its gradients
     explode at rates at which this one trains; with three times of it images are dimmed, which later folds have to learn
@@ -74,8 +75,8 @@ class ScoreProx(FlowProx):
     The proximal map of -lambda log p solves x = x~ + lambda grad log p(x); this is its explicit step, with the gradient
     where the fold is. Where p is the density of images with Gaussian noise of standard deviation sigma, and lambda is
     sigma^2, it gives the mean of the images that x~ may be a noisy one of (Tweedie's formula: Robbins 1956, Miyasawa
-    1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at 0.01, the variance of noise of
-    0.1.
+    1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at the variance of that `noise` (of
+    8-bit rounding at least): a density that has seen less than lambda has steeper scores, and its steps overshoot.
 
     A loss is differentiated through this gradient, which the flow's constant-memory pass does not offer: the flow is
     set to plain autograd. Where its memory was one of `COMPUTED_AGAIN`, each call is computed again in the backward
@@ -83,10 +84,9 @@ class ScoreProx(FlowProx):
     `torch.autograd.grad` does not).
     """
 
-    raw_lambda = -4.6
-
-    def __init__(self, flow: Glow) -> None:
+    def __init__(self, flow: Glow, noise: float = 0.1) -> None:
         super().__init__(flow)
+        self.raw_lambda = -4.6 + 2 * math.log(max(noise, 1 / 256) / 0.1)  # softplus(-4.6) = 0.1^2
         self.computed_again = flow.memory in COMPUTED_AGAIN
         flow.memory = "autograd"
 

@@ -81,7 +81,9 @@ def _prox(config: TrialConfig, channels: int, prior: Glow | None) -> ProximalMap
         return prox
     if config.prox in FLOWS:
         flow = prior if prior is not None else build_flow(config, channels)
-        return GlowProx(flow) if config.prox == "glow" else ScoreProx(flow)
+        if config.prox == "glow":
+            return GlowProx(flow)
+        return ScoreProx(flow, config.prior.noise) if config.pretrain else ScoreProx(flow)
     if config.prox == "resnet":
         assert config.features and config.blocks
         return ResNetProx(channels, config.features, config.blocks)
