@@ -19,7 +19,7 @@ from flowsearch.models import Unrolled, trouble
 from flowsearch.operators import Task, check_task
 from flowsearch.training.build import build_model, build_optimizer
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.loop import step
+from flowsearch.training.loop import Step
 from flowsearch.training.memory import current_bytes, peak_bytes, release, reset_peak
 
 CHANNELS = 3
@@ -39,9 +39,14 @@ class ModelCost:
     """|g - g*| / |g*| over all parameters, g* by plain autograd in float32, on two images."""
 
 
-def bench_model(config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5) -> ModelCost:
-    """Measure a training step of `config`'s network on random images, `batch` at a time."""
-    step_once, model = training_step(config, batch, device)
+def bench_model(
+    config: TrialConfig, *, batch: int, device: torch.device, rounds: int = 5, graphs: bool = True
+) -> ModelCost:
+    """Measure a training step of `config`'s network on random images, `batch` at a time.
+
+    `graphs`: on a CUDA device the step that is timed is replayed as a CUDA graph, as in training.
+    """
+    step_once, model = training_step(config, batch, device, graphs=graphs and device.type == "cuda")
     seconds = time_in_turn({"step": step_once}, device, rounds=rounds)["step"]
     return ModelCost(
         step_seconds=seconds,
@@ -116,14 +121,14 @@ def _gradient(model: Unrolled, y: Tensor, images_BCHW: Tensor) -> Tensor:
     )
 
 
-def training_step(config: TrialConfig, batch: int, device: torch.device) -> tuple[Callable[[], object], Unrolled]:
+def training_step(
+    config: TrialConfig, batch: int, device: torch.device, *, graphs: bool = False
+) -> tuple[Callable[[], object], Unrolled]:
     """A training step to call again and again, and its model."""
     images_BCHW = _images(config, batch, device)
     model = build_model(config, CHANNELS).to(device)
     optimizer = build_optimizer(model, config)
     task = _task(config, model)
-    assert config.clip
-    clip = config.clip
     generator = torch.Generator().manual_seed(1)
     model.initialize(task.measure(images_BCHW, generator))
     model.train()
@@ -131,10 +136,12 @@ def training_step(config: TrialConfig, batch: int, device: torch.device) -> tupl
     def loss(y: Tensor, x_BCHW: Tensor) -> Tensor:
         return mse_loss(model(y), x_BCHW)
 
+    assert config.clip
+    step = Step(loss, model, optimizer, config.clip, graphs=graphs)
+
     def step_once() -> float:
         y = task.measure(images_BCHW, generator)
-        look = partial(trouble.in_network, model, y)
-        return step(loss, [(y, images_BCHW)], model, optimizer, clip, "the benchmark", look)[1]
+        return step([(y, images_BCHW)], "the benchmark", partial(trouble.in_network, model, y))[1]
 
     return step_once, model
 

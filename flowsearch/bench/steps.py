@@ -14,7 +14,7 @@ from flowsearch.models import trouble
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import resolve
-from flowsearch.training.loop import step
+from flowsearch.training.loop import Step
 from flowsearch.training.memory import peak_bytes, reset_peak
 from flowsearch.training.need import STATE_BYTES
 from flowsearch.training.prior import likelihood_loss
@@ -27,10 +27,9 @@ def measure_step(config: TrialConfig, threads: int) -> dict[str, float]:
     device = _ready(threads)
     assert config.batch_size
     reset_peak(device)
-    step_once, model = training_step(config, config.batch_size, device)
+    step_once, model = training_step(config, config.batch_size, device, graphs=device.type == "cuda")
     measured = _timed(step_once, device)
-    own = ":" in f"{config.task} {config.prox}"  # parts that the other process could not import
-    if device.type == "cpu" and not own:
+    if device.type == "cpu" and not config.has_own_parts:  # which the other process could not import
         parameters = sum(parameter.numel() for parameter in model.parameters())
         measured["bytes"] = STATE_BYTES * parameters + activation_bytes(config, config.batch_size, device)
     return measured
@@ -48,10 +47,12 @@ def measure_prior(config: TrialConfig, threads: int) -> dict[str, float]:
     flow.train()
     precision = config.precision or "fp32"
 
+    loss = partial(likelihood_loss, flow, precision)
+    step = Step(loss, flow, optimizer, prior.clip, graphs=device.type == "cuda")
+
     def step_once() -> float:
         x_BCHW = dequantize(images_BCHW, generator)
-        loss, look = partial(likelihood_loss, flow, precision), partial(trouble.in_flow, flow, x_BCHW)
-        return step(loss, [(x_BCHW,)], flow, optimizer, prior.clip, "the measurement", look)[1]
+        return step([(x_BCHW,)], "the measurement", partial(trouble.in_flow, flow, x_BCHW))[1]
 
     return _timed(step_once, device)
 

@@ -40,6 +40,7 @@ def model(
     memory: _Memory = "invertible",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     device: _Device = "auto",
+    graphs: Annotated[bool, typer.Option(help="On CUDA, replay the step as a CUDA graph, as training does.")] = True,
     rounds: _Rounds = 5,
     threads: _Threads = None,
     as_json: _Json = False,
@@ -53,7 +54,7 @@ def model(
         config = _config(prox=prox, folds=folds, weights=weights, size=size, memory=memory, precision=precision, **glow)
         place = _device(device, threads)
         check_precision(precision, place)
-        cost = bench_model(config, batch=batch, device=place, rounds=rounds)
+        cost = bench_model(config, batch=batch, device=place, rounds=rounds, graphs=graphs)
     if as_json:
         typer.echo(json.dumps(vars(cost)))
         return

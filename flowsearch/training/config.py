@@ -268,6 +268,11 @@ class TrialConfig:
                 f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}"
             )
 
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether the task's operator or the proximal map is somebody's own code, `module:name`."""
+        return ":" in f"{self.task} {self.prox}"
+
     @staticmethod
     @cache
     def field_types() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from flowsearch.training.build import build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
-from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images
+from flowsearch.training.loop import Step, batches, epoch_generator, set_rate, split, to_images
 from flowsearch.training.memory import peak_bytes
 
 Record = dict[str, Any]
@@ -39,6 +39,11 @@ class Setting:
     device: torch.device
     micro_batch: int | None = None
     """Images whose gradient is computed at once; None takes all of an optimizer step."""
+
+    @property
+    def graphs(self) -> bool:
+        """Whether steps may be replayed as CUDA graphs: parts of one's own may do what a graph does not hold."""
+        return self.device.type == "cuda" and not self.config.has_own_parts
 
     def measured(self, split: str) -> Measured:
         """The images of a split (`val`, `test` or `ood`) and their measurements, the same in every trial."""
@@ -70,7 +75,7 @@ class Goal(Protocol):
         ...
 
     def look(self) -> str | None:
-        """The part of the network where the last loss stopped being finite, as far as that can be told."""
+        """The part of the network where the loss of the last batch stopped being finite, as far as that can be told."""
         ...
 
 
@@ -85,12 +90,13 @@ class Reconstruct:
 
     def draw(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """See `Goal`."""
-        return self.setting.task.measure(x_BCHW, generator), x_BCHW
+        self.y = self.setting.task.measure(x_BCHW, generator)
+        return self.y, x_BCHW
 
     def loss(self, *part: Tensor) -> Tensor:
         """See `Goal`."""
-        self.y, x_BCHW = part
-        return mse_loss(self.model(self.y), x_BCHW)
+        y, x_BCHW = part
+        return mse_loss(self.model(y), x_BCHW)
 
     def validate(self) -> tuple[float, list[float] | None]:
         """See `Goal`."""
@@ -171,6 +177,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
         goal.begin(epoch_generator(config.seed, 0))
+    step = Step(goal.loss, model, optimizer, config.clip, graphs=setting.graphs)
     per_epoch = -(-len(datasets.train) // config.batch_size)
     about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint}
     about["channels"] = datasets.train.shape[1]
@@ -188,8 +195,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
                 continue  # drawn all the same, so that the next batch is what it would have been
             done = (epoch - 1) * per_epoch + number
             set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            parts = split(batch, setting.micro_batch)
-            loss, norm = step(goal.loss, parts, model, optimizer, config.clip, f"epoch {epoch}", goal.look)
+            loss, norm = step(split(batch, setting.micro_batch), f"epoch {epoch}", goal.look)
             norms.append(norm)
             losses.append(loss)
             if notice.given() and number + 1 < per_epoch:

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 
 from flowsearch.models import trouble
 from flowsearch.training.errors import NonFiniteError
+from flowsearch.training.gradient import Gradient
 from flowsearch.training.metrics import clip
 
 
@@ -46,39 +47,54 @@ def split(batch: Sequence[Tensor], micro_batch: int | None) -> list[tuple[Tensor
     return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
 
 
-def step(
-    loss: Callable[..., Tensor],
-    parts: Sequence[tuple[Tensor, ...]],
-    model: nn.Module,
-    optimizer: optim.Optimizer,
-    clip: float,
-    where: str,
-    look: Callable[[], str | None],
-) -> tuple[float, float]:
-    """One optimizer step with the gradient's norm bounded by `clip`; the loss, and that norm before, are returned.
+class Step:
+    """An optimizer step of `model` with the norm of the gradient of `loss` bounded by `clip`, to call again and again.
 
-    The batch comes in `parts` (see `split`), over which the gradient is added up: `loss`, which takes a part's tensors,
-    is a mean over images, so each part counts by its number of them and the sum is the whole batch's gradient.
-
-    Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite; `look`
-    then finds the part of the network where the loss went wrong.
+    `loss` takes the tensors of a batch, or of a part of one, and is a mean over images. `graphs` as in `Gradient`.
     """
-    optimizer.zero_grad(set_to_none=True)
-    images, total = sum(len(part[0]) for part in parts), 0.0
-    for part in parts:
-        value = loss(*part) * (len(part[0]) / images)
-        if not torch.isfinite(value):
+
+    def __init__(
+        self,
+        loss: Callable[..., Tensor],
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        clip: float,
+        *,
+        graphs: bool = False,
+    ) -> None:
+        self.model, self.optimizer, self.clip = model, optimizer, clip
+        self.gradient = Gradient(loss, list(model.parameters()), graphs=graphs)
+
+    def __call__(
+        self, parts: Sequence[tuple[Tensor, ...]], where: str, look: Callable[[], str | None]
+    ) -> tuple[float, float]:
+        """The loss, and the norm of its gradient before it was bounded.
+
+        The batch comes in `parts` (see `split`), over which the gradient is added up: each part counts by its number of
+        images, so that the sum is the whole batch's gradient.
+
+        Raises NonFiniteError, and leaves the weights as they were, if the loss or the gradient is NaN or infinite;
+        `look` then finds the part of the network where the loss went wrong.
+        """
+        loss = self._descent(parts)
+        gradients = [parameter.grad for parameter in self.gradient.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        found, size = torch.stack((loss, norm.to(loss))).tolist()
+        if not math.isfinite(found):
             raise NonFiniteError(_told(f"non-finite loss at {where}", look()))
-        value.backward()
-        total += value.item()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if not torch.isfinite(norm):
-        raise NonFiniteError(_told(f"non-finite gradient at {where}", trouble.in_gradient(model)))
-    if norm > clip:
-        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
-    optimizer.step()
-    return total, float(norm)
+        if not math.isfinite(size):
+            raise NonFiniteError(_told(f"non-finite gradient at {where}", trouble.in_gradient(self.model)))
+        if size > self.clip:
+            nn.utils.clip_grads_with_norm_(self.gradient.parameters, self.clip, norm)
+        self.optimizer.step()
+        return found, size
+
+    def _descent(self, parts: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        if len(parts) == 1:
+            return self.gradient(parts[0])
+        self.optimizer.zero_grad(set_to_none=True)
+        images = sum(len(part[0]) for part in parts)
+        return torch.stack([self.gradient.add(part, len(part[0]) / images) for part in parts]).sum()
 
 
 def _told(what: str, place: str | None) -> str:

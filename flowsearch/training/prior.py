@@ -21,7 +21,7 @@ from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.evaluate import to_png
-from flowsearch.training.loop import batches, epoch_generator, set_rate, split, step, to_images, to_pixels
+from flowsearch.training.loop import Step, batches, epoch_generator, set_rate, split, to_images, to_pixels
 from flowsearch.training.prior_store import PRIOR, UNFINISHED, picture_name, prior_key
 
 Record = dict[str, Any]
@@ -121,6 +121,8 @@ def pretrain(
     record: Record = {}
     flow.memory = prior.memory
     flow.train()
+    likelihood = partial(likelihood_loss, flow, config.precision)
+    step = Step(likelihood, flow, optimizer, prior.clip, graphs=device.type == "cuda")
     for epoch in range(done + 1, prior.epochs + 1):
         began = time.perf_counter()
         generator = epoch_generator(prior.seed, epoch)
@@ -135,10 +137,7 @@ def pretrain(
                 with torch.no_grad():
                     likelihood_loss(flow, config.precision, x_BCHW)
             look = partial(trouble.in_flow, flow, x_BCHW)
-            parts, where = split([x_BCHW], micro_batch), f"epoch {epoch} of pre-training"
-            loss, norm = step(
-                partial(likelihood_loss, flow, config.precision), parts, flow, optimizer, prior.clip, where, look
-            )
+            loss, norm = step(split([x_BCHW], micro_batch), f"epoch {epoch} of pre-training", look)
             norms.append(norm)
             losses.append(loss)
         took = time.perf_counter() - began

@@ -9,7 +9,7 @@ from torch import nn
 from flowsearch.data import DataConfig
 from flowsearch.training import TrialConfig, run_trial
 from flowsearch.training.config import PriorConfig
-from flowsearch.training.loop import split, step
+from flowsearch.training.loop import Step, split
 
 SMALL = TrialConfig(
     data=DataConfig(source="faces", size=32, train=10, val=4, test=2),
@@ -29,9 +29,8 @@ def test_the_gradient_is_that_of_the_whole_batch(micro_batch):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         parts = split([x, y], size)
         assert max(len(part[0]) for part in parts) <= (size or 7)
-        loss, norm = step(
-            lambda a, b, model=model: nn.functional.mse_loss(model(a), b), parts, model, optimizer, 100.0, "", str
-        )
+        step = Step(lambda a, b, model=model: nn.functional.mse_loss(model(a), b), model, optimizer, 100.0)
+        loss, norm = step(parts, "", str)
         found[size] = torch.cat([model.weight.flatten(), model.bias, torch.tensor([loss, norm])])
     torch.testing.assert_close(found[micro_batch], found[None], rtol=1e-12, atol=1e-12)
 
