@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from flowsearch.flows.network import Network
+from flowsearch.flows.network import Networks
 from flowsearch.flows.steps import Level
 from flowsearch.flows.walk import Evaluation, LevelWalk, Maps, unwalk_down, unwalk_up, walk_down, walk_up, zeros_like
 
@@ -53,19 +53,14 @@ class ReadyFlow:
         if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
         self.levels, self.latent_shapes, self.keep, self.keep_networks = levels, latent_shapes, keep, networks
-        self.networks = [[Network(step.coupling.net, dtype) for step in level.steps] for level in levels]
+        self.networks = [Networks([step.coupling.net for step in level.steps], dtype) for level in levels]
         self.map_parameters = [parameter for level in levels for parameter in level.map_parameters()]
         self.maps: list[Maps] | None = None
         self.graph: list[Maps] | None = None
         self.sums: list[Maps] = []
         self.task: int | None = None
-        parameters = [parameter for network in self.all_networks() for parameter in network.parameters()]
+        parameters = [parameter for networks in self.networks for parameter in networks.parameters()]
         self.token = _Weights.apply(self, *self.map_parameters, *parameters)
-
-    def all_networks(self) -> Iterator[Network]:
-        """The coupling networks of all levels."""
-        for networks in self.networks:
-            yield from networks
 
     @left_alone
     def __call__(self, x_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -132,22 +127,22 @@ class ReadyFlow:
         learned = [parameter for parameter in self.map_parameters if parameter.requires_grad]
         found = iter(torch.autograd.grad(made, learned, sums)) if learned else iter(())
         of_maps = [next(found) if parameter.requires_grad else None for parameter in self.map_parameters]
-        return of_maps + [grad for network in self.all_networks() for grad in network.gradients()]
+        return of_maps + [grad for networks in self.networks for grad in networks.gradients()]
 
     def _begin(self) -> None:
         """Begin a backward pass; another one may not have come to its end, or wanted no weights."""
-        for network in self.all_networks():
-            network.forget()
+        for networks in self.networks:
+            networks.forget()
         with torch.enable_grad():
             self.graph = [level.maps() for level in self.levels]
         self.sums = [zeros_like(maps) for maps in self.graph]
 
     def _walks(self, maps: Sequence[Maps]) -> list[LevelWalk]:
-        return [LevelWalk(level, networks) for level, networks in zip(maps, self.networks, strict=True)]
+        return [LevelWalk(level, networks.steps) for level, networks in zip(maps, self.networks, strict=True)]
 
     def _release(self) -> None:
-        for network in self.all_networks():
-            network.release()
+        for networks in self.networks:
+            networks.release()
 
 
 class _Weights(Function):

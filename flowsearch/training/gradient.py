@@ -1,5 +1,6 @@
 """The gradient of a loss: computed as it is, or on a GPU replayed as a CUDA graph."""
 
+import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,6 +78,8 @@ class _Captured:
         self.part = [tensor.clone() for tensor in part]
         self.graph = torch.cuda.CUDAGraph()
         pool = None if first is None else first.graph.pool()
+        # What is left of earlier steps, in cycles, would be tied to the stream that those ran on.
+        gc.collect()
         # Other threads of the process (a trial's reports) may call CUDA meanwhile.
         with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
             if first is not None:
