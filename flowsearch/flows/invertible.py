@@ -166,7 +166,8 @@ class _Up(Function):
     @staticmethod
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor) -> tuple[Tensor, ...]:
         with ready.forward() as levels:
-            latents, logdet_B = walk_up(levels, x_BCHW.double(), ready.kept(ctx))
+            logdet_B = x_BCHW.new_zeros(len(x_BCHW), dtype=torch.float64)
+            latents = walk_up(levels, x_BCHW.double(), ready.kept(ctx), logdet_B)
         ctx.ready = ready
         ctx.save_for_backward(*latents)
         return *(value.to(x_BCHW.dtype) for value in latents), logdet_B.to(x_BCHW.dtype)
@@ -205,7 +206,7 @@ class _Prox(Function):
     def forward(ctx: Any, ready: ReadyFlow, token: Tensor, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         with ready.forward() as levels:
             kept = ready.kept(ctx)
-            latents, _ = walk_up(levels, x_BCHW.double(), kept)
+            latents = walk_up(levels, x_BCHW.double(), kept)
             image_BCHW = walk_down(levels, [latent.div_(1 + shrinkage) for latent in latents], kept)
         ctx.ready = ready
         ctx.save_for_backward(image_BCHW, shrinkage)

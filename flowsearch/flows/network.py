@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flowsearch.flows.coupling import SHIFT_BOUND, CouplingNet, ScaledConv
-from flowsearch.flows.products import fold, linear_relu, mask, product, unfold
+from flowsearch.flows.products import column_sums, fold, linear_relu, mask, product, unfold
 
 
 class Weights(NamedTuple):
@@ -149,12 +149,12 @@ class Network:
         grad_PN = product(taps_KP.t(), weights.last_KN, dtype)
         mask(grad_PN, middle_PN)
         if learns:
-            sums.add("middle_bias_N", grad_PN.sum(dim=0).to(held))
+            sums.add("middle_bias_N", column_sums(grad_PN, held))
             sums.add("middle_NN", product(grad_PN.t(), first_PN, held))
         grad_PN = product(grad_PN, weights.middle_NN, dtype)
         mask(grad_PN, first_PN)
         if learns:
-            sums.add("first_bias_N", grad_PN.sum(dim=0).to(held))
+            sums.add("first_bias_N", column_sums(grad_PN, held))
             sums.add("first_KN", product(columns_KP, grad_PN, held))
         return fold(product(weights.first_NK.t(), grad_PN.t(), held), grad_CBHW.shape[1:])
 

@@ -36,24 +36,29 @@ def zeros_like(maps: Maps) -> Maps:
 
 
 def walk_up(
-    levels: Sequence[LevelWalk], x_BCHW: Tensor, kept: list[Evaluation] | None = None
-) -> tuple[list[Tensor], Tensor]:
-    """The latents `z = f(x)`, finest first, and the log-determinant, shape (B,); evaluations are added to `kept`."""
+    levels: Sequence[LevelWalk],
+    x_BCHW: Tensor,
+    kept: list[Evaluation] | None = None,
+    logdet_B: Tensor | None = None,
+) -> list[Tensor]:
+    """The latents `z = f(x)`, finest first; where there are such, the log-determinant is added to `logdet_B`, shape (B,),
+    and evaluations to `kept`."""
     latents = []
     x_CBHW = x_BCHW.transpose(0, 1)
-    logdet_B = x_BCHW.new_zeros(len(x_BCHW))
     for level in levels:
         x_CBHW = _squeeze(x_CBHW)
-        logdet_B += _pixels(x_CBHW) * level.maps.logdet
+        if logdet_B is not None:
+            logdet_B += _pixels(x_CBHW) * level.maps.logdet
         for step, network in enumerate(level.networks):
             x_CBHW = _mix(level.maps.weight_NCC[step], level.maps.bias_NC[step], x_CBHW)
             y_a, y_b = x_CBHW.chunk(2)
             s, t = _evaluate(network, y_b, kept).chunk(2)
-            logdet_B += SCALE_BOUND * s.sum(dim=(0, 2, 3))
+            if logdet_B is not None:
+                logdet_B += SCALE_BOUND * s.sum(dim=(2, 3)).sum(dim=0)
             y_a.mul_((SCALE_BOUND * s).exp_()).add_(t, alpha=SHIFT_BOUND)
         x_CBHW, latent = _split(x_CBHW, level is levels[-1])
         latents.append(latent)
-    return latents, logdet_B
+    return latents
 
 
 def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor], kept: list[Evaluation] | None = None) -> Tensor:
