@@ -41,8 +41,8 @@ def walk_up(
     kept: list[Evaluation] | None = None,
     logdet_B: Tensor | None = None,
 ) -> list[Tensor]:
-    """The latents `z = f(x)`, finest first; where there are such, the log-determinant is added to `logdet_B`, shape (B,),
-    and evaluations to `kept`."""
+    """The latents `z = f(x)`, finest first; where there are such, the log-determinant is added to `logdet_B`, (B,), and
+    evaluations to `kept`."""
     latents = []
     x_CBHW = x_BCHW.transpose(0, 1)
     for level in levels:
