@@ -62,7 +62,8 @@ class PriorConfig:
     """Adam's learning rate."""
     batch_size: int = 16
     noise: float = 0.0
-    """Standard deviation of Gaussian noise added to the training images; 0 leaves dequantization only."""
+    """Standard deviation of Gaussian noise added to the training images; 0 leaves dequantization only, which is not
+    enough for `prox: score`."""
     clip: float = 100.0
     """Bound on the gradient's norm; the loss is in nats per dimension."""
     warmup: int = 50
@@ -256,6 +257,12 @@ class TrialConfig:
         check_choice("memory", self.memory, MEMORIES)
         assert self.levels is not None
         check_levels(self.levels, self.data.size)
+        if self.prox == "score" and self.pretrain and not self.prior.noise:
+            raise ValueError(
+                "prox: score steps along the score of its pre-trained flow, which explodes at noisy images where the "
+                "flow has seen clean ones only (prior.noise is 0); set prior.noise to about the noise of what is "
+                "measured, such as 0.1, or pretrain: false"
+            )
 
     def _check_resnet(self) -> None:
         check_int("features", self.features, 1)

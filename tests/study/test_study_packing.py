@@ -12,7 +12,7 @@ from flowsearch.data import DataConfig
 from flowsearch.study.packing import CONTEXT_BYTES, Gpu, Packing, share_of
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.training.build import build_model, build_prox
-from flowsearch.training.config import TrialConfig
+from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.need import estimate, estimate_prior
 
 GB = 10**9
@@ -27,7 +27,7 @@ def config_of(**values) -> TrialConfig:
     [
         {"prox": "glow", "folds": 3, "depth": 2, "levels": 3, "hidden": 8, "last_depth": 1},
         {"prox": "glow", "folds": 2, "depth": 3, "levels": 2, "hidden": 6, "weights": "tied"},
-        {"prox": "score", "folds": 2, "depth": 3, "levels": 2, "hidden": 6},
+        {"prox": "score", "folds": 2, "depth": 3, "levels": 2, "hidden": 6, "pretrain": False},
         {"prox": "resnet", "folds": 4, "features": 8},
         {"prox": "unet", "folds": 2, "channels": 4, "weights": "tied"},
     ],
@@ -61,7 +61,7 @@ def test_memory_modes_are_in_order():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
-    [{"prox": "unet", "channels": 16}, {"prox": "score", "depth": 4, "levels": 2, "hidden": 48}],
+    [{"prox": "unet", "channels": 16}, {"prox": "score", "depth": 4, "levels": 2, "hidden": 48, "pretrain": False}],
     ids=["unet", "score"],
 )
 def test_the_formula_is_near_what_a_step_takes(values):
@@ -105,7 +105,8 @@ def test_a_torn_table_is_begun_again(tmp_path):
 
 @pytest.mark.parametrize("prox", ["glow", "score"])
 def test_pre_training_has_a_shape_of_its_own(prox):
-    config = config_of(prox=prox, folds=5, depth=2, levels=2, hidden=8, pretrain=True)
+    prior = PriorConfig(noise=0.1)
+    config = config_of(prox=prox, folds=5, depth=2, levels=2, hidden=8, pretrain=True, prior=prior)
     assert prior_shape_of(config.to_dict()) != shape_of(config.to_dict())
     assert prior_shape_of(config.to_dict()) == prior_shape_of(replace(config, prox="glow").to_dict())
     assert estimate_prior(config).parameters * 5 + 10 == estimate(config).parameters

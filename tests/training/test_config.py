@@ -28,7 +28,7 @@ def test_round_trip_through_json(config: TrialConfig) -> None:
 
 @pytest.mark.parametrize("prox", ["glow", "score", "resnet", "unet"])
 def test_fields_of_other_maps_are_none(prox: str) -> None:
-    config = TrialConfig(prox=prox, depth=4, features=16, channels=8)
+    config = TrialConfig(prox=prox, depth=4, features=16, channels=8, prior=PriorConfig(noise=0.1))
     for name in TrialConfig.field_types():
         assert (getattr(config, name) is not None) == (name in TrialConfig.applicable(prox)) or name == "patience"
 
@@ -104,6 +104,7 @@ def test_without_a_method_it_is_the_papers_network() -> None:
         ({"task": {"deblur": {"sigma": 20}}}, "a quarter of the image, 16 pixels, not 20"),
         ({"weights": "shared"}, "weights is one of tied, untied"),
         ({"prox": "score", "memory": "none"}, "memory is one of invertible, networks, checkpoint, autograd"),
+        ({"prox": "score"}, "prior.noise is 0"),
         ({"prox": "score", "levels": 7}, "size 64 allows at most 6 levels, not 7"),
         ({"method": "feedforward", "prox": "score"}, "prox of method feedforward is one of resnet, unet"),
         ({"patience": 0}, "patience is at least 1"),

@@ -77,7 +77,7 @@ def test_a_loss_that_waits_for_the_device_is_computed_as_it_is():
 
 SMALL = {
     "data": DataConfig(source="faces", size=32, train=27, val=4, test=2),
-    "prior": PriorConfig(epochs=2, batch_size=5),
+    "prior": PriorConfig(epochs=2, batch_size=5, noise=0.1),
     "epochs": 3, "folds": 2, "batch_size": 5, "lr": 1e-3, "warmup": 0, "levels": 2, "depth": 2, "hidden": 16,
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def config(kind: str, **more: Any) -> TrialConfig:
-    prior = PriorConfig(epochs=2, lr=1e-3)
+    prior = PriorConfig(epochs=2, lr=1e-3, noise=0.1)
     settings = {"folds": 2, "epochs": 3, "batch_size": 8, "task": "denoise-0.2"} | SMALL[kind] | more
     return TrialConfig(data=DATA, prior=prior, **settings)
 
