@@ -60,9 +60,10 @@ def test_the_inverse_and_the_start_are_told_apart() -> None:
     assert trouble.in_network(glow_network(), images() * float("inf")) == "the image before the first fold"
 
 
-def test_a_network_without_levels_is_traced_to_its_fold() -> None:
+@pytest.mark.parametrize("value", [NAN, 1e25], ids=["not a number", "its square is infinite"])
+def test_a_network_without_levels_is_traced_to_its_fold(value: float) -> None:
     model = Unrolled(Task.named("denoise-0.1", 16).operator, untie(ResNetProx(features=4), 2), 2).eval()
-    spoil(model, "proxes.1.tail.4.bias")
+    spoil(model, "proxes.1.tail.4.bias", value)
     assert trouble.in_network(model, images()) == "the proximal map of fold 2"
 
 
@@ -73,13 +74,14 @@ def test_a_prior_is_traced_to_its_level() -> None:
     assert trouble.in_flow(flow, images()) == "level 2 of f"
 
 
-def test_a_gradient_is_traced_to_the_last_bad_fold_and_its_levels() -> None:
+@pytest.mark.parametrize("value", [NAN, 1e25], ids=["not a number", "its square is infinite"])
+def test_a_gradient_is_traced_to_the_last_bad_fold_and_its_levels(value: float) -> None:
     model = glow_network()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     assert trouble.in_gradient(model) is None
     names = dict(model.named_parameters())
     for name in ("proxes.0.flow.levels.0.steps.0.actnorm.bias", "proxes.1.flow.levels.1.steps.0.actnorm.bias"):
-        names[name].grad.fill_(NAN)
+        names[name].grad.fill_(value)
     assert trouble.in_gradient(model) == "fold 2, level 2"
     assert trouble.in_gradient(model.prox(0)) == "level 1"
