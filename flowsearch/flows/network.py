@@ -6,7 +6,7 @@ in the 3 x 3 neighbourhood of a pixel; S steps of flow. The small side of each 3
 all work is in products with P x N matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -87,10 +87,11 @@ class Networks:
         self.forget()
         if not all(sums):
             return [None] * len(self.parameters())
+        # Each sum goes as its gradient comes, so that a level's are not there twice.
         weights = {
-            "first": [each["first_KN"].unflatten(0, (3, 3, -1)).permute(3, 2, 0, 1) for each in sums],
-            "middle": [each["middle_NN"][:, :, None, None] for each in sums],
-            "last": [each["last_KN"].unflatten(0, (3, 3, -1)).flip(0, 1).permute(2, 3, 0, 1) for each in sums],
+            "first": (each.pop("first_KN").unflatten(0, (3, 3, -1)).permute(3, 2, 0, 1) for each in sums),
+            "middle": (each.pop("middle_NN")[:, :, None, None] for each in sums),
+            "last": (each.pop("last_KN").unflatten(0, (3, 3, -1)).flip(0, 1).permute(2, 3, 0, 1) for each in sums),
         }
         biases = {"first": "first_bias_N", "middle": "middle_bias_N", "last": "last_bias_C"}
         found = {
@@ -199,7 +200,7 @@ class _Layer:
         return scale_SC, bias_SC + self._by_factor(torch.stack(shifts)) if shifts else bias_SC
 
     @torch.no_grad()
-    def gradients(self, weights: Sequence[Tensor], bias_SC: Tensor) -> dict[str, Sequence[Tensor]]:
+    def gradients(self, weights: Iterable[Tensor], bias_SC: Tensor) -> dict[str, Sequence[Tensor]]:
         """Gradients of the parameters of each step's convolution, from those of what the network multiplies by, in the
         shape of the convolution's weight, and of what it adds."""
         scale_SC, _ = self.vectors()
@@ -208,12 +209,10 @@ class _Layer:
         for conv, weight, scale_C in zip(self.convs, weights, scale_SC, strict=True):
             of_weights.append(torch.mul(weight, scale_C[:, None, None, None], out=torch.empty_like(conv.weight)))
             dots.append(torch.linalg.vecdot(of_weights[-1].flatten(1), conv.weight.flatten(1)))
-        return {
-            "weight": of_weights,
-            "bias": list(of_bias_SC),
-            "log_scale": list(torch.stack(dots).addcmul_(of_bias_SC, self._biases())),
-            "shift": list(self._by_factor(bias_SC)),
-        }
+        of_log_scale_SC = torch.stack(dots).addcmul_(of_bias_SC, self._biases())
+        # In one block: many small ones that stay leave holes in the memory of a process.
+        vectors = torch.stack((of_bias_SC, of_log_scale_SC, self._by_factor(bias_SC))).unbind()
+        return {"weight": of_weights} | dict(zip(("bias", "log_scale", "shift"), map(list, vectors), strict=True))
 
     def _biases(self) -> Tensor:
         return torch.stack([conv.bias.detach() for conv in self.convs])
