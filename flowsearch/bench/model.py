@@ -46,7 +46,7 @@ def bench_model(
 
     `graphs`: on a CUDA device the step that is timed is replayed as a CUDA graph, as in training.
     """
-    step_once, model = training_step(config, batch, device, graphs=graphs and device.type == "cuda")
+    step_once, model = training_step(config, batch, device, graphs=graphs)
     seconds = time_in_turn({"step": step_once}, device, rounds=rounds)["step"]
     return ModelCost(
         step_seconds=seconds,
@@ -74,7 +74,7 @@ def activation_bytes(config: TrialConfig, batch: int, device: torch.device) -> i
 
 def measure_activations(config: TrialConfig, batch: int, device: torch.device) -> int:
     """`activation_bytes` in this process."""
-    step_once, _ = training_step(config, batch, device)
+    step_once, _ = training_step(config, batch, device, graphs=False)
     for _ in range(2):  # gradients, the optimizer's state and libraries' work space come to be
         step_once()
     settle(device)
@@ -122,7 +122,7 @@ def _gradient(model: Unrolled, y: Tensor, images_BCHW: Tensor) -> Tensor:
 
 
 def training_step(
-    config: TrialConfig, batch: int, device: torch.device, *, graphs: bool = False
+    config: TrialConfig, batch: int, device: torch.device, *, graphs: bool = True
 ) -> tuple[Callable[[], object], Unrolled]:
     """A training step to call again and again, and its model."""
     images_BCHW = _images(config, batch, device)
@@ -137,7 +137,7 @@ def training_step(
         return mse_loss(model(y), x_BCHW)
 
     assert config.clip
-    step = Step(loss, model, optimizer, config.clip, graphs=graphs)
+    step = Step(loss, model, optimizer, config.clip, graphs=graphs and not config.has_own_parts)
 
     def step_once() -> float:
         y = task.measure(images_BCHW, generator)

@@ -49,7 +49,7 @@ def _ours(config: TrialConfig, precision: str, x_BCHW: Tensor) -> Callable[[], o
         with in_precision(precision, x_BCHW.device):
             return flow.log_prob(x_BCHW)
 
-    return _likelihood_step(flow, log_prob, x_BCHW, graphs=x_BCHW.device.type == "cuda")
+    return _likelihood_step(flow, log_prob, x_BCHW, graphs=True)
 
 
 def _normflows(config: TrialConfig, x_BCHW: Tensor) -> Callable[[], object]:
@@ -76,11 +76,11 @@ def _normflows(config: TrialConfig, x_BCHW: Tensor) -> Callable[[], object]:
             nf.distributions.DiagGaussian((latent, size >> (from_fine + 1), size >> (from_fine + 1)), trainable=False)
         )
     model = nf.MultiscaleFlow(bases, flows, merges, class_cond=False).to(x_BCHW.device)
-    return _likelihood_step(model, lambda x: model.log_prob(x, None), x_BCHW)
+    return _likelihood_step(model, lambda x: model.log_prob(x, None), x_BCHW, graphs=False)
 
 
 def _likelihood_step(
-    model: nn.Module, log_prob: Callable[[Tensor], Tensor], x_BCHW: Tensor, *, graphs: bool = False
+    model: nn.Module, log_prob: Callable[[Tensor], Tensor], x_BCHW: Tensor, *, graphs: bool
 ) -> Callable[[], object]:
     model.train()
     with torch.no_grad():

@@ -27,7 +27,7 @@ def measure_step(config: TrialConfig, threads: int) -> dict[str, float]:
     device = _ready(threads)
     assert config.batch_size
     reset_peak(device)
-    step_once, model = training_step(config, config.batch_size, device, graphs=device.type == "cuda")
+    step_once, model = training_step(config, config.batch_size, device)
     measured = _timed(step_once, device)
     if device.type == "cpu" and not config.has_own_parts:  # which the other process could not import
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -45,10 +45,7 @@ def measure_prior(config: TrialConfig, threads: int) -> dict[str, float]:
     images_BCHW = torch.rand(prior.batch_size, CHANNELS, config.data.size, config.data.size, generator=generator)
     images_BCHW = (images_BCHW - 0.5).to(device)
     flow.train()
-    precision = config.precision or "fp32"
-
-    loss = partial(likelihood_loss, flow, precision)
-    step = Step(loss, flow, optimizer, prior.clip, graphs=device.type == "cuda")
+    step = Step(partial(likelihood_loss, flow, config.precision or "fp32"), flow, optimizer, prior.clip)
 
     def step_once() -> float:
         x_BCHW = dequantize(images_BCHW, generator)

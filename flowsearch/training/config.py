@@ -277,7 +277,8 @@ class TrialConfig:
 
     @property
     def has_own_parts(self) -> bool:
-        """Whether the task's operator or the proximal map is somebody's own code, `module:name`."""
+        """Whether the task's operator or the proximal map is somebody's own code, `module:name`: it may do what a
+        CUDA graph does not hold, and need not be there in another process."""
         return ":" in f"{self.task} {self.prox}"
 
     @staticmethod

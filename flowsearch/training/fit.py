@@ -40,11 +40,6 @@ class Setting:
     micro_batch: int | None = None
     """Images whose gradient is computed at once; None takes all of an optimizer step."""
 
-    @property
-    def graphs(self) -> bool:
-        """Whether steps may be replayed as CUDA graphs: parts of one's own may do what a graph does not hold."""
-        return self.device.type == "cuda" and not self.config.has_own_parts
-
     def measured(self, split: str) -> Measured:
         """The images of a split (`val`, `test` or `ood`) and their measurements, the same in every trial."""
         images_NCHW = {"val": self.datasets.val, "test": self.datasets.test, "ood": self.datasets.ood}[split]
@@ -177,7 +172,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
         goal.begin(epoch_generator(config.seed, 0))
-    step = Step(goal.loss, model, optimizer, config.clip, graphs=setting.graphs)
+    step = Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts)
     per_epoch = -(-len(datasets.train) // config.batch_size)
     about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint}
     about["channels"] = datasets.train.shape[1]

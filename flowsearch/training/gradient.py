@@ -27,11 +27,12 @@ class Gradient:
         loss: takes the tensors of a part, and must not depend on anything else that changes from step to step but the
             values of the parameters and buffers of the network.
         parameters: what it is differentiated by.
-        graphs: replay; for losses on a CUDA device only.
+        graphs: replay, where the parameters are on a CUDA device.
     """
 
     def __init__(self, loss: Callable[..., Tensor], parameters: Sequence[nn.Parameter], *, graphs: bool) -> None:
-        self.loss, self.parameters, self.graphs = loss, parameters, graphs
+        self.loss, self.parameters = loss, parameters
+        self.graphs = graphs and any(parameter.is_cuda for parameter in parameters)
         self.seen: Counter[Shapes] = Counter()
         self.captured: dict[Shapes, _Captured] = {}
 

@@ -60,7 +60,7 @@ class Step:
         optimizer: optim.Optimizer,
         clip: float,
         *,
-        graphs: bool = False,
+        graphs: bool = True,
     ) -> None:
         self.model, self.optimizer, self.clip = model, optimizer, clip
         self.gradient = Gradient(loss, list(model.parameters()), graphs=graphs)

@@ -122,7 +122,7 @@ def pretrain(
     flow.memory = prior.memory
     flow.train()
     likelihood = partial(likelihood_loss, flow, config.precision)
-    step = Step(likelihood, flow, optimizer, prior.clip, graphs=device.type == "cuda")
+    step = Step(likelihood, flow, optimizer, prior.clip)
     for epoch in range(done + 1, prior.epochs + 1):
         began = time.perf_counter()
         generator = epoch_generator(prior.seed, epoch)
