@@ -1,5 +1,7 @@
 """The affine coupling layer of Glow and the small network inside it. Shapes as in `layers`."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,13 +9,24 @@ from torch import Tensor, nn
 from flowsearch.checks import check_int
 from flowsearch.flows.layers import mix_channels
 
-SCALE_BOUND = 0.8
-"""a in exp(a tanh(s)): one coupling stretches or shrinks by at most exp(0.8), in either direction."""
 
-SHIFT_BOUND = 2.0
-"""b in b tanh(t / b): one coupling shifts by at most 2, where actnorm keeps what it shifts near unit variance. The
-network would otherwise extrapolate in a line outside its training data, where unrolled iterates are, and a deep flow
-compounds that until its inverse explodes."""
+class Bounds(NamedTuple):
+    """a and b of a coupling: it stretches or shrinks by at most exp(a), in either direction, and shifts by at most b,
+    where actnorm keeps what it shifts near unit variance.
+
+    The network would otherwise extrapolate in a line outside its training data, where unrolled iterates are, and a deep
+    flow compounds that until its inverse explodes.
+    """
+
+    scale: float = 0.8
+    shift: float = 2.0
+
+
+def bounds_in(steps: int) -> Bounds:
+    """The bounds of each coupling in a level of so many steps: from the fifth on all together do no more than four,
+    so that a deep level is no less stable than a shallow one, and trains at the same rates."""
+    share = min(1.0, 4 / steps)
+    return Bounds(share * Bounds().scale, share * Bounds().shift)
 
 
 class ScaledConv(nn.Module):
@@ -73,17 +86,20 @@ class CouplingNet(nn.Module):
 
 class AffineCoupling(nn.Module):
     """Affine coupling of the channels' halves, `y_a = exp(a tanh(s)) x_a + b tanh(t / b)`, `y_b = x_b`, where
-    `(s, t) = NN(x_b)`, a = 0.8 and b = 2.
+    `(s, t) = NN(x_b)`, and a and b are the `bounds`.
 
     The paper (section V) writes exp(s) and t, which lets flow and inverse explode; here both are bounded on both
     sides. Starts as the identity.
     """
 
-    def __init__(self, channels: int, hidden: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, channels: int, hidden: int, generator: torch.Generator | None = None, bounds: Bounds | None = None
+    ) -> None:
         super().__init__()
         check_int("channels", channels, 2)
         if channels % 2:
             raise ValueError(f"a coupling takes an even number of channels, not {channels}")
+        self.bounds = bounds or Bounds()
         self.net = CouplingNet(channels // 2, channels, hidden, generator)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,4 +117,4 @@ class AffineCoupling(nn.Module):
 
     def _scale_and_shift(self, x_b: Tensor) -> tuple[Tensor, Tensor]:
         s, t = self.net(x_b).to(x_b.dtype).chunk(2, dim=1)
-        return SCALE_BOUND * s.tanh(), SHIFT_BOUND * (t / SHIFT_BOUND).tanh()
+        return self.bounds.scale * s.tanh(), self.bounds.shift * (t / self.bounds.shift).tanh()

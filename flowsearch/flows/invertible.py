@@ -53,7 +53,7 @@ class ReadyFlow:
         if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
         self.levels, self.latent_shapes, self.keep, self.keep_networks = levels, latent_shapes, keep, networks
-        self.networks = [Networks([step.coupling.net for step in level.steps], dtype) for level in levels]
+        self.networks = [Networks([step.coupling.net for step in level.steps], level.bounds, dtype) for level in levels]
         self.map_parameters = [parameter for level in levels for parameter in level.map_parameters()]
         self.maps: list[Maps] | None = None
         self.graph: list[Maps] | None = None
@@ -138,7 +138,8 @@ class ReadyFlow:
         self.sums = [zeros_like(maps) for maps in self.graph]
 
     def _walks(self, maps: Sequence[Maps]) -> list[LevelWalk]:
-        return [LevelWalk(level, networks.steps) for level, networks in zip(maps, self.networks, strict=True)]
+        entries = zip(maps, self.networks, self.levels, strict=True)
+        return [LevelWalk(made, networks.steps, level.bounds) for made, networks, level in entries]
 
     def _release(self) -> None:
         for networks in self.networks:

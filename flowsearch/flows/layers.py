@@ -4,6 +4,8 @@ Shapes: B images, C channels, H x W pixels, N steps of flow. Every layer has `fo
 logdet = log |det dy/dx| in nats, and `inverse(y) -> x`.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from flowsearch.checks import check_int
 
 LOG_BOUND = 4.0
-"""Scales of actnorm and diagonals of the 1x1 convolution stay within exp(-4) to exp(4), whatever training does."""
+"""Scales of actnorm stay within exp(-4) to exp(4), whatever training does."""
 
 
 def bounded(raw: Tensor) -> Tensor:
@@ -93,62 +95,52 @@ class ActNorm(nn.Module):
 
 
 class InvertibleConv1x1(nn.Module):
-    """Invertible 1x1 convolution, `y = W x` at every pixel with `W = P L (U + diag(sign exp(d)))`.
+    """Invertible 1x1 convolution, `y = W x` at every pixel, with W a product of C reflections (see `reflections`).
 
-    P is a fixed permutation, L unit lower and U strictly upper triangular, and d = 4 tanh(raw / 4), so that
-    log |det W| = sum(d), the inverse takes two triangular solves, and W cannot become singular. One C x C parameter
-    holds all of it, as LAPACK does: L below the diagonal, U above it, raw on it. W starts as a random rotation.
+    W is orthogonal whatever its vectors: its inverse is its transpose, log |det W| = 0, and the flow is no worse
+    conditioned for it. (A triangular factorization is as cheap, but training lets its condition grow, over the steps of
+    a flow without bound.) The scales that an orthogonal W lacks are actnorm's. The parameter `vectors`, C x C, has one
+    vector in each column; it starts at random, and W with it.
     """
-
-    permutation: Tensor
-    sign: Tensor
 
     def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         check_int("channels", channels, 1)
-        gaussian = torch.randn(channels, channels, dtype=torch.float64, generator=generator)
-        permutation, lower, upper = torch.linalg.lu(torch.linalg.qr(gaussian).Q)
-        diagonal = upper.diagonal()
-        packed = lower.tril(-1) + upper.triu(1) + unbounded(diagonal.abs().log()).diag()
-        self.packed = nn.Parameter(packed.to(torch.get_default_dtype()))
-        self.register_buffer("permutation", permutation.to(torch.get_default_dtype()))
-        self.register_buffer("sign", diagonal.sign().to(torch.get_default_dtype()))
-
-    def log_diagonal(self) -> Tensor:
-        """d, shape (C,)."""
-        return bounded(self.packed.diagonal())
+        self.vectors = nn.Parameter(torch.randn(channels, channels, generator=generator))
 
     def weight(self) -> Tensor:
         """W, shape (C, C)."""
-        return plu_product(self.permutation, self.packed, self.sign * self.log_diagonal().exp())
-
-    def inverse_weight(self) -> Tensor:
-        """The inverse of W, shape (C, C)."""
-        return plu_inverse(self.permutation, self.packed, self.sign * self.log_diagonal().exp())
+        return reflections(self.vectors)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """`y` and logdet = H W sum(d)."""
-        batch, channels, height, width = x_BCHW.shape
-        y_BCHW = mix_channels(x_BCHW, self.weight(), x_BCHW.new_zeros(channels))
-        return y_BCHW, (height * width * self.log_diagonal().sum()).expand(batch)
+        """`y` and zeros, the logdet."""
+        batch, channels, _, _ = x_BCHW.shape
+        return mix_channels(x_BCHW, self.weight(), x_BCHW.new_zeros(channels)), x_BCHW.new_zeros(batch)
 
     def inverse(self, y_BCHW: Tensor) -> Tensor:
-        """`x = W^-1 y`."""
-        return mix_channels(y_BCHW, self.inverse_weight(), y_BCHW.new_zeros(y_BCHW.shape[1]))
+        """`x = W^T y`."""
+        return mix_channels(y_BCHW, self.weight().mT, y_BCHW.new_zeros(y_BCHW.shape[1]))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        if f"{prefix}packed" in state_dict:
+            raise ValueError(
+                "this flow is of an earlier version, whose 1x1 convolutions were not orthogonal, and cannot be read "
+                "any more; train it again, or use that version"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def plu_product(permutation: Tensor, packed: Tensor, diagonal: Tensor) -> Tensor:
-    """`P L (U + diag(diagonal))`, shape (..., C, C), of triangles packed in one matrix; in full precision always."""
-    eye = torch.eye(packed.shape[-1], dtype=packed.dtype, device=packed.device)
-    with torch.autocast(packed.device.type, enabled=False):
-        return permutation @ (packed.tril(-1) + eye) @ (packed.triu(1) + diagonal.diag_embed())
+def reflections(vectors: Tensor) -> Tensor:
+    """The product of the reflections `1 - 2 v v^T / |v|^2` of the columns v of V, shape (..., C, C).
 
-
-def plu_inverse(permutation: Tensor, packed: Tensor, diagonal: Tensor) -> Tensor:
-    """The inverse of `plu_product`, shape (..., C, C), by two triangular solves."""
-    upper = packed.triu(1) + diagonal.diag_embed()
-    inner = torch.linalg.solve_triangular(packed, permutation.mT, upper=False, unitriangular=True)
-    return torch.linalg.solve_triangular(upper, inner, upper=True)
+    All at once it is `1 - V S^-1 V^T`, where S is the upper triangle of V^T V with its diagonal halved (the compact WY
+    form; Joffrain et al. 2006): one triangular solve, stable for any vectors but 0. In full precision always.
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        products = vectors.mT @ vectors
+        upper = products.triu() - products.diagonal(dim1=-2, dim2=-1).diag_embed() / 2
+        eye = torch.eye(vectors.shape[-1], dtype=vectors.dtype, device=vectors.device)
+        return eye - vectors @ torch.linalg.solve_triangular(upper, vectors.mT, upper=True)
 
 
 class Squeeze(nn.Module):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowsearch.flows.coupling import SHIFT_BOUND, CouplingNet, ScaledConv
+from flowsearch.flows.coupling import Bounds, CouplingNet, ScaledConv
 from flowsearch.flows.products import column_sums, fold, linear_relu, mask, product, unfold
 
 
@@ -56,12 +56,12 @@ class Networks:
     parameters is kept until `release`: the vectors, and the weights where they are in another type than the modules'.
     """
 
-    def __init__(self, modules: Sequence[CouplingNet], dtype: torch.dtype) -> None:
+    def __init__(self, modules: Sequence[CouplingNet], bounds: Bounds, dtype: torch.dtype) -> None:
         reference = modules[0].last.bias
         self.dtype, self.held = dtype, reference.dtype
         self.learns = any(parameter.requires_grad for module in modules for parameter in module.parameters())
         halves_C = torch.ones_like(reference, requires_grad=False)
-        halves_C[len(halves_C) // 2 :] /= SHIFT_BOUND
+        halves_C[len(halves_C) // 2 :] /= bounds.shift
         self.layers = {
             "first": _Layer([module.first for module in modules], None),
             "middle": _Layer([module.middle for module in modules], None),

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.checks import check_int
-from flowsearch.flows.coupling import AffineCoupling
+from flowsearch.flows.coupling import AffineCoupling, Bounds, bounds_in
 from flowsearch.flows.layers import (
     ActNorm,
     InvertibleConv1x1,
     Squeeze,
     bounded,
     mix_channels,
-    plu_inverse,
-    plu_product,
+    reflections,
 )
 
 
@@ -33,11 +32,13 @@ class Maps(NamedTuple):
 class FlowStep(nn.Module):
     """One step of flow: actnorm, invertible 1x1 convolution, affine coupling (section V)."""
 
-    def __init__(self, channels: int, hidden: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, channels: int, hidden: int, generator: torch.Generator | None = None, bounds: Bounds | None = None
+    ) -> None:
         super().__init__()
         self.actnorm = ActNorm(channels)
         self.conv = InvertibleConv1x1(channels, generator)
-        self.coupling = AffineCoupling(channels, hidden, generator)
+        self.coupling = AffineCoupling(channels, hidden, generator, bounds)
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """`y` and logdet_B, one layer after the other."""
@@ -63,18 +64,19 @@ class Level(nn.Module):
         super().__init__()
         check_int("depth", depth, 1)
         self.squeeze = Squeeze()
-        steps = nn.ModuleList(FlowStep(4 * channels_in, hidden, generator) for _ in range(depth))
+        self.bounds = bounds_in(depth)
+        steps = nn.ModuleList(FlowStep(4 * channels_in, hidden, generator, self.bounds) for _ in range(depth))
         self.steps = cast("Sequence[FlowStep]", steps)
 
     def maps(self) -> Maps:
         """The affine maps of the steps and their inverses."""
-        packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC = self._stacked()
-        log_diagonal_NC = bounded(packed_NCC.diagonal(dim1=-2, dim2=-1))
-        diagonal_NC = sign_NC * log_diagonal_NC.exp()
-        weight_NCC = plu_product(permutation_NCC, packed_NCC, diagonal_NC) * log_scale_NC.exp()[:, None, :]
+        log_scale_NC = bounded(_stack(step.actnorm.raw_scale for step in self.steps))
+        bias_NC = _stack(step.actnorm.bias for step in self.steps)
+        turn_NCC = reflections(_stack(step.conv.vectors for step in self.steps))
+        weight_NCC = turn_NCC * log_scale_NC.exp()[:, None, :]
         shift_NC = (weight_NCC @ bias_NC[:, :, None])[:, :, 0]
-        inverse_NCC = plu_inverse(permutation_NCC, packed_NCC, diagonal_NC) * (-log_scale_NC).exp()[:, :, None]
-        return Maps(weight_NCC, shift_NC, inverse_NCC, -bias_NC, log_diagonal_NC.sum() + log_scale_NC.sum())
+        inverse_NCC = turn_NCC.mT * (-log_scale_NC).exp()[:, :, None]
+        return Maps(weight_NCC, shift_NC, inverse_NCC, -bias_NC, log_scale_NC.sum())
 
     def map_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that `maps` depends on."""
@@ -131,15 +133,6 @@ class Level(nn.Module):
     def _held_maps(self) -> Maps:
         """`maps` in the type of the parameters, for the layers as autograd takes them."""
         return Maps(*(value.to(self.dtype) for value in self.maps()))
-
-    def _stacked(self) -> tuple[Tensor, ...]:
-        """Packed P L U, permutation, sign, log-scale and bias of all steps, in float64."""
-        packed_NCC = _stack(step.conv.packed for step in self.steps)
-        permutation_NCC = _stack(step.conv.permutation for step in self.steps)
-        sign_NC = _stack(step.conv.sign for step in self.steps)
-        log_scale_NC = bounded(_stack(step.actnorm.raw_scale for step in self.steps))
-        bias_NC = _stack(step.actnorm.bias for step in self.steps)
-        return packed_NCC, permutation_NCC, sign_NC, log_scale_NC, bias_NC
 
 
 def _stack(tensors: Iterable[Tensor]) -> Tensor:

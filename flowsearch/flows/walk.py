@@ -14,16 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowsearch.flows.coupling import SCALE_BOUND, SHIFT_BOUND
+from flowsearch.flows.coupling import Bounds
 from flowsearch.flows.network import Network, Tape
 from flowsearch.flows.steps import Maps
 
 
 class LevelWalk(NamedTuple):
-    """A level's maps, and the networks of its couplings."""
+    """A level's maps, and the networks of its couplings with their bounds."""
 
     maps: Maps
     networks: Sequence[Network]
+    bounds: Bounds
 
 
 Evaluation = tuple[Tensor, Tape]
@@ -54,8 +55,8 @@ def walk_up(
             y_a, y_b = x_CBHW.chunk(2)
             s, t = _evaluate(network, y_b, kept).chunk(2)
             if logdet_B is not None:
-                logdet_B += SCALE_BOUND * s.sum(dim=(2, 3)).sum(dim=0)
-            y_a.mul_((SCALE_BOUND * s).exp_()).add_(t, alpha=SHIFT_BOUND)
+                logdet_B += level.bounds.scale * s.sum(dim=(2, 3)).sum(dim=0)
+            y_a.mul_((level.bounds.scale * s).exp_()).add_(t, alpha=level.bounds.shift)
         x_CBHW, latent = _split(x_CBHW, level is levels[-1])
         latents.append(latent)
     return latents
@@ -69,7 +70,7 @@ def walk_down(levels: Sequence[LevelWalk], latents: Sequence[Tensor], kept: list
         for step, network in _backwards(level.networks):
             y_a, y_b = x_CBHW.chunk(2)
             s, t = _evaluate(network, y_b, kept).chunk(2)
-            y_a.sub_(t, alpha=SHIFT_BOUND).div_((SCALE_BOUND * s).exp_())
+            y_a.sub_(t, alpha=level.bounds.shift).div_((level.bounds.scale * s).exp_())
             x_CBHW = _mix(level.maps.inverse_NCC[step], level.maps.inverse_bias_NC[step], x_CBHW)
         x_CBHW = _unsqueeze(x_CBHW)
     assert x_CBHW is not None
@@ -98,12 +99,12 @@ def unwalk_up(
             (y_a, y_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
             out, tape = kept.pop() if kept else _evaluated(network, y_b)
             s, t = out.chunk(2)
-            y_a.sub_(t, alpha=SHIFT_BOUND)
+            y_a.sub_(t, alpha=level.bounds.shift)
             grad_s = grad_a * y_a
             if grad_logdet_B is not None:
                 grad_s += grad_logdet_B[:, None, None]
-            grad_out = _through_tanh(out, grad_s, grad_a)
-            scale = (SCALE_BOUND * s).exp_()
+            grad_out = _through_tanh(level.bounds, out, grad_s, grad_a)
+            scale = (level.bounds.scale * s).exp_()
             y_a.div_(scale)
             grad_a.mul_(scale)
             grad_b += network.vjp(tape, grad_out)
@@ -130,11 +131,11 @@ def unwalk_down(
             (x_a, x_b), (grad_a, grad_b) = x_CBHW.chunk(2), grad_CBHW.chunk(2)
             out, tape = kept.pop() if kept else _evaluated(network, x_b)
             s, t = out.chunk(2)
-            scale = (SCALE_BOUND * s).exp_()
+            scale = (level.bounds.scale * s).exp_()
             grad_s = -grad_a * x_a
             grad_a.div_(scale)
-            grad_out = _through_tanh(out, grad_s, -grad_a)
-            x_a.mul_(scale).add_(t, alpha=SHIFT_BOUND)
+            grad_out = _through_tanh(level.bounds, out, grad_s, -grad_a)
+            x_a.mul_(scale).add_(t, alpha=level.bounds.shift)
             grad_b += network.vjp(tape, grad_out)
         x_CBHW, latent = _split(x_CBHW, level is levels[-1])
         grad_CBHW, grad_latent = _split(grad_CBHW, level is levels[-1])
@@ -156,9 +157,9 @@ def _evaluated(network: Network, x_CBHW: Tensor) -> Evaluation:
     return out_CBHW.tanh_(), tape
 
 
-def _through_tanh(out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> Tensor:
+def _through_tanh(bounds: Bounds, out_CBHW: Tensor, grad_scale: Tensor, grad_shift: Tensor) -> Tensor:
     """Gradient of the arguments of `a tanh(s)` and `b tanh(t / b)`, where `out_CBHW` holds both tanh."""
-    grad = torch.cat((SCALE_BOUND * grad_scale, SHIFT_BOUND * grad_shift)).to(out_CBHW.dtype)
+    grad = torch.cat((bounds.scale * grad_scale, bounds.shift * grad_shift)).to(out_CBHW.dtype)
     return grad.addcmul_(grad, out_CBHW.square(), value=-1)
 
 

@@ -34,14 +34,15 @@ _USERS, _LOCK = "users.jsonl", ".lock"
 def prior_key(config: TrialConfig, fingerprint: str) -> str:
     """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors.
 
-    `memory` is no part of it: it decides how gradients are computed, not which.
+    `memory` is no part of it: it decides how gradients are computed, not which. `mixing` tells a flow from those of
+    before its 1x1 convolutions were orthogonal, which cannot be read any more.
     """
     names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
     prior = config.prior.to_dict()
     del prior["memory"]
     decided = {
         "fingerprint": fingerprint,
-        "flow": {name: getattr(config, name) for name in names},
+        "flow": {name: getattr(config, name) for name in names} | {"mixing": "orthogonal"},
         "prior": prior,
         "flip": config.flip,
         "precision": config.precision,

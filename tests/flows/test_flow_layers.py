@@ -1,9 +1,12 @@
 """Properties of every layer of the flow: inverse, log-determinant, gradients, modes, errors."""
 
+import math
+
 import pytest
 import torch
 
 from flowsearch.flows import ActNorm, AffineCoupling, FlowStep, InvertibleConv1x1, Level, Split, Squeeze
+from flowsearch.flows.coupling import Bounds
 from flowsearch.flows.layers import LOG_BOUND
 
 
@@ -21,8 +24,9 @@ LAYERS = {
     "step": (lambda: FlowStep(4, 8, seeded()), 4),
     "level": (lambda: Level(3, 2, 8, seeded()), 3),
     "level-of-1-channel": (lambda: Level(1, 3, 8, seeded()), 1),
+    "level-of-many-steps": (lambda: Level(1, 6, 8, seeded()), 1),
 }
-LEARNED = {name: entry for name, entry in LAYERS.items() if name not in ("squeeze", "split")}
+LEARNED = {name: entry for name, entry in LAYERS.items() if name not in ("conv1x1-of-1-channel", "squeeze", "split")}
 every_layer = pytest.mark.parametrize(("build", "channels"), LAYERS.values(), ids=LAYERS)
 
 
@@ -145,25 +149,51 @@ def test_a_loaded_state_decides_whether_actnorm_starts():
     assert copy.needs_start
 
 
+@pytest.mark.parametrize("spread", [1.0, 1e-3], ids=["at-random", "nearly-parallel"])
 @pytest.mark.parametrize("channels", [1, 4, 12, 48, 96])
-def test_conv1x1_starts_as_a_rotation(channels):
-    weight = InvertibleConv1x1(channels, seeded()).double().weight()
-    torch.testing.assert_close(weight @ weight.mT, torch.eye(channels).double(), rtol=0, atol=1e-4)
+def test_conv1x1_is_orthogonal_whatever_its_vectors(channels, spread):
+    conv = InvertibleConv1x1(channels, seeded()).double()
+    with torch.no_grad():
+        conv.vectors.mul_(spread).add_(1 - spread)
+    weight = conv.weight()
+    torch.testing.assert_close(weight @ weight.mT, torch.eye(channels).double(), rtol=0, atol=1e-12)
+
+
+def test_conv1x1_is_the_product_of_its_reflections():
+    conv = InvertibleConv1x1(5, seeded()).double()
+    product = torch.eye(5).double()
+    for vector in conv.vectors.detach().T:
+        product @= torch.eye(5) - 2 * vector.outer(vector) / vector.dot(vector)
+    torch.testing.assert_close(conv.weight(), product, rtol=0, atol=1e-12)
+
+
+def test_a_flow_from_before_orthogonal_convolutions_is_refused_with_what_to_do():
+    old = {f"conv.{name}": torch.eye(12) for name in ("packed", "permutation")}
+    with pytest.raises(ValueError, match="of an earlier version"):
+        FlowStep(12, 4, seeded()).load_state_dict(old, strict=False)
+
+
+def test_the_couplings_of_a_deep_level_do_no_more_than_four():
+    for depth in (1, 4, 5, 18):
+        level = Level(1, depth, 4, seeded())
+        bounds = [step.coupling.bounds for step in level.steps]
+        assert sum(one.scale for one in bounds) == pytest.approx(0.8 * min(depth, 4))
+        assert sum(one.shift for one in bounds) == pytest.approx(2.0 * min(depth, 4))
 
 
 @pytest.mark.parametrize("raw", [-1e6, 1e6], ids=["far-below", "far-above"])
 def test_scales_stay_bounded_whatever_the_parameters(raw):
-    conv, actnorm, coupling = InvertibleConv1x1(4, seeded()), ActNorm(4), AffineCoupling(4, 8, seeded())
+    actnorm, coupling = ActNorm(4), AffineCoupling(4, 8, seeded(), Bounds(0.3, 1.0))
     with torch.no_grad():
-        conv.packed.diagonal().fill_(raw)
         actnorm.raw_scale.fill_(raw)
         coupling.net.last.bias.fill_(raw)
     x = images(4, dtype=torch.float32)
-    for layer, bound in ((conv, 4 * LOG_BOUND), (actnorm.eval(), 4 * LOG_BOUND), (coupling, 2 * 0.8)):
+    for layer, bound in ((actnorm.eval(), 4 * LOG_BOUND), (coupling, 2 * 0.3)):
         y, logdet = layer(x)
         assert y.isfinite().all()
         assert layer.inverse(x).isfinite().all()
         assert logdet.abs().max() <= bound * 16 * 1.0001
+    assert (coupling(x)[0] - x).abs().max() <= 1.0 + (math.exp(0.3) - 1) * x.abs().max() + 1e-5
 
 
 def test_coupling_starts_as_the_identity():
