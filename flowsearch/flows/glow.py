@@ -20,7 +20,9 @@ class Glow(nn.Module):
     """`z = f(x)` and `x = g(z)` between images (B, channels, size, size) and `levels` latents (eqs. (4), (5)).
 
     Each level squeezes, takes its steps of flow and splits off half of its channels as a latent; the last level does
-    not split. Every latent is standard normal, so z = 0 is the mode. The defaults are the paper's.
+    not split. Every latent is standard normal, so z = 0 is the mode. The defaults are the paper's. Other than there,
+    the 1x1 convolutions are orthogonal and the couplings bounded, in a deep level more tightly (`InvertibleConv1x1`,
+    `bounds_in`): otherwise an unrolled flow's gradients explode, the sooner the deeper it is.
 
     In training mode the first `forward` sets the actnorms from its batch (`start`); a `mode` or `inverse` before
     that is of the flow as it was, so a computation that begins with one calls `start` first.
