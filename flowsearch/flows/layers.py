@@ -95,7 +95,7 @@ class ActNorm(nn.Module):
 
 
 class InvertibleConv1x1(nn.Module):
-    """Invertible 1x1 convolution, `y = W x` at every pixel, with W a product of C reflections (see `reflections`).
+    """Invertible 1x1 convolution, `y = W x` at every pixel, W of C Householder reflections (`reflections`).
 
     W is orthogonal whatever its vectors: its inverse is its transpose, log |det W| = 0, and the flow is no worse
     conditioned for it. (A triangular factorization is as cheap, but training lets its condition grow, over the steps of
@@ -131,7 +131,7 @@ class InvertibleConv1x1(nn.Module):
 
 
 def reflections(vectors: Tensor) -> Tensor:
-    """The product of the reflections `1 - 2 v v^T / |v|^2` of the columns v of V, shape (..., C, C).
+    """The product of the Householder reflections `1 - 2 v v^T / |v|^2` of the columns v of V, shape (..., C, C).
 
     All at once it is `1 - V S^-1 V^T`, where S is the upper triangle of V^T V with its diagonal halved (the compact WY
     form; Joffrain et al. 2006): one triangular solve, stable for any vectors but 0. In full precision always.
