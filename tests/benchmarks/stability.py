@@ -3,8 +3,8 @@
     python tests/benchmarks/stability.py
 
 Each network has three folds of fresh flows (32x32 built-in faces, denoise-0.1, 3 levels, 64 hidden channels) and takes
-60 steps, one epoch, the gradient's norm bounded by 0.1 as in training. A cell has the median and the largest norm before it was
-bounded, and the mean squared error on other faces after the last step, where the measurement has 0.01.
+60 steps, one epoch, the gradient's norm bounded by 0.1 as in training. A cell has the median and the largest norm
+before it was bounded, and the mean squared error on other faces after the last step, where the measurement has 0.01.
 """
 
 import argparse
