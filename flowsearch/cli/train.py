@@ -45,7 +45,7 @@ def train(
             typer.echo(f"diverged: {error}; a smaller lr or a longer warmup may hold", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            typer.echo(f"interrupted; the same command goes on from the last epoch in {out}", err=True)
+            typer.echo(f"interrupted; the same command goes on from the last checkpoint in {out}", err=True)
             raise typer.Exit(130) from None
         typer.echo(f"checkpoints: {out}")
 

@@ -221,7 +221,8 @@ class Driver:
             self.priors.take(number, report)
             return
         trial = self.progress.trials[number]
-        trial.signed = datetime.now(UTC)
+        if all(record.get("kept", True) for record in report.records):
+            trial.signed = datetime.now(UTC)
         if report.kind == "started":
             self._started(trial, report.host)
         trial.leaving = report.kind == "leaving"

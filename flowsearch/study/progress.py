@@ -75,7 +75,7 @@ class TrialState:
     leaving: bool = False
     """Whether its worker has said that its machine is about to go, and has kept the trial's state."""
     signed: datetime | None = None
-    """When its worker was last heard of."""
+    """When its worker was last heard of with all that it had done kept in the checkpoint."""
     anew: bool = False
     """Whether its next attempt begins from the start, its checkpoints cleared."""
     failure: Failure | None = None

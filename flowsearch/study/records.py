@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flowsearch.training.header import LAST, about
+
 Record = dict[str, Any]
 
 RECORDS = "records.jsonl"
@@ -18,9 +20,15 @@ def keep(folder: Path, record: Record) -> None:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records kept in `folder`, one an epoch (the last, where one was run twice); torn lines are passed over."""
+    """The records kept in `folder`, one an epoch (the last, where one was run twice); torn lines are passed over, and
+    so are epochs after the checkpoint, which the trial runs again."""
     path = folder / RECORDS
-    return parsed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
+    records = parsed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
+    try:
+        kept = about(folder / LAST)
+    except (OSError, ValueError):
+        return records
+    return [one for one in records if one["phase"] != kept.get("phase") or one["epoch"] <= kept["epoch"]]
 
 
 def parsed(text: str) -> list[Record]:

@@ -6,17 +6,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
-LAST, BEST = "last.safetensors", "best.safetensors"
-CHOSEN = "chosen.safetensors"
-"""What a trial tuned on its validation images: a file without tensors, all of it in its header."""
+from flowsearch.training.header import BEST, CHOSEN, LAST
+
+__all__ = ["BEST", "CHOSEN", "LAST", "about", "read", "restore", "state_tensors", "write"]
 
 
 def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> None:
-    """Write tensors and what they are about (JSON-able) aside, then rename: a reader never sees half a file."""
+    """Write tensors and what they are about (JSON-able) aside, then rename: a reader never sees half a file.
+
+    Raises OSError where the file cannot be written; what was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     held: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -25,12 +28,18 @@ def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> No
         # Two layers may share one tensor; the format wants each name to have its own memory.
         held[name] = one.clone() if one.data_ptr() in seen else one
         seen.add(one.data_ptr())
-    content = save(held, metadata={"about": json.dumps(subject)})
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
-        aside.write(content)
-        aside.flush()
-        os.fsync(aside.fileno())
-    os.replace(aside.name, path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(held, name, metadata={"about": json.dumps(subject)})
+        with open(name, "rb") as aside:
+            os.fsync(aside.fileno())
+        os.replace(name, path)
+    except BaseException as error:
+        os.unlink(name)
+        if isinstance(error, SafetensorError):
+            raise OSError(f"{path} could not be written: {error}") from error
+        raise
 
 
 def about(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from flowsearch.training.build import build_optimizer
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
+from flowsearch.training.keeper import Keeper
 from flowsearch.training.loop import Step, batches, epoch_generator, set_rate, split, to_images
 from flowsearch.training.memory import peak_bytes
 
@@ -151,9 +152,9 @@ class RemoveNoise:
 def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = None) -> Generator[Record, None, Record]:
     """Train, yielding a record an epoch; return what is known at the end, with the best epoch's weights in the model.
 
-    `prior` is what `pretrain` returned of the flow, where there is one. The state is in the setting's folder at every
-    yield, and a fit goes on from there. Where notice is given that the machine will go (`notice`), it is kept in the
-    middle of an epoch too.
+    `prior` is what `pretrain` returned of the flow, where there is one. The state is in the setting's folder once the
+    generator is closed, and at every yield whose record is `kept` (`keeper`); a fit goes on from there. Where notice is
+    given that the machine will go (`notice`), it is kept in the middle of an epoch too.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, MemoryError if micro-batches are asked for where
     they would train another network, LeavingError after a notice.
@@ -172,9 +173,10 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
         goal.begin(epoch_generator(config.seed, 0))
+    keeper = Keeper(folder, model, optimizer)
     step = Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts)
     per_epoch = -(-len(datasets.train) // config.batch_size)
-    about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint}
+    about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint, "phase": goal.phase}
     about["channels"] = datasets.train.shape[1]
     while state["epoch"] < config.epochs and not _stale(state, config.patience):
         epoch, began = state["epoch"] + 1, time.perf_counter() - under_way["seconds"]
@@ -195,8 +197,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
             losses.append(loss)
             if notice.given() and number + 1 < per_epoch:
                 here = {"losses": losses, "norms": norms, "seconds": time.perf_counter() - began}
-                told = about | {"epoch": state["epoch"], "state": state, "under_way": here}
-                checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), told)
+                keeper.write(about | {"epoch": state["epoch"], "state": state, "under_way": here})
                 raise notice.LeavingError(f"kept after {number + 1} of {per_epoch} steps of epoch {epoch}")
         val_loss, psnrs = goal.validate()
         if not math.isfinite(val_loss):
@@ -206,20 +207,22 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         told = about | {"epoch": epoch, "val_loss": val_loss}
         if val_loss < state["best_loss"]:
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
-            checkpoint.write(folder / checkpoint.BEST, checkpoint.state_tensors(model), told)
-        checkpoint.write(folder / checkpoint.LAST, checkpoint.state_tensors(model, optimizer), told | {"state": state})
-        yield {
-            "phase": goal.phase,
-            "epoch": epoch,
-            "so_far": costs(model, state, setting.device),
-            "train_loss": float(np.mean(losses)),
-            "val_loss": val_loss,
-            "val_psnr": None if psnrs is None else psnrs[-1],
-            "lr": optimizer.param_groups[0]["lr"],
-            "grad_norm": float(np.mean(norms)),
-            "seconds": took,
-            "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
-        }
+            keeper.is_best(told)
+        last = epoch == config.epochs or _stale(state, config.patience)
+        with keeper.after_epoch(told | {"state": state}, last) as kept:
+            yield {
+                "phase": goal.phase,
+                "epoch": epoch,
+                "kept": kept,
+                "so_far": costs(model, state, setting.device),
+                "train_loss": float(np.mean(losses)),
+                "val_loss": val_loss,
+                "val_psnr": None if psnrs is None else psnrs[-1],
+                "lr": optimizer.param_groups[0]["lr"],
+                "grad_norm": float(np.mean(norms)),
+                "seconds": took,
+                "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
+            }
     tensors, _ = checkpoint.read(folder / checkpoint.BEST)
     checkpoint.restore(tensors, model)
     return state

@@ -5,6 +5,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""What training leaves in a trial's folder: its state after an epoch, and the weights of the best one."""
+CHOSEN = "chosen.safetensors"
+"""What a trial tuned on its validation images: a file without tensors, all of it in its header."""
+
 _LONGEST = 2**26
 
 

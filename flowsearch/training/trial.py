@@ -29,12 +29,13 @@ def run_trial(
     """Make ready what the method needs, evaluate it at its best; yield a record after each epoch and a last one.
 
     `phase` of a record is `prior` (a flow or a denoiser is trained), `train` (reconstructions have been validated) or
-    `final`; `so_far` of a `train` record is what is known of the trial by then. At every yield the state is in
-    `checkpoint_dir`: called again with the same configuration, the trial goes on after the last epoch there, and its
-    numbers are those of an undisturbed run. `prior_dir` keeps pre-trained flows, for whichever trial needs the same one
-    next (default: beside the checkpoints). Without folders nothing is left behind. `device` is `auto` (CUDA where there
-    is one), or torch's name of a device. With `micro_batch` each optimizer step adds up its gradient over so many
-    images at a time, which takes less memory and gives the same network up to rounding.
+    `final`; `so_far` of a `train` record is what is known of the trial by then. Once the generator is closed the state
+    is in `checkpoint_dir`, and at every yield of a record that is `kept`, which each epoch's is unless writing takes
+    more than a twentieth of the time. Called again with the same configuration, the trial goes on after the last epoch
+    there, and its numbers are those of an undisturbed run. `prior_dir` keeps pre-trained flows, for whichever trial
+    needs the same one next (default: beside the checkpoints). Without folders nothing is left behind. `device` is
+    `auto` (CUDA where there is one), or torch's name of a device. With `micro_batch` each optimizer step adds up its
+    gradient over so many images at a time, which takes less memory and gives the same network up to rounding.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, DataError (a ValueError) if the images are not to be
     had, ValueError if the device has no use for the precision.

@@ -36,6 +36,19 @@ def test_what_a_lost_machine_cost_is_said_and_outlives_the_driver(study_of, tmp_
     assert lost_lines(replay(study, Ledger(tmp_path / "ledger"))) == told
 
 
+def test_epochs_without_a_checkpoint_are_lost_too(study_of, tmp_path):
+    driver = driver_of(study_of("search.trials=1", "scheduler=none"), tmp_path)
+    one_more(driver)
+    first, second = epochs(driver, 0, 2)
+    hand_in(driver, 0, Report("record", [first | {"kept": True}]))
+    trial = driver.progress.trials[0]
+    trial.signed -= timedelta(seconds=30)
+    hand_in(driver, 0, Report("record", [second | {"kept": False}]))
+    driver.ended(0, died=True, failure=GONE)
+    (loss,) = trial.losses
+    assert (loss.epoch, round(loss.seconds)) == (2, 30)
+
+
 def test_after_a_notice_nothing_is_lost(study_of, tmp_path):
     driver = driver_of(study_of("search.trials=1", "scheduler=none"), tmp_path)
     one_more(driver)

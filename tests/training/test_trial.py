@@ -37,7 +37,7 @@ def config(kind: str, **more: Any) -> TrialConfig:
 def numbers(records: list[dict[str, Any]]) -> str:
     """The records without what a clock or the process decides."""
     volatile = {"seconds", "train_seconds", "prior_seconds", "peak_memory_bytes", "panels", "so_far"}
-    volatile |= {"seconds_per_image"}
+    volatile |= {"seconds_per_image", "kept"}
     flat = [record | record.get("so_far", {}) for record in records]
     return json.dumps([{k: v for k, v in record.items() if k not in volatile} for record in flat])
 
