@@ -350,7 +350,10 @@ def _run_trials(
             )
         except _Stop:
             if stop.why != "ray":
-                scheduler.release()
+                try:
+                    scheduler.release()
+                except Exception as error:  # a signal to the whole process group has ended Ray, too
+                    _log.warning("Ray has ended its workers by itself: %s", error)
 
 
 def _at_once(study: Study, cpus: int, address: str | None) -> int:

@@ -91,6 +91,21 @@ def test_an_interrupted_study_says_how_to_go_on(folder, number):
 
 
 @pytest.mark.slow
+def test_a_signal_to_all_processes_ends_ray_too_and_the_study_goes_on_when_resumed(folder):
+    process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
+    wait_for(lambda: epochs_done(folder), process)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode in (1, 130), err
+    assert "resume" in out + err
+    assert "Traceback" not in err
+    process = start(folder, "run_trial", "resume", "results/small", "--plain")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert statuses(folder) == {"completed": 4}
+
+
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(folder):
     process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")
     wait_for(lambda: epochs_done(folder), process)
