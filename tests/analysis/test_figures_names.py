@@ -1,6 +1,7 @@
 """Figures of searched names: axes, slices, cells, parallel coordinates, comparisons and effects."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_cells_follow_choices_and_whole_numbers(many: Results) -> None:
     frame = contour.data(many, PROX, FOLDS)
     assert (frame["x_high"] - frame["x_low"] == 1).all()
     assert (frame["y_low"] == frame["y"] - 0.5).all()
+
+
+def test_a_single_cell_is_no_figure(many: Results) -> None:
+    completed = many.completed
+    one = completed[(completed["prox"] == "unet") & (completed["folds"] == completed["folds"].mode()[0])]
+    assert len(one) > 1
+    alone: Any = SimpleNamespace(completed=one)
+    assert contour.data(alone, PROX, FOLDS, "val_psnr").empty
+    assert len(contour.data(alone, LR, FOLDS, "val_psnr")) == len(one)
 
 
 def test_pairs_take_numbers_first() -> None:

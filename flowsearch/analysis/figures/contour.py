@@ -24,7 +24,8 @@ CAPTION = (
 
 def data(results: Results, x: Axis, y: Axis, metric: str | None = None, task: str | None = None) -> pd.DataFrame:
     """A row per completed trial that has both names: where it lies (`x`, `y`), its `value`, its cell's edges
-    (`x_low`, `x_high`, `y_low`, `y_high`) and in that cell the `mean` and number `n` of trials."""
+    (`x_low`, `x_high`, `y_low`, `y_high`) and in that cell the `mean` and number `n` of trials. None where all lie in
+    one cell."""
     metric = metric or next(iter(objectives(results)))
     trials = of_task(results.completed, task)
     if metric not in trials:
@@ -40,6 +41,8 @@ def data(results: Results, x: Axis, y: Axis, metric: str | None = None, task: st
         edges = _edges(axis, frame[end])
         cell = np.clip(np.searchsorted(edges, frame[end].to_numpy(), side="right") - 1, 0, max(0, len(edges) - 2))
         frame[f"{end}_low"], frame[f"{end}_high"] = (edges[cell], edges[cell + 1]) if len(frame) else (np.nan, np.nan)
+    if len(frame[["x_low", "y_low"]].drop_duplicates()) < 2:
+        frame = frame[:0]
     cells = frame.groupby(["x_low", "y_low"])["value"]
     return frame.assign(mean=cells.transform("mean"), n=cells.transform("size")).reset_index(drop=True)
 

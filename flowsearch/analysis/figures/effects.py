@@ -46,7 +46,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     """A row per value, those of a name together, about the line of no difference."""
     metric = str(frame["metric"].iloc[0]) if len(frame) else "test_psnr"
     height = 100 + _ROW * (len(frame) + frame["factor"].nunique())
-    figure = theme.figure(f"difference in {label(metric)}", "searched name and its value", height=height)
+    figure = theme.figure(f"difference in {label(metric)}", "name, value", height=height)
     for matched in (True, False):
         rows = frame[frame["matched"].astype(bool) == matched]
         if rows.empty:
