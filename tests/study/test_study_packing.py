@@ -73,6 +73,21 @@ def test_the_formula_is_near_what_a_step_takes(values):
 
 
 @pytest.mark.parametrize(
+    ("values", "peak"),
+    [
+        ({"prox": "resnet", "features": 128, "blocks": 2}, 1_197_403_648),
+        ({"prox": "unet", "channels": 64}, 3_741_599_232),
+        ({"prox": "glow", "depth": 18, "levels": 4, "hidden": 512, "memory": "networks"}, 10_819_239_424),
+    ],
+    ids=["resnet", "unet", "glow"],
+)
+def test_the_formula_is_near_what_an_h100_counted(values, peak):
+    """Peaks of trials at full size, torch 2.11, at 37c8f37 (tests/benchmarks/gpu.md, Done 9)."""
+    config = TrialConfig(data=DataConfig(size=64), folds=5, batch_size=16, precision="bf16", **values)
+    assert 0.99 * peak < estimate(config).bytes < 1.2 * peak
+
+
+@pytest.mark.parametrize(
     ("need", "share"),
     [(0, 0.07), (1 * GB, 0.19), (7 * GB, 0.91), (80 * GB, 1.0)],
     ids=["nothing", "small", "large", "more than there is"],
