@@ -209,11 +209,11 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
             keeper.is_best(told)
         last = epoch == config.epochs or _stale(state, config.patience)
-        with keeper.after_epoch(told | {"state": state}, last) as kept:
+        with keeper.after_epoch(told | {"state": state}, last) as is_kept:
             yield {
                 "phase": goal.phase,
                 "epoch": epoch,
-                "kept": kept,
+                "kept": is_kept,
                 "so_far": costs(model, state, setting.device),
                 "train_loss": float(np.mean(losses)),
                 "val_loss": val_loss,
