@@ -352,8 +352,8 @@ def _run_trials(
             if stop.why != "ray":
                 try:
                     scheduler.release()
-                except Exception as error:  # a signal to the whole process group has ended Ray, too
-                    _log.warning("Ray has ended its workers by itself: %s", error)
+                except Exception as error:  # as where a signal to the whole process group has ended Ray, too
+                    _log.warning("the workers could not be ended; if Ray is gone, they are: %s", error)
 
 
 def _at_once(study: Study, cpus: int, address: str | None) -> int:

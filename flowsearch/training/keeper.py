@@ -16,7 +16,8 @@ SHARE = 0.05
 
 class Keeper:
     """Keeps the last state and the best weights of a model in `folder`: after each epoch, as long as that takes no more
-    than `SHARE` of the time. What large networks leave on a slow disk is written less often."""
+    than `SHARE` of the time. What large networks leave on a slow disk is written less often. (The best weights are
+    copied to the CPU after each epoch that is the best so far; that is not counted.)"""
 
     def __init__(self, folder: Path, model: nn.Module, optimizer: optim.Optimizer) -> None:
         self.folder, self.model, self.optimizer = folder, model, optimizer
