@@ -8,7 +8,7 @@ from rich.table import Table
 
 from flowsearch.cli.live import duration, number, short
 from flowsearch.results.labels import labels
-from flowsearch.results.standings import in_order, measured, standings
+from flowsearch.results.standings import SHOWN, in_order, measured, standings
 from flowsearch.study.enumeration import varied
 from flowsearch.study.parameter import show
 
@@ -37,12 +37,15 @@ def closing_tables(progress: "Progress") -> list[Table]:
 
 
 def standings_tables(progress: "Progress") -> list[Table]:
-    """The best trial of each method, a row a method; a table for each task."""
-    trials = list(progress.trials.values())
-    names = labels([trial.config for trial in trials])
+    """The best configuration of each method, a row a method; a table for each task."""
+    from flowsearch.study.standing import ranked
+
+    known = ranked(progress.study, progress.trials.values())
+    names = labels([one.trials[0].config for one in known])
+    shown = {progress.study.metric, "measurement_psnr", *SHOWN}
     rows = [
-        trial.metrics | {"trial_id": trial.id, "status": trial.status, "task": trial.config["task"], "label": name}
-        for trial, name in zip(trials, names, strict=True)
+        {"trial_id": one.completed[0].id, "task": one.task, "label": name} | {of: one.mean(of) for of in shown}
+        for one, name in zip(known, names, strict=True)
     ]
     found = standings(rows, progress.study.metric, more=progress.study.direction == "maximize")
     tables = []
@@ -53,9 +56,14 @@ def standings_tables(progress: "Progress") -> list[Table]:
         for name in in_order(found):
             if name in best:
                 table.add_row(name, *_standing(best[name]))
-        table.caption = "PSNR in dB and SSIM of the best trial by the objective; ood: out of distribution"
+        table.caption = f"PSNR in dB and SSIM of {best_of(progress)} by the objective; ood: out of distribution"
         tables.append(table)
     return tables
+
+
+def best_of(progress: "Progress") -> str:
+    """What a table of the best shows."""
+    return "the best trial" if progress.study.repeats == 1 else "the best configuration (means over its repeats)"
 
 
 def best_lines(progress: "Progress") -> list[str]:
@@ -181,8 +189,8 @@ def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[st
 
 
 def _standing(trial: Mapping[str, Any]) -> list[str]:
-    shown = {"test_psnr": ".2f", "ood_psnr": ".2f", "test_ssim": ".3f", "seconds_per_image": ".2g", "parameters": ",d"}
-    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in shown.items()]
+    forms = zip(SHOWN, (".2f", ".2f", ".3f", ".2g", ",.0f"), strict=True)
+    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in forms]
 
 
 def _caption(*said: str) -> str:

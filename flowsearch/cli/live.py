@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _REFRESH_SECONDS = 0.2
 _BARE = ("method", "prox", "task", "weights")
 """Names whose value says enough by itself."""
+_OF_BEST = ("test_psnr", "ood_psnr", "parameters")
 
 
 @contextmanager
@@ -159,7 +160,11 @@ def _by_method(progress: "Progress") -> list[Table]:
 
 
 def prox_table(progress: "Progress") -> Table:
-    """A row for each proximal map with completed trials: how many, best and mean, and the best one's numbers."""
+    """A row for each proximal map with completed trials: how many, best and mean, and the numbers of its best
+    configuration, if any keeps to the limits."""
+    from flowsearch.cli.closing import best_of
+    from flowsearch.study.standing import ranked
+
     metric = progress.study.metric
     table = Table(
         title=f"{progress.study.name}: completed trials by proximal map", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
@@ -171,22 +176,23 @@ def prox_table(progress: "Progress") -> Table:
     for trial in progress.trials.values():
         if trial.status == "completed" and metric in trial.metrics:
             groups.setdefault(trial.config["prox"] or trial.config["method"], []).append(trial)
-    sign = 1 if progress.study.direction == "maximize" else -1
     for prox, trials in sorted(groups.items()):
-        best = max(trials, key=lambda one: sign * one.metrics[metric])
+        best = next(iter(ranked(progress.study, trials)), None)
+        shown = {name: None if best is None else best.mean(name) for name in (metric, *_OF_BEST)}
+        parameters = shown["parameters"]
         table.add_row(
             prox,
             str(len(trials)),
-            _bare(best.metrics[metric], metric),
+            _bare(shown[metric], metric),
             _bare(mean(one.metrics[metric] for one in trials), metric),
-            _bare(best.metrics.get("test_psnr"), "test_psnr"),
-            _bare(best.metrics.get("ood_psnr"), "ood_psnr"),
-            f"{best.metrics['parameters']:,}" if "parameters" in best.metrics else "",
+            _bare(shown["test_psnr"], "test_psnr"),
+            _bare(shown["ood_psnr"], "ood_psnr"),
+            "" if parameters is None else f"{parameters:,.0f}",
             duration(mean(one.seconds for one in trials)),
         )
-    table.caption = (
-        "PSNR in dB; test_psnr, ood_psnr and parameters are those of the best trial" if groups else "no trial completed"
-    )
+    limits = f"\nthat keeps to {' and '.join(progress.study.constraints)}" if progress.study.constraints else ""
+    said = f"PSNR in dB; test_psnr, ood_psnr and parameters are those of {best_of(progress)}{limits}"
+    table.caption = said if groups else "no trial completed"
     return table
 
 

@@ -21,7 +21,13 @@ def find_model(path: Path) -> Path:
     if (path / schema.STUDY_FILE).is_file():
         import flowsearch
 
-        trial = flowsearch.load(path).best()["trial_id"]
+        results = flowsearch.load(path)
+        if len(results.tasks) > 1:
+            raise ValueError(
+                f"{path} has a best network for each of {', '.join(results.tasks)}; name a trial's folder, such as "
+                f"{path / schema.CHECKPOINTS / str(results.best(task=results.tasks[0])['trial_id'])}"
+            )
+        trial = results.best()["trial_id"]
         best = path / schema.CHECKPOINTS / str(trial) / checkpoint.BEST
         if best.is_file():
             return best

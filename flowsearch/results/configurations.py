@@ -68,8 +68,12 @@ def within_limits(results: "Results", trials: pd.DataFrame) -> pd.Series:
 
 def ranked(results: "Results", task: str | None = None) -> pd.DataFrame:
     """The configurations that keep to the limits, the best by the study's (first) objective first."""
-    metric, more = results.objective
-    found = configurations(results, task)
+    return best_first(results, configurations(results, task), *results.objective)
+
+
+def best_first(results: "Results", found: pd.DataFrame, metric: str, more: bool) -> pd.DataFrame:
+    """Those configurations of `found` that have `metric` and keep to the limits, best first; with `more` the highest
+    is best."""
     if metric not in found:
         return found.iloc[:0]
     found = found[within_limits(results, found)].dropna(subset=[metric])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from flowsearch.results.configurations import ranked
 from flowsearch.results.latex import bold, escape, tabular
 from flowsearch.results.reader import Results
 from flowsearch.results.standings import SHOWN, in_order, measured, standings
@@ -29,16 +30,19 @@ def to_json(results: Results) -> str:
 
 
 def to_latex(results: Results) -> str:
-    """The best trial of each method on each task, chosen by the objective, as a booktabs table.
+    """The best configuration of each method on each task, by the objective and within the constraints, its numbers
+    means over its repeats, as a booktabs table.
 
     The best PSNR of each task is bold.
     """
     metric, more = results.objective
-    found = standings(results.labelled.to_dict("records"), metric, more=more)
+    found = standings(ranked(results).to_dict("records"), metric, more=more)
     if not found:
-        raise ValueError(f"{results.where}: no trial was completed, so there is nothing to put into a table")
+        kept = " and keeps to the constraints" if results.limits else ""
+        raise ValueError(f"{results.where}: no trial was completed{kept}, so there is nothing to put into a table")
     shown = {name: head for name, head in _COLUMNS.items() if name in SHOWN and _any(found, name)}
-    note = f"% {results.name}: the best trial of each method by {metric}; needs \\usepackage{{booktabs}}"
+    within = "".join(f", {limit}" for limit in results.study.get("constraints") or [])
+    note = f"% {results.name}: the best of each method by {metric}{within}; needs \\usepackage{{booktabs}}"
     groups = []
     order = in_order(found)
     for task, best in found.items():

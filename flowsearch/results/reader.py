@@ -11,7 +11,7 @@ from flowsearch.checks import nearest
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
-from flowsearch.results.configurations import gathered
+from flowsearch.results.configurations import best_first, configurations, gathered
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.stored import Stored, told_apart
@@ -186,8 +186,14 @@ class Results:
         """The rows of `labelled` that were completed."""
         return self.labelled[self.labelled["status"] == schema.COMPLETED]
 
-    def ranked(self, metric: str | None = None) -> pd.DataFrame:
-        """The completed trials that have `metric` (default: the study's objective), best first.
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks of the completed trials, in order."""
+        return sorted(self.completed["task"].dropna().unique())
+
+    def ranked(self, metric: str | None = None, task: str | None = None) -> pd.DataFrame:
+        """The rows of `configurations` (of `task`, or all) that have `metric` (default: the study's objective), best
+        first, by the mean over their repeats.
 
         Without those that break one of the study's constraints.
         """
@@ -196,42 +202,45 @@ class Results:
             self._check_metric(metric)
             more = more if metric == name else metric not in schema.MINIMIZED
             name = metric
-        if name not in self.trials:
-            return self.completed.iloc[:0]
-        measured = self.completed.dropna(subset=[name])
-        for limit in self.limits:
-            values = measured[limit.metric].astype(float)
-            measured = measured[values <= limit.bound if limit.at_most else values >= limit.bound]
-        return measured.sort_values(name, ascending=not more, kind="stable")
+        return best_first(self, configurations(self, task), name, more)
 
-    def best(self, metric: str | None = None) -> pd.Series:
-        """The best completed trial by `metric` (default: the study's objective), as a row of `trials`.
+    def best(self, metric: str | None = None, task: str | None = None) -> pd.Series:
+        """The first completed repeat of the best configuration by `metric` (default: the study's objective), as a row
+        of `trials`.
 
-        Raises `ValueError` where no trial was completed.
+        Raises `ValueError` where no trial was completed, and where a study of several tasks is not asked for one.
         """
-        ranked = self.ranked(metric)
+        if task is None and len(self.tasks) > 1:
+            raise ValueError(
+                f"numbers of different tasks are not compared, and {self.name} has {', '.join(self.tasks)}; ask for "
+                f"the best of one: task={self.tasks[0]!r}"
+            )
+        ranked = self.ranked(metric, task)
         if ranked.empty:
             counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials"
-            raise ValueError(f"the best is one of the completed trials, and {self.name} has none ({counts})")
-        return ranked.iloc[0]
+            of = "" if task is None else f" of {task}"
+            raise ValueError(f"the best is one of the completed trials{of}, and {self.name} has none ({counts})")
+        return self.completed[self.completed["trial_id"] == ranked.iloc[0]["trial_id"]].iloc[0]
 
     def by(self, *columns: str) -> pd.DataFrame:
         """A row per value of `columns` (default: label): trials, completed ones, best and mean PSNR, cost of the best.
 
-        `best_*`, `parameters` and `seconds` are those of the trial that is best by the objective, so that the test sets
-        choose nothing; `mean_*` are over the completed trials.
+        `best_*`, `parameters` and `seconds` are those of the configuration that is best by the objective, means over
+        its repeats, so that the test sets choose nothing; `best_trial` is the first of these; `mean_*` are over the
+        completed trials of all configurations that keep to the constraints.
         """
         chosen = list(columns or ("label",))
         for column in chosen:
             if column not in self.labelled:
                 raise ValueError(f"by takes columns of trials, not {column!r}{nearest(column, self._names())}")
-        ranked = self.ranked()
         rows = []
         for values, trials in self.labelled.groupby(chosen, sort=True):
-            own = ranked[ranked["trial_id"].isin(trials["trial_id"])]
-            best = own.iloc[0] if len(own) else None
+            completed = trials[trials["status"] == schema.COMPLETED]
+            ranked = best_first(self, gathered(completed), *self.objective)
+            best = ranked.iloc[0] if len(ranked) else None
+            own = completed[completed["trial_id"].isin({trial for ids in ranked["trials"] for trial in ids})]
             row: dict[str, Any] = dict(zip(chosen, values, strict=True))
-            row |= {"trials": len(trials), "completed": int((trials["status"] == schema.COMPLETED).sum())}
+            row |= {"trials": len(trials), "completed": len(completed)}
             row["best_trial"] = None if best is None else best["trial_id"]
             for name in _SCORES:
                 row[f"best_{name}"] = float("nan") if best is None else best[name]

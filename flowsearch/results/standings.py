@@ -1,22 +1,23 @@
-"""The best trial of each method on each task, chosen by the study's objective: the numbers of a paper's table."""
+"""The best configuration of each method on each task, by the study's objective: the numbers of a paper's table."""
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 SHOWN: Final = ("test_psnr", "ood_psnr", "test_ssim", "seconds_per_image", "parameters")
-"""What the table shows of each trial."""
+"""What the table shows of each of them."""
 
 
 def standings(
     trials: Iterable[Mapping[Any, Any]], metric: str, *, more: bool
 ) -> dict[str, dict[str, Mapping[Any, Any]]]:
-    """By task and label, the completed trial with the best `metric` (highest with `more`, else lowest), best first.
+    """By task and label, the trial with the best `metric` (highest with `more`, else lowest), best first.
 
-    A trial is a mapping with `task`, `label`, `status`, the metrics, and `trial_id`, by which ties are broken.
+    A trial, or a configuration by the means over its repeats, is a mapping with `task`, `label`, the metrics, and
+    `trial_id`, by which ties are broken; which of them count (completed, within limits) is decided before.
     """
     sign = -1 if more else 1
-    known = [trial for trial in trials if trial.get("status") == "completed" and _finite(trial.get(metric))]
+    known = [trial for trial in trials if _finite(trial.get(metric))]
     found: dict[str, dict[str, Mapping[Any, Any]]] = {}
     for trial in sorted(known, key=lambda one: (str(one.get("task")), sign * one[metric], str(one["trial_id"]))):
         found.setdefault(str(trial.get("task")), {}).setdefault(str(trial["label"]), trial)

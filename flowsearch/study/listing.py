@@ -112,7 +112,7 @@ def _line(place: Place) -> Listed:
         trial.status = content.get("status") or (unfinished if event == events.STARTED else schema.PLANNED)
         trial.metrics = content.get("metrics", {})
         progress.trials[trial.number] = trial
-    best = progress.best_of(None)
+    best = progress.best_configuration
     return Listed(
         place.name,
         place,

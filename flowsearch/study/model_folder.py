@@ -18,10 +18,14 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
 
     The folder holds the safetensors file with its configuration in its header, the configuration again as
     `config.json` for people, and `provenance.json`: the study's, with the trial and its numbers. `evaluate` and
-    `reconstruct` take the folder as they take a trial's own. Raises ValueError where `out` holds anything, or the trial
-    has left no network.
+    `reconstruct` take the folder as they take a trial's own. Raises ValueError where `out` holds anything, the trial
+    has left no network, or a study of several tasks is asked for its best.
     """
     if trial_id is None:
+        if len(results.tasks) > 1:
+            raise ValueError(
+                f"{results.where} has a best network for each of {', '.join(results.tasks)}; name one by --trial"
+            )
         row = results.best().to_dict()
     else:
         rows = results.trials[results.trials["trial_id"] == trial_id]

@@ -167,12 +167,15 @@ class Progress:
 
     @property
     def best(self) -> TrialState | None:
-        """The first completed repeat of the best configuration.
-
-        None where there is no single best: for several objectives, and over several tasks.
-        """
-        best = self.best_of(None) if len(self.study.tasks or [""]) == 1 else None
+        """The first completed repeat of `best_configuration`."""
+        best = self.best_configuration
         return None if best is None else best.completed[0]
+
+    @property
+    def best_configuration(self) -> Configuration | None:
+        """The best configuration; None where there is no single best: for several objectives, and over several
+        tasks."""
+        return self.best_of(None) if len(self.study.tasks or [""]) == 1 else None
 
     def best_of(self, task: str | None) -> Configuration | None:
         """The best configuration of a task (of all, with None) by the study's objective, limits kept to."""

@@ -102,7 +102,7 @@ def test_glow_is_held_against_every_method_that_reconstructs(mixed: Results) -> 
 
 
 def test_standings_take_the_best_by_the_objective(mixed: Results) -> None:
-    found = standings(mixed.labelled.to_dict("records"), "val_psnr", more=True)
+    found = standings(mixed.completed.to_dict("records"), "val_psnr", more=True)
     assert list(found) == ["denoise-0.1", "inpaint-9"]
     assert list(found["inpaint-9"]) == ["tv"]
     best = mixed.completed[mixed.completed["task"] == "denoise-0.1"].groupby("label")["val_psnr"].max()
@@ -110,7 +110,7 @@ def test_standings_take_the_best_by_the_objective(mixed: Results) -> None:
     assert list(found["denoise-0.1"]) == list(best.sort_values(ascending=False).index)
     assert set(in_order(found)) == NAMES
     assert measured(found["denoise-0.1"]) == pytest.approx(20.4)
-    worst = standings(mixed.labelled.to_dict("records"), "val_psnr", more=False)
+    worst = standings(mixed.completed.to_dict("records"), "val_psnr", more=False)
     assert next(iter(worst["denoise-0.1"])) == "measurement"
 
 
@@ -135,7 +135,7 @@ def test_the_terminals_tables_fit_its_width() -> None:
     progress = Progress(study=read(Source("x.yaml", text)))
     for number in range(12):
         values = {"method": ("unrolled", "tv", "map", "feedforward")[number % 4], "task": tasks[number // 4]}
-        trial = TrialState(number, values, progress.study.config(values).to_dict(), status="completed")
+        trial = TrialState(number, values, progress.study.config(values).to_dict(), number, status="completed")
         trial.metrics = {"val_psnr": 20.0 + number, "test_psnr": 21.5, "ood_psnr": 19.25, "test_ssim": 0.875}
         trial.metrics |= {"seconds_per_image": 0.0123, "parameters": 25_771_456, "measurement_psnr": 18.0}
         progress.trials[number] = trial

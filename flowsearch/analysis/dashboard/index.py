@@ -11,6 +11,7 @@ from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.places import live
 from flowsearch.analysis.dashboard.standing import standing
 from flowsearch.analysis.wording import counted, decibels, duration, number
+from flowsearch.results.configurations import objectives
 
 
 def content(library: Library) -> bits.Children:
@@ -38,7 +39,8 @@ def _row(library: Library, name: str) -> tuple[Any, ...]:
         watched = library.study(name)
         view = watched.view()
         now = standing(view, watched.is_running)
-        ranked, (metric, _) = view.ranked(), view.objective
+        (metric, *others) = objectives(view)
+        ranked = view.ranked().head(0 if others or len(view.tasks) > 1 else 1)
         best = ranked.iloc[0] if len(ranked) else None
     except (ValueError, KeyError, OSError) as error:
         return (link, bits.badge("unreadable"), "", str(error), "", "", "")

@@ -171,7 +171,7 @@ class TrialPage:
         ids = list(self.view.trials["trial_id"])
         place = ids.index(self.trial["trial_id"])
         chosen = [*(one for one in self.address.chosen if one != self.address.trial), self.address.trial]
-        ranked = list(self.view.ranked()["trial_id"])
+        ranked = list(self.view.ranked(task=self.trial["task"])["trial_id"])
         if ranked and self.trial["trial_id"] != ranked[0] and ranked[0] not in chosen:
             chosen = [ranked[0], *chosen]
         parts: list[Any] = [dcc.Link("all trials", href=self.address.at(TRIALS).href)]
