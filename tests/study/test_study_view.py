@@ -58,6 +58,24 @@ def test_a_study_without_completed_trials_says_so(progress):
     assert "no trial completed" in printed(lambda console: console.print(prox_table(progress)))
 
 
+def test_the_table_shows_means_over_repeats_of_what_keeps_to_the_limits(study_of):
+    progress = Progress(study=study_of("scheduler=none", "repeats=2", "constraints=[parameters <= 1000]"))
+    rows = [(0, "glow", 30.0, 900), (0, "glow", 26.0, 900), (1, "glow", 29.0, 900), (1, "glow", 28.0, 900)]
+    rows += [(2, "unet", 33.0, 5000), (2, "unet", 33.0, 5000)]
+    for number, (configuration, prox, psnr, parameters) in enumerate(rows):
+        values = {"prox": prox, "folds": 2, "weights": "tied", "lr": 5e-4}
+        config = progress.study.config(values).to_dict()
+        trial = TrialState(number, values, config, configuration, number % 2, status="completed")
+        trial.metrics = {"val_psnr": psnr, "parameters": parameters}
+        progress.trials[number] = trial
+    lines = printed(lambda console: console.print(prox_table(progress))).splitlines()
+    glow, unet = (next(line.split() for line in lines if line.lstrip().startswith(prox)) for prox in ("glow", "unet"))
+    assert glow[:5] == ["glow", "4", "28.50", "28.25", "900"]
+    assert unet[:3] == ["unet", "2", "33.00"]
+    assert "5,000" not in unet
+    assert any("parameters <= 1000" in line for line in lines)
+
+
 def test_the_live_view_shows_running_trials_and_the_best(progress):
     def draw(console):
         with view(console, plain=False) as listener:
