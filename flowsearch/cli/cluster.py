@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import File, Name, Profile, Sets, overrides
 
 app = typer.Typer(name="cluster", help="Clusters: check the file of one, submit studies to one.", no_args_is_help=True)
 
@@ -35,20 +36,16 @@ def check(
 
 @app.command()
 def submit(
-    file: Annotated[Path, typer.Argument(help="Study file, e.g. studies/ablation.yaml.", show_default=False)],
+    file: File,
     results: Annotated[
         str, typer.Option(help="Where the cluster keeps results: a URI, or a folder that all its machines see.")
     ],
     address: Annotated[
         str, typer.Option(help="The cluster's job server.", envvar="RAY_API_SERVER_ADDRESS")
     ] = "http://127.0.0.1:8265",
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. search.trials=40."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)
-    ] = None,
+    sets: Sets = None,
+    profile: Profile = None,
+    name: Name = None,
     environment: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="Set this for the study's processes.")
     ] = None,
@@ -60,9 +57,8 @@ def submit(
     with user_errors():
         from flowsearch.cluster import submit as jobs
 
-        overrides = [*(sets or []), *([f"name={name}"] if name is not None else [])]
         pairs = dict(_pair(one) for one in environment or [])
-        submitted = jobs.submit(file, results, address, sets=overrides, environment=pairs)
+        submitted = jobs.submit(file, results, address, sets=overrides(sets, name), profile=profile, environment=pairs)
     typer.echo(f"submitted as {submitted.job}; it runs on without this computer. To look at it:")
     for what, command in jobs.hints(submitted).items():
         typer.echo(f"  {what + ':':11}{command}")

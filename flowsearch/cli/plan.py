@@ -1,13 +1,12 @@
 """`flowsearch study plan`: what a study will take, before anything runs."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.study import Profile
+from flowsearch.cli.options import File, Name, Profile, Sets, chosen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(help="Study file, e.g. studies/ablation.yaml.", show_default=False)],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. fixed.epochs=5."),
-    ] = None,
+    file: File,
+    sets: Sets = None,
     profile: Profile = None,
+    name: Name = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Time a step of the smallest, middle and largest configuration here.")
     ] = False,
@@ -38,11 +35,10 @@ def plan(
 ) -> None:
     """Say what a study will take: trials, priors, parameters, memory, GPU shares, time, cost; nothing is run."""
     with user_errors():
-        from flowsearch.study import load
         from flowsearch.study.own_parts import importable
         from flowsearch.study.plan import make_plan
 
-        study = load(file, sets or [], profile)
+        study = chosen(file, sets, profile, name)
         with importable(study, {}):
             made = make_plan(
                 study,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import File, Name, Profile, Sets, chosen
 
 if TYPE_CHECKING:
     from flowsearch.study import Ending
@@ -23,23 +24,15 @@ _Address = Annotated[
     typer.Option(help="Run on a Ray cluster: `auto` on one of its machines, or its address.", show_default=False),
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages too.")]
-Profile = Annotated[
-    str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
-]
 
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="Study file, e.g. studies/quickstart.yaml.", show_default=False)],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. data.source=celeba."),
-    ] = None,
+    file: File,
+    sets: Sets = None,
     profile: Profile = None,
     results: Annotated[str, typer.Option(help="Folder that holds the results of all studies, or its URI.")] = "results",
-    name: Annotated[
-        str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)
-    ] = None,
+    name: Name = None,
     address: _Address = None,
     plain: _Plain = False,
     verbose: _Verbose = False,
@@ -47,11 +40,9 @@ def run(
     """Run a study and leave its tables, checkpoints and report in RESULTS/NAME."""
     with user_errors():
         from flowsearch.storage import inside
-        from flowsearch.study import load
         from flowsearch.study import run as run_study
 
-        overrides = [*(sets or []), *([f"name={name}"] if name is not None else [])]
-        study = load(file, overrides, profile)
+        study = chosen(file, sets, profile, name)
         _go(
             lambda listener: run_study(study, results, listener, address=address, verbose=verbose),
             inside(results, study.name),

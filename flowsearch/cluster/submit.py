@@ -35,6 +35,7 @@ def submit(
     address: str,
     *,
     sets: Sequence[str] = (),
+    profile: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Submitted:
     """Run the study of `file` on the cluster whose job server is at `address`; go on with it where it was begun.
@@ -43,7 +44,7 @@ def submit(
     studies: a folder that they all see, by its whole path, or a URI. `environment` is set for the job.
     Raises ValueError for a study that is not right, one that runs there already, and a cluster that cannot be reached.
     """
-    study = load(file, sets)
+    study = load(file, sets, profile)
     root = str(inside(results, study.name))
     if "://" not in results and not Path(results).is_absolute():
         raise ValueError(
@@ -62,7 +63,7 @@ def submit(
     with tempfile.TemporaryDirectory(prefix="fs-submit-") as folder:
         _pack(study, file, Path(folder))
         client.submit_job(
-            entrypoint=_command(file.name, results, sets),
+            entrypoint=_command(file.name, results, sets, profile),
             submission_id=job,
             runtime_env={"working_dir": folder, "env_vars": dict(environment or {})},
             metadata={STUDY: study.name, RESULTS: root},
@@ -105,9 +106,10 @@ def _log_command(job: str, address: str) -> str:
     return f"ray job logs --address {address} --follow {job}"
 
 
-def _command(name: str, results: str, sets: Sequence[str]) -> str:
+def _command(name: str, results: str, sets: Sequence[str], profile: str | None) -> str:
     """What the head runs, in the folder that travelled there."""
     words = ["python", "-m", "flowsearch", "study", "run", name, "--results", results, "--address", "auto", "--plain"]
+    words += [] if profile is None else ["--profile", profile]
     for one in sets:
         words += ["--set", one]
     # In the place of the shell, so that the signal that stops the job reaches the study.

@@ -63,6 +63,16 @@ def test_the_file_and_the_modules_of_its_parts_travel_and_nothing_else(server: S
     assert job.metadata == {"flowsearch_study": "small", "flowsearch_results": "s3://bucket/results/small"}
 
 
+def test_a_profile_of_the_file_travels_by_its_name(server: Server, file: Path) -> None:
+    file.write_text(OWN + "profiles: {large: {search: {trials: 30}}}\n")
+    sent = jobs.submit(file, "/shared/results", "http://127.0.0.1:8265", profile="large")
+    assert sent.results == "/shared/results/small-large"
+    (job,) = server.jobs
+    assert job.entrypoint.endswith("--address auto --plain --profile large")
+    with pytest.raises(ValueError, match="did you mean large"):
+        jobs.submit(file, "/shared/results", "http://127.0.0.1:8265", profile="larg")
+
+
 def test_a_study_that_runs_there_is_refused_and_one_that_has_ended_is_not(server: Server, file: Path) -> None:
     jobs.submit(file, "/shared/results", "http://127.0.0.1:8265")
     with pytest.raises(ValueError, match="small runs there already, as small-"):

@@ -1,0 +1,31 @@
+"""The options by which commands choose a study: its file, changes to it, a profile and a name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flowsearch.study.file import Study
+
+File = Annotated[Path, typer.Argument(help="Study file, e.g. studies/quickstart.yaml.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Override a name of the file, e.g. data.source=celeba."),
+]
+Profile = Annotated[
+    str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
+]
+Name = Annotated[str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)]
+
+
+def overrides(sets: list[str] | None, name: str | None) -> list[str]:
+    """What the options change in the file."""
+    return [*(sets or []), *([f"name={name}"] if name is not None else [])]
+
+
+def chosen(file: Path, sets: list[str] | None, profile: str | None, name: str | None) -> "Study":
+    """The study that the options choose."""
+    from flowsearch.study import load
+
+    return load(file, overrides(sets, name), profile)
