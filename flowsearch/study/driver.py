@@ -293,11 +293,8 @@ class Driver:
         self._tell("again", trial, one_more.reason)
 
     def _started(self, trial: TrialState, host: str) -> None:
-        if trial.ended is not None:
-            trial.earlier_seconds = trial.seconds
+        trial.begins(trial.attempt + 1, datetime.now(UTC))
         trial.status, trial.reason, trial.host, trial.anew = schema.RUNNING, None, host, False
-        trial.attempt += 1
-        trial.started, trial.ended = datetime.now(UTC), None
         self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host, gpu=trial.gpu)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)
@@ -322,10 +319,9 @@ class Driver:
         self._tell("epoch", trial)
 
     def _settle(self, trial: TrialState, outcome: Outcome) -> None:
-        if trial.started is None:
+        if trial.status != schema.RUNNING:
             # It died before it could say that it started.
-            trial.attempt += 1
-            trial.started = datetime.now(UTC)
+            trial.begins(trial.attempt + 1, datetime.now(UTC))
         trial.status, trial.reason = settle(outcome)
         trial.ended = datetime.now(UTC)
         self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))

@@ -93,6 +93,12 @@ class TrialState:
             return self.earlier_seconds
         return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
 
+    def begins(self, attempt: int, at: datetime) -> None:
+        """Take down that an attempt begins; how long the one before went on is not known if it has no end."""
+        if self.ended is not None:
+            self.earlier_seconds = self.seconds
+        self.attempt, self.started, self.ended = attempt, at, None
+
     def overcame(self, epoch: int) -> None:
         """A machine that is lost after further epochs is the first one again."""
         if self.losses and epoch > self.losses[-1].epoch:
@@ -242,11 +248,9 @@ def replay(study: Study, ledger: Ledger) -> Progress:
         if trial is None:
             continue
         if event.event == events.STARTED:
-            if trial.ended is not None:
-                trial.earlier_seconds = trial.seconds
+            trial.begins(event.content["attempt"], event.time)
             trial.status, trial.reason, trial.anew = schema.RUNNING, None, False
-            trial.attempt, trial.host = event.content["attempt"], event.content.get("host")
-            trial.started, trial.ended = event.time, None
+            trial.host = event.content.get("host")
         elif event.event == events.AGAIN:
             trial.status, trial.ended = schema.PLANNED, event.time
             trial.micro_batch = event.content.get("micro_batch")
@@ -259,6 +263,9 @@ def replay(study: Study, ledger: Ledger) -> Progress:
             trial.taken_up.clear()
             trial.losses.clear()
         elif event.event == events.ENDED:
+            attempt = event.content.get("attempt", trial.attempt)
+            if attempt != trial.attempt:  # it died before it could say that it started
+                trial.begins(attempt, event.time)
             trial.status, trial.reason = event.content["status"], event.content.get("reason")
             trial.metrics = event.content.get("metrics", {})
             trial.ended = event.time

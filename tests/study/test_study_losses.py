@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from test_study_driver import driver_of, epochs, hand_in
 
 from flowsearch.cli.closing import lost_lines
@@ -86,3 +87,21 @@ def test_a_study_without_losses_says_nothing_of_them(study_of, tmp_path):
     one_more(driver)
     assert lost_lines(driver.progress) == []
     driver.close()
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first attempt", "a later attempt"])
+def test_an_attempt_that_died_before_it_could_start_is_the_same_after_a_replay(study_of, tmp_path, before):
+    study = study_of("search.trials=1", "scheduler=none")
+    driver = driver_of(study, tmp_path)
+    if before:
+        one_more(driver)
+        driver.ended(0, died=True, failure=GONE)
+    assert driver.plan()["number"] == 0
+    trial = driver.progress.trials[0]
+    trial.taken_up["died"] = TAKEN_UP["died"]
+    driver.ended(0, died=True, failure=Failure(("ActorDiedError",), "the worker exited", ""))
+    assert (trial.status, trial.attempt) == ("failed", 2 if before else 1)
+    driver.close()
+    again = replay(study, Ledger(tmp_path / "ledger")).trials[0]
+    assert (again.status, again.attempt) == (trial.status, trial.attempt)
+    assert again.seconds == pytest.approx(trial.seconds, abs=0.5)
