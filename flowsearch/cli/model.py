@@ -10,14 +10,14 @@ def find_model(path: Path) -> Path:
     Raises ValueError where there is none, FileNotFoundError where the path is not there.
     """
     from flowsearch.results import schema
-    from flowsearch.training import checkpoint
+    from flowsearch.training.header import BEST
 
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if path.is_file():
         return path
-    if (path / checkpoint.BEST).is_file():
-        return path / checkpoint.BEST
+    if (path / BEST).is_file():
+        return path / BEST
     if (path / schema.STUDY_FILE).is_file():
         import flowsearch
 
@@ -28,12 +28,12 @@ def find_model(path: Path) -> Path:
                 f"{path / schema.CHECKPOINTS / str(results.best(task=results.tasks[0])['trial_id'])}"
             )
         trial = results.best()["trial_id"]
-        best = path / schema.CHECKPOINTS / str(trial) / checkpoint.BEST
+        best = path / schema.CHECKPOINTS / str(trial) / BEST
         if best.is_file():
             return best
-        raise ValueError(f"{path}: the best trial, {trial}, has left no {checkpoint.BEST}; name another trial's folder")
+        raise ValueError(f"{path}: the best trial, {trial}, has left no {BEST}; name another trial's folder")
     raise ValueError(
-        f"{path} holds no model (no {checkpoint.BEST}); name a trial's folder, such as "
+        f"{path} holds no model (no {BEST}); name a trial's folder, such as "
         "results/quickstart/checkpoints/0003, or a study's, such as results/quickstart"
     )
 

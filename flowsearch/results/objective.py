@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flowsearch.checks import nearest
 from flowsearch.results import schema
@@ -14,7 +14,7 @@ Metric = Literal[
 ]
 """Known at a trial's end. Those of the test images are not among them: they would choose what they then judge."""
 
-METRICS: tuple[str, ...] = Metric.__args__  # type: ignore[attr-defined]
+METRICS: tuple[str, ...] = get_args(Metric)
 EPOCH_METRICS = ("val_psnr", "val_loss")
 """Metrics known after each epoch: the ones that a scheduler can judge by."""
 

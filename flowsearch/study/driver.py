@@ -51,7 +51,6 @@ class Driver:
         window: int,
         run_prior: str | None = None,
         fingerprint: str = "",
-        writer: Any = None,
         listener: Listener | None = None,
         earlier: Sequence[Sequence[Earlier]] = (),
     ) -> None:
@@ -59,7 +58,7 @@ class Driver:
         self.progress, self.ledger = progress, ledger
         self.study = progress.study
         self._run_trial, self._run_prior, self._listener = run_trial, run_prior, listener
-        self._writer = Writer(self.place.store, self.study.name) if writer is None else writer
+        self._writer = Writer(self.place.store, self.study.name)
         self._journal = Journal(self.place)
         self.proposer = Planner(self.study, progress.layout, self._journal.path, window, earlier)
         self._judge = Judge(self.proposer, self.study.scheduler, self.study.most_epochs)

@@ -7,10 +7,7 @@ from flowsearch.results import schema
 from flowsearch.results.export import plain
 from flowsearch.results.reader import Results
 from flowsearch.study.place import Place
-from flowsearch.training.header import about
-
-BEST_FILE = "best.safetensors"
-"""A trial's network at its best epoch, as `training.checkpoint` calls it (which would load torch)."""
+from flowsearch.training.header import BEST, about
 
 
 def export_model(results: Results, out: Path, trial_id: str | None = None) -> str:
@@ -36,22 +33,22 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
     place, name = Place(results.where), f"{schema.CHECKPOINTS}/{trial}"
     mirror = place.mirror(name)
     try:
-        network = place.store.get(f"{name}/{BEST_FILE}") if mirror is None else mirror.read(BEST_FILE)
+        network = place.store.get(f"{name}/{BEST}") if mirror is None else mirror.read(BEST)
     except FileNotFoundError:
         raise ValueError(
-            f"{results.where}: trial {trial} ({row.get('method')}) has left no {BEST_FILE}; name another by --trial"
+            f"{results.where}: trial {trial} ({row.get('method')}) has left no {BEST}; name another by --trial"
         ) from None
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; name a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    (out / BEST_FILE).write_bytes(network)
+    (out / BEST).write_bytes(network)
     numbers = {one.name: plain(row.get(one.name)) for one in schema.METRIC_COLUMNS}
     told = {
         "study": results.name,
         "trial": trial,
         "metrics": {name: value for name, value in numbers.items() if value is not None},
     }
-    (out / "config.json").write_text(json.dumps(about(out / BEST_FILE)["config"], indent=2) + "\n", encoding="utf-8")
+    (out / "config.json").write_text(json.dumps(about(out / BEST)["config"], indent=2) + "\n", encoding="utf-8")
     known = json.dumps(results.provenance | told, indent=2)
     (out / schema.PROVENANCE_FILE).write_text(known + "\n", encoding="utf-8")
     return trial

@@ -176,9 +176,7 @@ def parse(name: str, entry: Any) -> Parameter:
         raise SpaceError(f"space.{name} is {_FORMS}, not {entry!r}; a single value belongs in fixed", name)
     kinds = [kind for kind in ("int", "float", "choice") if kind in entry]
     if len(kinds) != 1:
-        unknown = next(
-            (key for key in entry if key not in ("int", "float", "choice", "log", "step", "points", "when")), None
-        )
+        unknown = next((key for key in entry if key not in _KEYS), None)
         hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
         hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
         raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)
