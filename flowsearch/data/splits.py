@@ -28,6 +28,8 @@ class Datasets:
     """Further images for pre-training priors."""
     fingerprint: str
     """sha256 over the pixels of the sources and the split."""
+    parted: bool = False
+    """Whether the source has a published partition, so that no part can grow into another."""
 
     @property
     def pretraining(self) -> NDArray[np.uint8]:
@@ -82,6 +84,7 @@ def load(config: DataConfig) -> Datasets:
         ood=pieces.get("ood"),
         prior=pieces.get("prior"),
         fingerprint=_fingerprint(config, manifests, pieces),
+        parted=manifests["source"].parts is not None,
     )
 
 

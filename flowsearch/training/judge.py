@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
-from flowsearch.data import load
+from flowsearch.data import DataConfig, load
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate
 from flowsearch.training.saved import Saved
 
@@ -17,27 +18,26 @@ _METRICS = ("psnr", "ssim", "measurement_psnr")
 def judge(saved: Saved, split: str = "test", *, source: str | None = None, count: int | None = None) -> dict[str, Any]:
     """PSNR and SSIM (mean, std, min, max and image by image) of a network's reconstructions of a split.
 
-    On the trial's own data these are the images and the noise of the trial, and so its numbers. Of another `source`
-    they are its first ones by the trial's data seed; `count` asks for more or fewer.
+    On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
+    asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
+    Of another `source` they are its first ones by the trial's data seed, `count` of them.
 
-    Raises ValueError for a split or source that is not there, or images of another number of channels.
+    Raises ValueError for a split or source that is not there, more images of the trial's own than its split has, or
+    images of another number of channels.
     """
     check_choice("split", split, SPLITS)
-    data = replace(saved.config.data, prior=None, prior_images=None)  # nothing is pre-trained here
-    if source is not None:
-        data = replace(data, source=source, ood=None)
-    if split == "ood" and data.ood is None:
+    data = saved.config.data
+    if split == "ood" and (data.ood is None or source is not None):
         raise ValueError("there is no ood split without a source of its own; name that one by --source, --split test")
-    used = data
-    if source is not None:
-        used = replace(used, train=1, val=used.val if split == "val" else 1)  # a small source may have no more
-    if count is not None:
-        used = replace(used, val=count) if split == "val" else replace(used, test=count)
-    images_NCHW = getattr(load(used), split)
+    if source is None or source == data.source:
+        images_NCHW = _own(data, split, source is not None, count)
+    else:
+        images_NCHW = _others(data, split, source, count)
+    used = data.ood if split == "ood" else source or data.source
     if images_NCHW.shape[1] != saved.channels:
         raise ValueError(
-            f"{used.ood if split == 'ood' else used.source} has {images_NCHW.shape[1]} channels and the network is for "
-            f"{saved.channels}; prepare the images {'with' if saved.channels == 1 else 'without'} --grey"
+            f"{used} has {images_NCHW.shape[1]} channels and the network is for {saved.channels}; prepare the images "
+            f"{'with' if saved.channels == 1 else 'without'} --grey"
         )
     measured = Measured.of(images_NCHW, saved.task, split, data.seed, saved.device)
     rows = evaluate(saved.model, saved.task.operator, measured, split).rows
@@ -45,12 +45,38 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
         "model": str(saved.path),
         "prox": saved.config.prox,
         "task": saved.task.name,
-        "source": used.ood if split == "ood" else used.source,
+        "source": used,
         "split": split,
         "images": len(rows),
         **{name: _spread([row[name] for row in rows]) for name in _METRICS},
         "per_image": [{name: _finite(row[name]) for name in ("image", *_METRICS)} for row in rows],
     }
+
+
+def _own(data: DataConfig, split: str, named: bool, count: int | None) -> NDArray[np.uint8]:
+    """The trial's images of a split: `count` of them, or as many as there are. `named`: no other set is opened."""
+    # What is not needed here may be gone. A source that is also prior or ood stays: it might give other images without.
+    if data.prior != data.source:
+        data = replace(data, prior=None, prior_images=None)
+    if named and data.ood != data.source:
+        data = replace(data, ood=None)
+    datasets = load(data)
+    images_NCHW = getattr(datasets, split)
+    if count is None or count <= len(images_NCHW):
+        return images_NCHW[:count]
+    if split == "ood" or not datasets.parted:
+        raise ValueError(
+            f"the trial has {len(images_NCHW)} {split} images, and may have been trained on the next ones of their "
+            f"source: count is at most {len(images_NCHW)}, not {count}; ask for fewer, or name another set by --source"
+        )
+    more: dict[str, Any] = {split: count}
+    return getattr(load(replace(data, **more)), split)
+
+
+def _others(data: DataConfig, split: str, source: str, count: int | None) -> NDArray[np.uint8]:
+    """The first images of another source: `count` of them, or as many as the trial's split has."""
+    counts = {"train": 1, "val": 1, split: count or getattr(data, split)}  # a small source may have no more
+    return getattr(load(replace(data, source=source, ood=None, prior=None, prior_images=None, **counts)), split)
 
 
 def _spread(values: list[float]) -> dict[str, float] | None:

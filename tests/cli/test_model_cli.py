@@ -75,6 +75,32 @@ def test_evaluate_on_another_source_and_task(trial: Path, tmp_path: Path) -> Non
     assert numbers[0]["measurement_psnr"]["mean"] > numbers[1]["measurement_psnr"]["mean"] + 4
 
 
+@pytest.mark.parametrize("named", [[], ["--source", "faces"]], ids=["own", "own by name"])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_evaluate_takes_no_image_that_was_trained_on(split: str, named: list[str], trial: Path, tmp_path: Path) -> None:
+    code, _, said = flowsearch("evaluate", trial, "--split", split, *named, "--count", 5)
+    assert (code, f"the trial has 4 {split} images" in said, len(said.splitlines())) == (2, True, 1)
+    found = []
+    for count in ([], ["--count", 3]):
+        arguments = ["--split", split, *named, *count, "--json", tmp_path / "x.json"]
+        assert flowsearch("evaluate", trial, *arguments)[0] == 0
+        found.append([row["psnr"] for row in json.loads((tmp_path / "x.json").read_text())["per_image"]])
+    assert found[1] == pytest.approx(found[0][:3])
+
+
+def test_evaluate_takes_more_of_a_published_part(tmp_path: Path) -> None:
+    folder = _many(tmp_path)
+    lines = [f"{number}.png {0 if number < 18 else 1 if number < 22 else 2}" for number in range(30)]
+    (tmp_path / "parts.txt").write_text("\n".join(lines))
+    arguments = [folder, "--size", 16, "--partition", tmp_path / "parts.txt"]
+    assert flowsearch("data", "prepare", "parted", *arguments)[0] == 0
+    model = train(tmp_path / "trial", "data.source=parted", "data.ood=null")
+    code, printed, said = flowsearch("evaluate", model, "--count", 8)
+    assert (code, "on 8 images of parted (test)" in printed) == (0, True), said
+    code, _, said = flowsearch("evaluate", model, "--count", 9)
+    assert (code, "has 8 test images by parts.txt" in said) == (2, True)
+
+
 def test_evaluate_does_not_need_the_priors_images(photos: Path, tmp_path: Path) -> None:
     assert flowsearch("data", "prepare", "further", photos, "--size", 16)[0] == 0
     folder = train(tmp_path / "trial", "data.prior=further")
