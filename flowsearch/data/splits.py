@@ -13,7 +13,15 @@ from flowsearch.built_in import BUILT_IN
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import drawn
 from flowsearch.data.partition import PARTS
-from flowsearch.data.store import NAMES, Manifest, find_dataset, locked, open_images, order_key
+from flowsearch.data.store import (
+    NAMES,
+    Manifest,
+    find_dataset,
+    fingerprint_images,
+    locked,
+    open_images,
+    order_key,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,11 @@ class Datasets:
     """sha256 over the pixels of the sources and the split."""
     parted: bool = False
     """Whether the source has a published partition, so that no part can grow into another."""
+
+    def digests(self) -> dict[str, str]:
+        """sha256 over the pixels of what is looked at: the `val`, `test` and `ood` images."""
+        shown = {"val": self.val, "test": self.test, "ood": self.ood}
+        return {split: fingerprint_images(images) for split, images in shown.items() if images is not None}
 
     @property
     def pretraining(self) -> NDArray[np.uint8]:

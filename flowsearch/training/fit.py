@@ -177,7 +177,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     step = Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts)
     per_epoch = -(-len(datasets.train) // config.batch_size)
     about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint, "phase": goal.phase}
-    about["channels"] = datasets.train.shape[1]
+    about |= {"channels": datasets.train.shape[1], "images": datasets.digests()}
     while state["epoch"] < config.epochs and not _stale(state, config.patience):
         epoch, began = state["epoch"] + 1, time.perf_counter() - under_way["seconds"]
         generator = epoch_generator(config.seed, epoch)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
-from flowsearch.data import DataConfig, load
+from flowsearch.data import DataConfig, fingerprint_images, load
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate
 from flowsearch.training.saved import Saved
 
@@ -20,18 +20,19 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
 
     On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
     asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
-    Of another `source` they are its first ones by the trial's data seed, `count` of them.
+    Of another `source` they are its first ones by the trial's data seed, `count` of them; so they are of a set that was
+    made anew under the name of the trial's own, if it is named.
 
-    Raises ValueError for a split or source that is not there, more images of the trial's own than its split has, or
-    images of another number of channels.
+    Raises ValueError for a split or source that is not there, images that are no longer the trial's though no source
+    is named, more images of the trial's own than its split has, or images of another number of channels.
     """
     check_choice("split", split, SPLITS)
     data = saved.config.data
     if split == "ood" and (data.ood is None or source is not None):
         raise ValueError("there is no ood split without a source of its own; name that one by --source, --split test")
-    if source is None or source == data.source:
-        images_NCHW = _own(data, split, source is not None, count)
-    else:
+    images_NCHW = _own(saved, split, source is not None, count) if source in (None, data.source) else None
+    if images_NCHW is None:
+        assert source is not None
         images_NCHW = _others(data, split, source, count)
     used = data.ood if split == "ood" else source or data.source
     if images_NCHW.shape[1] != saved.channels:
@@ -53,15 +54,30 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
     }
 
 
-def _own(data: DataConfig, split: str, named: bool, count: int | None) -> NDArray[np.uint8]:
-    """The trial's images of a split: `count` of them, or as many as there are. `named`: no other set is opened."""
+def _own(saved: Saved, split: str, named: bool, count: int | None) -> NDArray[np.uint8] | None:
+    """The trial's images of a split: `count` of them, or as many as there are; None where its source, which was
+    `named`, holds other images by now."""
+    data = saved.config.data
     # What is not needed here may be gone. A source that is also prior or ood stays: it might give other images without.
     if data.prior != data.source:
         data = replace(data, prior=None, prior_images=None)
     if named and data.ood != data.source:
         data = replace(data, ood=None)
-    datasets = load(data)
+    try:
+        datasets = load(data)
+    except ValueError:
+        if named:
+            return None
+        raise
     images_NCHW = getattr(datasets, split)
+    then, now = saved.images.get(split), fingerprint_images(images_NCHW)
+    if then not in (None, now):
+        if named:
+            return None
+        raise ValueError(
+            f"the {split} images of {data.ood if split == 'ood' else data.source} are not those of the trial "
+            f"(fingerprint {now}, then {then}); prepare the same images again, or name the set by --source"
+        )
     if count is None or count <= len(images_NCHW):
         return images_NCHW[:count]
     if split == "ood" or not datasets.parted:

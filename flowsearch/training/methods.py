@@ -175,7 +175,8 @@ def _chosen(
     val_loss, psnrs = validate(model, val)
     took = time.perf_counter() - began
     state = state | {"best_loss": val_loss, "seconds": state["seconds"] + took}
-    checkpoint.write(path, {}, {"config": setting.config.to_dict(), "used": used, "state": state})
+    about = {"config": setting.config.to_dict(), "fingerprint": setting.datasets.fingerprint}
+    checkpoint.write(path, {}, about | {"used": used, "state": state})
     yield {
         "phase": "train",
         "epoch": 1,

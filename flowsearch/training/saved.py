@@ -1,6 +1,6 @@
 """A trained network, read back from its checkpoint."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,8 @@ class Saved:
     task: Task
     model: Unrolled | Feedforward
     device: torch.device
+    images: dict[str, str] = field(default_factory=dict)
+    """sha256 over the pixels of the trial's `val`, `test` and `ood` images; nothing where none was kept."""
 
     @property
     def size(self) -> int:
@@ -75,4 +77,4 @@ def load_saved(path: Path, device: str = "auto") -> Saved:
             f"{path} does not fit the network of its configuration, prox {config.prox}; was its code changed since? "
             f"({str(error).splitlines()[-1].strip()})"
         ) from error
-    return Saved(path, config, channels, task, model.to(place).eval(), place)
+    return Saved(path, config, channels, task, model.to(place).eval(), place, about.get("images", {}))

@@ -9,6 +9,7 @@ import torch
 
 from flowsearch.data import Datasets, load
 from flowsearch.operators import Task
+from flowsearch.training import checkpoint
 from flowsearch.training.config import TRAINED, TrialConfig
 from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.errors import DataError
@@ -38,7 +39,7 @@ def run_trial(
     gradient over so many images at a time, which takes less memory and gives the same network up to rounding.
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, DataError (a ValueError) if the images are not to be
-    had, ValueError if the device has no use for the precision.
+    had or not those that the trial was begun with, ValueError if the device has no use for the precision.
     """
     place = resolve(device)
     if config.precision is not None:
@@ -46,7 +47,9 @@ def run_trial(
     reset_peak(place)
     with tempfile.TemporaryDirectory(prefix="flowsearch-") as scratch:
         folder = checkpoint_dir or Path(scratch)
-        yield from _trial(config, _images(config), folder, prior_dir or folder / "priors", place, micro_batch)
+        datasets = _images(config)
+        _check_same(config, datasets, folder)
+        yield from _trial(config, datasets, folder, prior_dir or folder / "priors", place, micro_batch)
 
 
 def _images(config: TrialConfig) -> Datasets:
@@ -54,6 +57,17 @@ def _images(config: TrialConfig) -> Datasets:
         return load(config.data)
     except (ValueError, OSError) as error:
         raise DataError(str(error)) from error
+
+
+def _check_same(config: TrialConfig, datasets: Datasets, folder: Path) -> None:
+    """Refuse to go on from a checkpoint with other images than it was made with: a set may be prepared anew."""
+    for path in (folder / checkpoint.LAST, folder / checkpoint.CHOSEN):
+        then = checkpoint.about(path).get("fingerprint") if path.exists() else None
+        if then not in (None, datasets.fingerprint):
+            raise DataError(
+                f"the images of {config.data.source} are not those that {folder} was begun with (fingerprint "
+                f"{datasets.fingerprint}, then {then}); prepare the same images again, or begin in another folder"
+            )
 
 
 def _trial(

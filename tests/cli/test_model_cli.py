@@ -101,6 +101,20 @@ def test_evaluate_takes_more_of_a_published_part(tmp_path: Path) -> None:
     assert (code, "has 8 test images by parts.txt" in said) == (2, True)
 
 
+def test_images_made_anew_under_the_same_name_are_not_the_trials(tmp_path: Path) -> None:
+    folder = _many(tmp_path)
+    assert flowsearch("data", "prepare", "anew", folder, "--size", 16)[0] == 0
+    model = train(tmp_path / "trial", "data.source=anew", "data.ood=null")
+    (folder / "29.png").unlink()
+    for number in range(10):
+        (folder / f"{number}.png").rename(folder / f"renamed-{number}.png")
+    assert flowsearch("data", "prepare", "anew", folder, "--size", 16, "--overwrite")[0] == 0
+    code, _, said = flowsearch("evaluate", model)
+    assert (code, "the test images of anew are not those of the trial (fingerprint" in said) == (2, True)
+    code, printed, said = flowsearch("evaluate", model, "--source", "anew", "--count", 5)
+    assert (code, "on 5 images of anew (test)" in printed) == (0, True), said
+
+
 def test_evaluate_does_not_need_the_priors_images(photos: Path, tmp_path: Path) -> None:
     assert flowsearch("data", "prepare", "further", photos, "--size", 16)[0] == 0
     folder = train(tmp_path / "trial", "data.prior=further")

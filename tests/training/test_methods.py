@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from flowsearch.data import DataConfig
+from flowsearch.data import DataConfig, load
 from flowsearch.results import schema
-from flowsearch.training import PriorConfig, TrialConfig, run_trial
+from flowsearch.training import PriorConfig, TrialConfig, run_trial, trial
 from flowsearch.training.config import METHODS
+from flowsearch.training.errors import DataError
 
 DATA = DataConfig(source="faces", size=16, train=48, val=3, test=3, ood="anime")
 SMALL: dict[str, dict[str, Any]] = {
@@ -51,6 +53,17 @@ def test_same_numbers_again_however_often_interrupted(method: str, tmp_path: Pat
     assert numbers(undisturbed) == numbers(broken)
     assert undisturbed[-2]["phase"] == "train"
     assert undisturbed[-2]["val_psnr"] == pytest.approx(undisturbed[-1]["val_psnr"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_trial_goes_on_with_other_images(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [run_trial(config(method), checkpoint_dir=tmp_path, device="cpu") for _ in range(2)]
+    while next(trials[0])["phase"] != "train":
+        pass
+    trials[0].close()
+    monkeypatch.setattr(trial, "load", lambda data: replace(load(data), fingerprint="other"))
+    with pytest.raises(DataError, match=r"faces are not those that .* was begun with \(fingerprint other, then"):
+        next(trials[1])
 
 
 def test_all_last_records_have_the_same_keys_and_columns_to_keep_them() -> None:
@@ -116,8 +129,7 @@ def test_the_prior_is_judged_on_the_test_images_too(tmp_path: Path) -> None:
 
 def test_methods_share_a_prior(tmp_path: Path) -> None:
     def phases(method: str, **more: Any) -> list[str]:
-        trial = config(method, **more)
-        return [record["phase"] for record in run_trial(trial, prior_dir=tmp_path, device="cpu")]
+        return [record["phase"] for record in run_trial(config(method, **more), prior_dir=tmp_path, device="cpu")]
 
     flow = {"levels": 2, "depth": 2, "hidden": 8}
     assert phases("map") == ["prior"] * 2 + ["train", "final"]
