@@ -60,8 +60,8 @@ def _print(judged: dict[str, Any]) -> None:
     table = Table("", "mean", "standard deviation", "worst", "best", box=SIMPLE_HEAD)
     for name, head in _HEADS.items():
         found, digits = judged[name], 3 if name == "ssim" else 2
-        if found is not None:
-            table.add_row(head, *(f"{found[key]:.{digits}f}" for key in ("mean", "std", "min", "max")))
+        keys = ("mean", "std", "min", "max")
+        table.add_row(head, *("unknown" if found is None else f"{found[key]:.{digits}f}" for key in keys))
     console = Console()
     console.print(
         f"{judged['model']}: {judged['prox']} on {judged['images']} images of {judged['source']} ({judged['split']}), "
@@ -70,3 +70,10 @@ def _print(judged: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     console.print(table)
+    if judged["non_finite"]:
+        console.print(
+            f"{judged['non_finite']} of {judged['images']} reconstructions are not finite; what is said of all of them "
+            "is unknown",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -75,10 +75,15 @@ def _line(record: dict[str, Any]) -> str:
             f"val PSNR {record['val_psnr']:.2f} dB   {record['seconds']:.1f} s"
         )
     ood = "" if record["ood_psnr"] is None else f"out of distribution {record['ood_psnr']:.2f} dB, "
+    test, seen = (_said(record[name], ".2f", " dB") for name in ("test_psnr", "measurement_psnr"))
     return (
-        f"test PSNR {record['test_psnr']:.2f} dB (measurement {record['measurement_psnr']:.2f} dB), "
-        f"SSIM {record['test_ssim']:.3f}, residual {record['test_residual']:.3f}, {ood}"
+        f"test PSNR {test} (measurement {seen}), SSIM {_said(record['test_ssim'], '.3f')}, "
+        f"residual {_said(record['test_residual'], '.3f')}, {ood}"
         + (f"epoch {record['best_epoch']}, " if record["best_epoch"] else "")
         + f"{record['parameters']:,} parameters, {record['train_seconds'] + record['prior_seconds']:.0f} s, "
         f"{record['seconds_per_image']:.2g} s an image"
     )
+
+
+def _said(value: float | None, form: str, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:{form}}{unit}"

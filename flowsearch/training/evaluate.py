@@ -1,6 +1,7 @@
 """How good reconstructions are, whatever made them: numbers of each image, the time, and pictures to look at."""
 
 import io
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from flowsearch.models import Measurement, Unrolled
 from flowsearch.operators import LinearOperator, Task
 from flowsearch.training.loop import to_images, to_pixels
 from flowsearch.training.metrics import psnr, residual, ssim
+
+_log = logging.getLogger(__name__)
 
 SPLITS = ("val", "test", "ood")
 BATCH = 50
@@ -71,14 +74,15 @@ class Evaluation:
     seconds: float
 
     def mean(self, name: str) -> float | None:
-        """Mean of a column over the images that have a finite value; None for none."""
-        values = [row[name] for row in self.rows if row.get(name) is not None and math.isfinite(row[name])]
-        return float(np.mean(values)) if values else None
+        """Mean of a column over the images that have a value; None where there is none, or one is not finite: the mean
+        over the others would flatter a network that fails on the hardest images."""
+        values = [row[name] for row in self.rows if row.get(name) is not None]
+        return float(np.mean(values)) if values and np.isfinite(values).all() else None
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, operator: LinearOperator, measured: Measured, split: str) -> Evaluation:
-    """Reconstruct and judge the images of a split.
+    """Reconstruct and judge the images of a split; log it where a reconstruction has no finite numbers.
 
     What is shown and counted as the measurement is y where it is an image like the truth, A^T y / norm^2 otherwise: a
     full gradient step from zero, which for super-resolution, say, is as bright as the truth.
@@ -114,9 +118,16 @@ def evaluate(model: nn.Module, operator: LinearOperator, measured: Measured, spl
                     {"split": split, "image": place, "kind": kind, "psnr": value, "png": to_png(x_CHW)}
                     for kind, (x_CHW, value) in shown.items()
                 ]
+    if failed := non_finite(rows):
+        _log.warning("%d of %d reconstructions (%s) are not finite; their means are unknown", failed, len(rows), split)
     if isinstance(model, Unrolled):
         panels += _after_each_fold(model, measured, split)
     return Evaluation(rows, panels, seconds)
+
+
+def non_finite(rows: list[dict[str, Any]]) -> int:
+    """The number of images whose reconstruction has a PSNR, an SSIM or a residual that is not finite."""
+    return sum(not all(math.isfinite(row[name]) for name in ("psnr", "ssim", "residual")) for row in rows)
 
 
 def _after_each_fold(model: Unrolled, measured: Measured, split: str) -> list[dict[str, Any]]:

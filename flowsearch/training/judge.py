@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
 from flowsearch.data import DataConfig, fingerprint_images, load
-from flowsearch.training.evaluate import SPLITS, Measured, evaluate
+from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
 from flowsearch.training.saved import Saved
 
 _METRICS = ("psnr", "ssim", "measurement_psnr")
@@ -17,6 +17,8 @@ _METRICS = ("psnr", "ssim", "measurement_psnr")
 
 def judge(saved: Saved, split: str = "test", *, source: str | None = None, count: int | None = None) -> dict[str, Any]:
     """PSNR and SSIM (mean, std, min, max and image by image) of a network's reconstructions of a split.
+
+    Where a reconstruction is not finite (`non_finite` counts them) the numbers over all are unknown: None.
 
     On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
     asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
@@ -49,6 +51,7 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
         "source": used,
         "split": split,
         "images": len(rows),
+        "non_finite": non_finite(rows),
         **{name: _spread([row[name] for row in rows]) for name in _METRICS},
         "per_image": [{name: _finite(row[name]) for name in ("image", *_METRICS)} for row in rows],
     }
@@ -96,9 +99,9 @@ def _others(data: DataConfig, split: str, source: str, count: int | None) -> NDA
 
 
 def _spread(values: list[float]) -> dict[str, float] | None:
-    """Mean, sample standard deviation and range of the finite values; None for none."""
-    found = np.array([value for value in values if math.isfinite(value)])
-    if not len(found):
+    """Mean, sample standard deviation and range; None where a value is not finite, as all of them would be too."""
+    found = np.array(values)
+    if not np.isfinite(found).all():
         return None
     std = float(found.std(ddof=1)) if len(found) > 1 else 0.0
     return {"mean": float(found.mean()), "std": std, "min": float(found.min()), "max": float(found.max())}

@@ -4,6 +4,7 @@ A method that is not trained epoch by epoch chooses its one open number on the v
 one `train` record for it, epoch 1. The choice is kept beside the checkpoints, so that a trial goes on after it.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from flowsearch.models import (
 )
 from flowsearch.training import checkpoint
 from flowsearch.training.build import build_feedforward, build_model, build_prox
+from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
 from flowsearch.training.fit import Reconstruct, Record, RemoveNoise, Setting, costs, fit
 from flowsearch.training.metrics import psnr
@@ -162,7 +164,10 @@ def _chosen(
     choose: Callable[[Measured], Record],
     apply: Callable[[Record], None],
 ) -> Method:
-    """Choose what is open on the first validation images, once; then validate and tell it as one epoch."""
+    """Choose what is open on the first validation images, once; then validate and tell it as one epoch.
+
+    Raises NonFiniteError where the reconstructions are not finite.
+    """
     path = setting.folder / checkpoint.CHOSEN
     if path.exists():
         kept = checkpoint.about(path)
@@ -173,6 +178,8 @@ def _chosen(
     used = choose(Measured(val.truth_BCHW[:TUNING_IMAGES], val.y[:TUNING_IMAGES]))
     apply(used)
     val_loss, psnrs = validate(model, val)
+    if not math.isfinite(val_loss):
+        raise NonFiniteError("non-finite validation loss")
     took = time.perf_counter() - began
     state = state | {"best_loss": val_loss, "seconds": state["seconds"] + took}
     about = {"config": setting.config.to_dict(), "fingerprint": setting.datasets.fingerprint}

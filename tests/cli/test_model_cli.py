@@ -1,16 +1,20 @@
 """`flowsearch evaluate` and `flowsearch reconstruct`, on a small network that is trained once."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from flowsearch.cli import app
 from flowsearch.data import find_dataset
+from flowsearch.training import evaluate as evaluation
+from flowsearch.training.metrics import psnr
 
 TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
 TRIAL += ["epochs=1", "task=denoise-0.2"]
@@ -113,6 +117,19 @@ def test_images_made_anew_under_the_same_name_are_not_the_trials(tmp_path: Path)
     assert (code, "the test images of anew are not those of the trial (fingerprint" in said) == (2, True)
     code, printed, said = flowsearch("evaluate", model, "--source", "anew", "--count", 5)
     assert (code, "on 5 images of anew (test)" in printed) == (0, True), said
+
+
+def test_an_image_that_is_not_finite_is_said_and_the_mean_unknown(
+    trial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "psnr", lambda *images: psnr(*images).index_fill(0, torch.tensor([1]), math.nan))
+    code, printed, said = flowsearch("evaluate", trial, "--json", tmp_path / "x.json")
+    assert code == 0, said
+    assert "1 of 4 reconstructions are not finite" in printed
+    assert "unknown" in printed
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert (found["psnr"], found["non_finite"], found["per_image"][1]["psnr"]) == (None, 1, None)
+    assert found["ssim"]["mean"] > 0
 
 
 def test_evaluate_does_not_need_the_priors_images(photos: Path, tmp_path: Path) -> None:

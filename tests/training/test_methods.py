@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from flowsearch.data import DataConfig, load
+from flowsearch.operators import Identity
 from flowsearch.results import schema
 from flowsearch.training import PriorConfig, TrialConfig, run_trial, trial
+from flowsearch.training.checkpoint import CHOSEN
 from flowsearch.training.config import METHODS
-from flowsearch.training.errors import DataError
+from flowsearch.training.errors import DataError, NonFiniteError
+from flowsearch.training.evaluate import Measured
 
 DATA = DataConfig(source="faces", size=16, train=48, val=3, test=3, ood="anime")
 SMALL: dict[str, dict[str, Any]] = {
@@ -64,6 +67,35 @@ def test_no_trial_goes_on_with_other_images(method: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(trial, "load", lambda data: replace(load(data), fingerprint="other"))
     with pytest.raises(DataError, match=r"faces are not those that .* was begun with \(fingerprint other, then"):
         next(trials[1])
+
+
+@pytest.mark.parametrize("method", ["adjoint", "tv"])
+def test_reconstructions_that_are_not_finite_diverge(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Identity, "adjoint", lambda _, y: y * math.nan)
+    with pytest.raises(NonFiniteError, match="non-finite validation loss"):
+        run(method, tmp_path)
+    assert not (tmp_path / CHOSEN).exists()
+
+
+def test_one_image_that_is_not_finite_makes_the_mean_unknown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside = Measured.of
+
+    def broken(images: Any, task: Any, split: str, *rest: Any) -> Measured:
+        found = inside(images, task, split, *rest)
+        if split == "test":
+            found.y[1] = math.nan
+        return found
+
+    monkeypatch.setattr(Measured, "of", broken)
+    final = run("adjoint")[-1]
+    assert final["test_psnr"] is final["test_ssim"] is final["test_residual"] is None
+    assert math.isfinite(final["ood_psnr"])
+    assert math.isfinite(final["val_psnr"])
+    assert "1 of 3 reconstructions (test) are not finite; their means are unknown" in caplog.text
 
 
 def test_all_last_records_have_the_same_keys_and_columns_to_keep_them() -> None:
