@@ -50,8 +50,11 @@ def own(name: str, size: int, seed: int, count: int, *, channels: int | None = N
     `grey` and `count` that the callable names: a change of the code makes a new set. What the code reads (files, say)
     is not seen; a callable whose files changed says so by a change of its own, such as a version in its text.
 
+    Where the callable names both `seed` and `count`, the images are kept in the order in which it gives them: a larger
+    count then adds images at the end and moves none. Elsewhere they are kept in the order of the seed.
+
     Args:
-        seed: for a callable that takes it; the images are then stored in its order.
+        seed: for a callable that takes it; 0 stands for it elsewhere.
         count: how many images are asked for: for a callable that could go on for ever and takes `count`.
         channels: 1 or 3 to convert all images to; None for what the first image has.
 
@@ -61,7 +64,9 @@ def own(name: str, size: int, seed: int, count: int, *, channels: int | None = N
     """
     load = load_part(name)
     given = _arguments(load, name, {"size": size, "seed": seed, "grey": channels == 1, "count": count})
+    as_given = {"seed", "count"} <= given.keys()
     decided = {"source": name, "code": _code_of(load), "size": size, "channels": channels, **given}
+    decided |= {"order": "as given"} if as_given else {}
     key = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     folder = data_home() / OWN / f"{name.replace(':', '-')}-{key[:16]}"
     if not (folder / MANIFEST).is_file():
@@ -80,7 +85,7 @@ def own(name: str, size: int, seed: int, count: int, *, channels: int | None = N
                     fingerprint="",
                 )
                 with made_whole(folder) as aside:
-                    _write(aside, _called(load, name, given), wanted)
+                    _write(aside, _called(load, name, given), wanted, as_given)
     return read_manifest(folder), folder
 
 
@@ -119,7 +124,7 @@ def _called(load: Callable[..., Any], name: str, given: dict[str, Any]) -> Itera
     return iter(images)
 
 
-def _write(aside: Path, images: Iterator[Any], wanted: Manifest) -> None:
+def _write(aside: Path, images: Iterator[Any], wanted: Manifest, as_given: bool) -> None:
     name = wanted.name
     first = next(images, None)
     if first is None:
@@ -146,7 +151,9 @@ def _write(aside: Path, images: Iterator[Any], wanted: Manifest) -> None:
                 pass
         except OutOfRangeError as error:
             raise ValueError(f"{name}, {error}") from None
-        collection.keep(sorted(range(taken), key=lambda place: order_key(wanted.seed, str(place))), None)
+        places = range(taken)
+        in_order = places if as_given else sorted(places, key=lambda place: order_key(wanted.seed, str(place)))
+        collection.keep(in_order, None)
         broken = [skip for skip in collection.skipped if "the same pixels" not in skip[1]]
         if broken:
             raise ValueError(f"image {broken[0][0]} of {name} cannot be used: {broken[0][1]}")

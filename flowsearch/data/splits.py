@@ -53,11 +53,12 @@ class Datasets:
 def load(config: DataConfig) -> Datasets:
     """The parts of a data set: test, then val, then train, in the order that `config.seed` gives its images.
 
-    Test and validation images come first, so that they stay the same whatever the number of training images. Of a set
-    prepared with a partition, each part comes from that part of the partition alone. A built-in source is drawn, one
-    of a researcher's own is called, and what they give is kept. The out-of-distribution part is the first `test` images
-    of its own source (of its test part, where it has a partition), or all where there are fewer; further images for
-    priors are those that no other part holds (of the train part).
+    Test and validation images come first, so that they stay the same whatever the number of training images (of a
+    callable that takes `count`: where it takes `seed` too, and gives the same first images whatever the count). Of a
+    set prepared with a partition, each part comes from that part of the partition alone. A built-in source is drawn,
+    one of a researcher's own is called, and what they give is kept. The out-of-distribution part is the first `test`
+    images of its own source (of its test part, where it has a partition), or all where there are fewer; further images
+    for priors are those that no other part holds (of the train part).
 
     Raises:
         ValueError: an unknown data set, a size that is not prepared, or too few images; says what to do.

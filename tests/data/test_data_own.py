@@ -98,6 +98,20 @@ def test_it_gets_those_of_the_arguments_that_it_names(write: Write) -> None:
     assert values == set(range(40, 56))
 
 
+def test_a_larger_count_leaves_test_and_val_as_they_were(write: Write) -> None:
+    write(
+        "def load(size, *, seed, count):\n"
+        "    for index in range(count):\n"
+        "        yield np.random.default_rng([seed, index]).integers(0, 256, (size, size, 3), dtype=np.uint8)\n"
+    )
+    few, more = data.load(CONFIG), data.load(replace(CONFIG, train=12, prior=CONFIG.source, prior_images=5))
+    first = np.random.default_rng([0, 0]).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    assert np.array_equal(few.test[0], first.transpose(2, 0, 1))
+    assert np.array_equal(few.test, more.test)
+    assert np.array_equal(few.val, more.val)
+    assert np.array_equal(few.train, more.train[:9])
+
+
 def test_a_change_of_its_code_makes_a_new_set(write: Write, tmp_path: Path) -> None:
     write("def load(size):\n    return arrays(20)\n")
     before = data.load(CONFIG).fingerprint
