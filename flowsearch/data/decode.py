@@ -20,12 +20,13 @@ class OutOfRangeError(ValueError):
 def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool) -> NDArray[np.uint8]:
     """Pixels of an image file's bytes, or of an array (H, W) or (H, W, 1 or 3): uint8 (C, size, size).
 
-    A file is turned upright (EXIF), its transparent pixels are laid on white, 16 bits a channel are brought to 8. An
-    array is uint8, or floating-point in [0, 1]. Both then go the same way: see `fitted`.
+    A file is turned upright (EXIF), its transparent pixels are laid on white, more bits a channel are brought to 8
+    (`eight_bits`). An array is uint8, or floating-point in [0, 1]. Both then go the same way: see `fitted`.
 
     Raises:
         ValueError: the reason why it cannot be used, in a few words.
-        OutOfRangeError: floating-point numbers outside [0, 1], or neither uint8 nor floating-point.
+        OutOfRangeError: floating-point numbers outside [0, 1], an array that is neither uint8 nor floating-point, or
+            integers of a file beyond 16 bits.
     """
     if isinstance(content, np.ndarray):
         return fitted(from_array(content), size=size, crop=crop, grey=grey)
@@ -53,7 +54,7 @@ def fitted(image: Image.Image, *, size: int, crop: str | None, grey: bool) -> ND
     Raises ValueError where `crop` is for images of another size.
     """
     mode = "L" if grey else "RGB"
-    image = _eight_bits(image)
+    image = eight_bits(image)
     if image.mode != mode:
         image = image.convert(mode)
     if crop is not None:
@@ -103,9 +104,27 @@ def _check_crop(image: Image.Image) -> None:
         raise ValueError(f"{image.width}x{image.height} pixels; the celeba crop is for 178x218")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greyscale: Pillow's own conversion clips instead of scaling
-        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) / 257.0 + 0.5).astype(np.uint8))
+def eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel, transparent pixels on white.
+
+    Floating-point pixels are held to what those of arrays are (`from_array`). Pixels of 32-bit integers are taken as
+    they are where all are within 0 to 255, and as 16 bits where they are within 0 to 65535.
+
+    Raises ValueError for a number that is not finite, OutOfRangeError for numbers that cannot be pixels.
+    """
+    if image.mode == "F":
+        return from_array(np.asarray(image))
+    if image.mode.startswith("I"):  # 16 or 32 bits of grey: Pillow's own conversion clips instead of scaling
+        pixels = np.asarray(image)
+        low, high = int(pixels.min()), int(pixels.max())
+        if low < 0 or high > 65535:
+            raise OutOfRangeError(
+                f"32-bit integer pixels are in 0 to 255 or in 0 to 65535, not {low} to {high}; bring all images of the "
+                "source there in the same way"
+            )
+        if image.mode == "I" and high <= 255:
+            return Image.fromarray(pixels.astype(np.uint8))
+        return Image.fromarray((pixels / 257.0 + 0.5).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

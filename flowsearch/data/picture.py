@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-from flowsearch.data.decode import _eight_bits
+from flowsearch.data.decode import eight_bits
 
 _GREY = ("1", "L", "LA", "La", "F")
 _CAPTION = 24
@@ -36,7 +36,7 @@ def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray
     """A picture's pixels, uint8 (C, H, W), upright; transparent ones on white, as in `decode`.
 
     `convert` allows colour to become grey and grey three equal channels. Raises ValueError for a file that is no image,
-    or has another number of channels and may not be converted.
+    has another number of channels and may not be converted, or has numbers that cannot be pixels.
     """
     try:
         with Image.open(path) as opened:
@@ -44,13 +44,17 @@ def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray
             if grey != (channels == 1) and not convert:
                 is_, wants = ("grey", "colour") if grey else ("in colour", "grey")
                 raise ValueError(f"{path} is {is_}, and the network is for {wants} images; --convert converts it")
-            image = _eight_bits(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
+            upright = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path} is too large an image") from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ValueError(f"{path} is a broken image ({error})") from None
+    try:
+        image = eight_bits(upright).convert("L" if channels == 1 else "RGB")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from None
     pixels = np.asarray(image)
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 

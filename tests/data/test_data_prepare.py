@@ -16,6 +16,7 @@ from PIL import Image
 
 from flowsearch import data
 from flowsearch.data.decode import decode
+from flowsearch.data.picture import read_picture
 
 
 def files_under(home: Path) -> set[str]:
@@ -230,6 +231,46 @@ def test_every_kind_of_pixel_is_read(mode: str, grey: bool) -> None:
     assert pixels.shape == (1 if grey else 3, 16, 16)
     assert pixels[:, :, :4].mean() < 60
     assert pixels[:, :, -4:].mean() > 195
+
+
+def tiff(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+RAMP = np.linspace(0, 1, 16)[None, :].repeat(16, axis=0)
+WIDE = {
+    "floating-point": RAMP.astype(np.float32),
+    "32 bits, to 255": (RAMP * 255).round().astype(np.int32),
+    "32 bits, to 65535": (RAMP * 65535).round().astype(np.int32),
+}
+
+
+@pytest.mark.parametrize("pixels", WIDE.values(), ids=WIDE)
+def test_wide_pixels_are_brought_to_eight_bits(pixels: np.ndarray, tmp_path: Path) -> None:
+    found = decode(tiff(pixels), size=16, crop=None, grey=True)[0]
+    assert np.abs(found - RAMP * 255).max() <= 1
+    (tmp_path / "wide.tif").write_bytes(tiff(pixels))
+    assert np.array_equal(read_picture(tmp_path / "wide.tif", 1)[0], found)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "rule"),
+    [
+        ((RAMP * 255).astype(np.float32), r"floating-point pixels are in \[0, 1\], not 0 to 255"),
+        ((RAMP * 70000).astype(np.int32), "32-bit integer pixels are in 0 to 255 or in 0 to 65535, not 0 to 70000"),
+        ((RAMP * 100 - 1).astype(np.int32), "not -1 to 99"),
+    ],
+    ids=["floating-point", "beyond 16 bits", "negative"],
+)
+def test_pixels_whose_range_cannot_be_told_are_refused(pixels: np.ndarray, rule: str, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "wide.zip", [("good.png", encoded(0)), ("wide.tif", tiff(pixels))])
+    with pytest.raises(ValueError, match=rf"wide\.zip, image wide\.tif: .*{rule}"):
+        data.prepare("wide", source, size=16)
+    (tmp_path / "wide.tif").write_bytes(tiff(pixels))
+    with pytest.raises(ValueError, match=rf"wide\.tif cannot be used: .*{rule}"):
+        read_picture(tmp_path / "wide.tif", 1)
 
 
 def test_resizing_averages_instead_of_picking() -> None:
