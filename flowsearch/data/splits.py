@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -23,10 +24,13 @@ from flowsearch.data.store import (
     order_key,
 )
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Datasets:
-    """The images of a study, each part uint8 (N, C, H, W): views of read-only memory maps."""
+    """The images of a study, each part uint8 (N, C, H, W): views of read-only memory maps, or a copy in memory of `ood`
+    and `prior` where images of another part were left out of them."""
 
     train: NDArray[np.uint8]
     val: NDArray[np.uint8]
@@ -58,7 +62,8 @@ def load(config: DataConfig) -> Datasets:
     set prepared with a partition, each part comes from that part of the partition alone. A built-in source is drawn,
     one of a researcher's own is called, and what they give is kept. The out-of-distribution part is the first `test`
     images of its own source (of its test part, where it has a partition), or all where there are fewer; further images
-    for priors are those that no other part holds (of the train part).
+    for priors are those that no other part holds (of the train part). Sets of other names may hold the same images: of
+    those, what another part has is left out of `ood`, and then of the images for priors.
 
     Raises:
         ValueError: an unknown data set, a size that is not prepared, or too few images; says what to do.
@@ -85,6 +90,7 @@ def load(config: DataConfig) -> Datasets:
                 )
             manifests[purpose] = found.manifest
         pieces |= found.pieces(counts, config.seed)
+    _leave_out_copies(config, pieces)
     for purpose in pieces.keys() & {"ood", "prior"}:
         if not len(pieces[purpose]):
             raise ValueError(
@@ -172,6 +178,37 @@ def _check_counts(manifest: Manifest, config: DataConfig) -> None:
                 f"data set {config.source} has {there} {part} images by {manifest.partition}, and {part} asks for "
                 f"{asked}: ask for fewer, or prepare a larger set"
             )
+
+
+def _leave_out_copies(config: DataConfig, pieces: dict[str, NDArray[np.uint8]]) -> None:
+    """Leave out of `ood`, then of `prior`, the images whose pixels another part has from a set of another name.
+
+    Within a set no two images are equal, and a drawn one is equal to no other, so most studies have nothing to compare.
+    """
+    taken = {"test": config.source, "val": config.source, "train": config.source, "ood": config.ood}
+    for purpose, name in (("ood", config.ood), ("prior", config.prior)):
+        if name is None or name in BUILT_IN:
+            continue
+        others = [part for part, other in taken.items() if part in pieces and other not in (name, *BUILT_IN)]
+        if not others:
+            continue
+        known = {_digest(image) for part in others for image in pieces[part]}
+        images = pieces[purpose]
+        kept = [row for row, image in enumerate(images) if _digest(image) not in known]
+        if len(kept) < len(images):
+            _log.warning(
+                "%d of %d images of %s are left out of %s: other parts have the same pixels",
+                len(images) - len(kept),
+                len(images),
+                name,
+                purpose,
+            )
+            pieces[purpose] = np.array(images[kept])
+            pieces[purpose].flags.writeable = False
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.data).digest()
 
 
 def _gathered(

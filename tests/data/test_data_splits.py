@@ -1,10 +1,11 @@
 """Splits: disjoint, reproducible, memory-mapped, and clear about what is missing."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from made_images import Maker
+from made_images import Maker, encoded, write_zip
 
 from flowsearch import data
 
@@ -115,6 +116,37 @@ def test_further_images_for_priors_are_those_of_no_other_part(source: str, make_
     assert np.array_equal(sets.train, without.train)
     assert np.array_equal(sets.ood, without.ood)
     assert sets.fingerprint != without.fingerprint
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_equal_images_of_another_set_are_left_out(
+    seed: int, make_zip: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data.prepare("mine", make_zip(25), size=16)
+    data.prepare("all", make_zip(30), size=16)
+    members = [(f"renamed/{index}.png", encoded(index)) for index in range(40)]
+    data.prepare("most", write_zip(tmp_path / "most.zip", members), size=16)
+    config = replace(PREPARED, seed=seed, ood="most", prior="all")
+    sets, alone = data.load(config), data.load(replace(config, ood=None, prior=None))
+    used = rows(sets.train) | rows(sets.val) | rows(sets.test)
+    everything = rows(data.open_images(data.folder_of("all", 16), data.find_dataset("all", 16)[0]))
+    first = data.load(replace(config, source="most", ood=None, prior=None)).test
+    assert sets.ood is not None
+    assert sets.prior is not None
+    assert 0 < len(sets.ood) < 3
+    assert rows(sets.ood) == rows(first) - used
+    assert rows(sets.prior) == everything - used - rows(sets.ood)
+    assert not sets.prior.flags.writeable
+    assert "images of all are left out of prior: other parts have the same pixels" in caplog.text
+    for part in ("train", "val", "test"):
+        assert np.array_equal(getattr(sets, part), getattr(alone, part))
+
+
+def test_an_ood_set_of_the_same_images_is_refused(make_zip: Maker) -> None:
+    for name in ("mine", "again"):
+        data.prepare(name, make_zip(16), size=16)
+    with pytest.raises(ValueError, match="all images of again that ood could have are in use"):
+        data.load(replace(PREPARED, ood="again"))
 
 
 def test_further_images_for_priors_have_to_be_counted_where_they_are_made() -> None:
