@@ -33,7 +33,7 @@ def closing_tables(progress: "Progress") -> list[Table]:
         draw = ranking_table
     else:
         return []
-    return [draw(progress, task) for task in _tasks(progress)]
+    return [draw(progress, task) for task in progress.tasks]
 
 
 def standings_tables(progress: "Progress") -> list[Table]:
@@ -72,7 +72,7 @@ def best_lines(progress: "Progress") -> list[str]:
     if len(study.objective) > 1:
         return []
     lines = []
-    for task in _tasks(progress):
+    for task in progress.tasks:
         of = "" if task is None else f" on {task}"
         best = progress.best_of(task)
         if best is not None:
@@ -107,11 +107,6 @@ def lost_lines(progress: "Progress") -> list[str]:
         ]
         lines.append(f"  trial {trial}: {'; '.join(told)}")
     return [*lines, *([f"  and {len(hit) - _MOST} more"] if len(hit) > _MOST else [])]
-
-
-def _tasks(progress: "Progress") -> list[str | None]:
-    """Each task that the study is repeated for; None for a study that is not."""
-    return [None] if progress.study.tasks is None else [*progress.study.tasks]
 
 
 def ablation_table(progress: "Progress", task: str | None) -> Table:

@@ -101,7 +101,12 @@ def list_() -> None:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A prepared set, faces or anime, or module:name.")],
-    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Height and width in pixels. Default: the one that it is prepared at, else 64.", show_default=False
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes. Default: NAME-SIZE.png.")] = None,
     count: Annotated[int, typer.Option(help="How many images the sheet shows.", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="Seed of a built-in source, or of module:name.")] = 0,
@@ -110,6 +115,7 @@ def show(
     from flowsearch import data
 
     with user_errors():
+        size = size or _only_size(name)
         images, manifest = _images(name, size, seed, count)
         if data.fingerprint_images(images) != manifest.fingerprint:
             raise ValueError(f"the pixels of {name} at size {size} are not those of its manifest; prepare it again")
@@ -130,6 +136,16 @@ def show(
     for channel, mean, spread in zip(_CHANNELS[len(sample[0])], *data.channel_statistics(sample), strict=True):
         typer.echo(f"  {channel:5s} mean {mean:.3f}, standard deviation {spread:.3f}")
     typer.echo(f"sheet of {len(shown)}: {path}")
+
+
+def _only_size(name: str) -> int:
+    """The size at which a set is prepared, if that is one; 64 for what is made at any size, or not there."""
+    from flowsearch import data
+
+    sizes = [manifest.size for manifest in data.list_datasets() if manifest.name == name]
+    if len(sizes) > 1:
+        raise ValueError(f"{name} is prepared at sizes {', '.join(map(str, sizes))}; choose one by --size")
+    return sizes[0] if sizes else 64
 
 
 def _images(name: str, size: int, seed: int, count: int) -> Any:

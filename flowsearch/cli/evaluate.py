@@ -18,7 +18,10 @@ def evaluate(
         ),
     ],
     source: Annotated[
-        str | None, typer.Option(help="faces, anime or a prepared set. Default: the trial's own.", show_default=False)
+        str | None,
+        typer.Option(
+            help="faces, anime, a prepared set, or module:name. Default: the trial's own.", show_default=False
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, val or ood.")] = "test",
     task: Annotated[

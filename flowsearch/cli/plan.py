@@ -108,6 +108,8 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
         lines.append("~: by formula (weights, gradients, optimizer, activations); parameters are exact")
     if plan.gpu == "auto" and plan.gpu_bytes is None:
         lines.append("no GPU here: gpu: auto trains on the CPU; --gpu-memory 80 shows the shares of GPUs of 80 GB")
+    if plan.device == "CPU" and not isinstance(plan.gpu, str) and plan.gpu:
+        lines.append(f"no GPU here: as it is (resources.gpu: {plan.gpu:g}) the study needs another machine")
     if plan.hours is None:
         lines.append("time: not known yet; --measure times a step of each on this machine")
     else:

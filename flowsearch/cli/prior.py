@@ -39,6 +39,10 @@ def train(
             raise ValueError(
                 f"only a flow is pre-trained: prox: glow or score with pretrain: true, not prox {config.prox}"
             )
+        typer.echo(
+            f"{config.levels} levels, depth {config.depth}, hidden {config.hidden}, on {config.data.source} at "
+            f"{config.data.size}x{config.data.size}: up to {config.prior.epochs} epochs"
+        )
         store = PriorStore(results / FOLDER)
         key = prior_key(config, load(config.data).fingerprint)
         try:

@@ -43,12 +43,24 @@ def reconstruct(
             saved = load_saved(file, device)
             saved = saved if task is None else saved.with_task(task)
             names: set[str] = set()
+            left_out = []
             for path in paths:
-                pixels = read_picture(path, saved.channels, convert=convert)
+                try:
+                    pixels = read_picture(path, saved.channels, convert=convert)
+                except (ValueError, OSError) as error:
+                    if len(paths) == 1:
+                        raise
+                    left_out.append(str(error))
+                    continue
                 row = picture_row(saved, pixels, seed, measured=measured)
                 typer.echo(f"{path}: {_line(row)}")
                 _write(out, _unused(path.stem, names), row)
-        typer.echo(f"pictures: {out}")
+        for why in left_out:
+            typer.echo(f"left out: {why}", err=True)
+        if names:
+            typer.echo(f"pictures: {out}")
+        if left_out:
+            raise typer.Exit(1)
 
 
 def _write(out: Path, name: str, row: Any) -> None:

@@ -1,5 +1,6 @@
 """`flowsearch train`: one trial without a cluster, for a first look or for debugging."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,9 @@ def train(
         _refuse_other(config, out)
         from flowsearch.parts import beside
         from flowsearch.training import NonFiniteError, run_trial
+        from flowsearch.training.device import resolve
 
+        typer.echo(_head(config, resolve(device)))
         try:
             with beside(Path.cwd() if file is None else file.parent):
                 for record in run_trial(config, checkpoint_dir=out, device=device):
@@ -48,6 +51,18 @@ def train(
             typer.echo(f"interrupted; the same command goes on from the last checkpoint in {out}", err=True)
             raise typer.Exit(130) from None
         typer.echo(f"checkpoints: {out}")
+
+
+def _head(config: Any, device: Any) -> str:
+    """What begins here and how long it is, said before the first epoch, which may take minutes."""
+    data, prior = config.data, config.prior
+    steps = f"{math.ceil(data.train / config.batch_size):,} steps an epoch" if config.batch_size else "nothing to train"
+    epochs = f", up to {config.epochs} epochs" if config.epochs else ""
+    first = f"; first up to {prior.epochs} epochs of pre-training" if config.pretrain or config.method == "map" else ""
+    return (
+        f"{' '.join(word for word in (config.method, config.prox) if word)}, {config.task}, "
+        f"{data.train:,} images of {data.source} at {data.size}x{data.size}: {steps}{epochs}{first}; on {device}"
+    )
 
 
 def _refuse_other(config: Any, out: Path) -> None:

@@ -18,10 +18,11 @@ def slots(study: Study, resources: Mapping[str, float]) -> int:
     """How many trials run at once on these resources. Raises ValueError where there is no room for one."""
     room = _room(study, resources)
     if room < 1:
-        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPUs" if (gpu := _gpu(study)) else "")
+        gpu, cpus, gpus = _gpu(study), resources.get("CPU", 0), resources.get("GPU", 0)
+        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPU" if gpu else "")
+        mend = "a profile for smaller machines, or --set resources.gpu=0" if gpu > gpus else "--set resources.cpu=1"
         raise ValueError(
-            f"a trial uses {asked} (resources), but there are "
-            f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs here"
+            f"a trial uses {asked} (resources), but there are {cpus:g} CPUs and {gpus:g} GPUs here; try {mend}"
         )
     return min(room, study.resources.concurrent or room)
 

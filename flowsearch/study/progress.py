@@ -181,7 +181,17 @@ class Progress:
     def best_configuration(self) -> Configuration | None:
         """The best configuration; None where there is no single best: for several objectives, and over several
         tasks."""
-        return self.best_of(None) if len(self.study.tasks or [""]) == 1 else None
+        several = len(self.study.tasks or [""]) > 1 or "task" in self.study.space
+        return None if several else self.best_of(None)
+
+    @property
+    def tasks(self) -> list[str | None]:
+        """Each task that the study is repeated for, or that its trials have from its space; else None alone."""
+        if self.study.tasks is not None:
+            return [*self.study.tasks]
+        if "task" not in self.study.space or self.study.mode == "ablate":
+            return [None]
+        return sorted({trial.config["task"] for trial in self.trials.values()}) or [None]
 
     def best_of(self, task: str | None) -> Configuration | None:
         """The best configuration of a task (of all, with None) by the study's objective, limits kept to."""
