@@ -1,5 +1,6 @@
 """The configuration of one trial: flat names, the same in a study file, on the command line and in the results."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -213,6 +214,8 @@ class TrialConfig:
         self._check("end", check_choice, ("prox", "data"))
         self._check("precision", check_choice, PRECISIONS)
         self._check("decay", check_choice, ("cosine", "constant"))
+        if self.prox == "unet":
+            self._check_smallest_batch()
 
     def _settle_fields(self) -> None:
         """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
@@ -273,6 +276,17 @@ class TrialConfig:
         if self.data.size % 16:
             raise ValueError(
                 f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}"
+            )
+
+    def _check_smallest_batch(self) -> None:
+        assert self.batch_size
+        batches = math.ceil(self.data.train / self.batch_size)  # as `loop.batches` splits them
+        if self.data.size == 16 and self.data.train // batches == 1:
+            raise ValueError(
+                "at size 16 the U-Net's innermost images are single pixels, which its batch normalization can train "
+                f"on only where every batch has two images or more; batch_size {self.batch_size} leaves one for the "
+                f"smallest of {batches} batches of {self.data.train} training images (train): set batch_size to 3 or "
+                "more and train to 2 or more, or take size 32"
             )
 
     @property

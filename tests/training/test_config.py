@@ -1,8 +1,10 @@
 """Configurations refuse what cannot be, settle what is open, and survive JSON."""
 
+import itertools
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -100,6 +102,10 @@ def test_without_a_method_it_is_the_papers_network() -> None:
         ({"pretrain": 1}, "pretrain is true or false"),
         ({"prox": "unet", "start": "mode"}, "start is one of adjoint"),
         ({"prox": "unet", "data": DataConfig(size=24)}, "multiple of 16, not 24"),
+        (
+            {"prox": "unet", "batch_size": 2, "data": DataConfig(size=16, train=5)},
+            "smallest of 3 batches of 5 training",
+        ),
         ({"task": "inpaint-64"}, "between 1 and 63, not 64"),
         ({"task": {"deblur": {"sigma": 20}}}, "a quarter of the image, 16 pixels, not 20"),
         ({"weights": "shared"}, "weights is one of tied, untied"),
@@ -114,6 +120,21 @@ def test_without_a_method_it_is_the_papers_network() -> None:
 def test_impossible_values_are_refused(values: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         TrialConfig(**values)
+
+
+@pytest.mark.parametrize("method", ["unrolled", "feedforward", "pnp"])
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_unet_of_single_pixels_needs_two_images_in_every_batch(method: str, size: int) -> None:
+    import numpy as np
+    import torch
+
+    from flowsearch.training.loop import batches
+
+    for train, batch_size in itertools.product(range(1, 10), range(1, 6)):
+        made = batches(np.zeros((train, 1, 1, 1), np.uint8), batch_size, False, torch.Generator(), torch.device("cpu"))
+        alone = size == 16 and min(map(len, made)) == 1
+        with pytest.raises(ValueError, match="single pixels") if alone else nullcontext():
+            TrialConfig(method=method, prox="unet", batch_size=batch_size, data=DataConfig(size=size, train=train))
 
 
 def test_unknown_names_are_refused() -> None:
