@@ -23,7 +23,8 @@ class Unrolled(nn.Module):
 
     The data step descends the residual (eq. (8) prints the sign that would climb it). mu and lambda are learned per
     fold, lambda = softplus(raw) > 0. `start` is x0: `mode` (g(0) of the first fold's flow) or `adjoint` (A^T y). `end`
-    is `prox` (the last fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~).
+    is `prox` (the last fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~, so
+    that only the K - 1 folds before it have a map, and the last lambda is not used).
 
     `precision: bf16` runs the proximal maps' convolutions in bfloat16 (autocast); data steps, and all that is
     invertible in a flow, stay in float32.
@@ -38,10 +39,14 @@ class Unrolled(nn.Module):
         end: str = "prox",
         precision: str = "fp32",
     ) -> None:
-        """`proxes`: one map, which all folds share (tied weights), or one per fold (untied)."""
+        """`proxes`: one map, which all folds share (tied weights), or one for each fold that has one (untied)."""
         super().__init__()
-        if len(proxes) not in (1, folds):
-            raise ValueError(f"there is one proximal map for all {folds} folds or one for each, not {len(proxes)}")
+        self.mapped_folds = folds - (end == "data")
+        if len(proxes) not in (1, self.mapped_folds):
+            raise ValueError(
+                f"there is one proximal map for all {self.mapped_folds} folds that end in one, or one for each, not "
+                f"{len(proxes)}"
+            )
         if start == "mode" and not isinstance(proxes[0], FlowProx):
             raise ValueError(
                 f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
@@ -52,6 +57,11 @@ class Unrolled(nn.Module):
         self.folds, self.start, self.end = folds, start, end
         self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
         self.raw_lambda_K = nn.Parameter(torch.full((folds,), proxes[0].raw_lambda)) if proxes[0].shrinks else None
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether several folds share one map."""
+        return len(self.proxes) < self.mapped_folds
 
     @property
     def lambda_K(self) -> Tensor | None:
@@ -65,16 +75,16 @@ class Unrolled(nn.Module):
     def iterates(self, y: Tensor) -> list[Tensor]:
         """The image after each fold, K in all."""
         lambda_K = self.lambda_K
-        tied = len(self.proxes) < self.folds
+        tied = self.is_tied
         images = []
         for k in range(self.folds):
-            if k == 0 or not tied:
+            if k == 0 or (k < self.mapped_folds and not tied):
                 with in_precision(self.precision, y.device):
                     prox = self.prox(k).ready(keep=tied)
             if k == 0:
                 x_BCHW = self.first(y, prox)
             x_BCHW = self.data_step(k, x_BCHW, y)
-            if k < self.folds - 1 or self.end == "prox":
+            if k < self.mapped_folds:
                 with in_precision(self.precision, y.device):
                     x_BCHW = prox(x_BCHW, None if lambda_K is None else lambda_K[k]).to(x_BCHW.dtype)
             images.append(x_BCHW)
@@ -100,7 +110,7 @@ class Unrolled(nn.Module):
         self.train(training)
 
     def prox(self, k: int) -> ProximalMap:
-        """The proximal map of fold `k`, counted from 0."""
+        """The proximal map of fold `k`, counted from 0, one that has a map."""
         return cast(ProximalMap, self.proxes[k % len(self.proxes)])
 
     def scalars(self) -> list[nn.Parameter]:
@@ -113,9 +123,9 @@ def in_precision(precision: str, device: torch.device) -> AbstractContextManager
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def untie(prox: ProximalMap, folds: int) -> list[ProximalMap]:
-    """One copy of `prox` for each fold, all starting alike."""
-    return [copy.deepcopy(prox) for _ in range(folds)]
+def untie(prox: ProximalMap, count: int) -> list[ProximalMap]:
+    """So many copies of `prox`, one for each fold that has a map, all starting alike."""
+    return [copy.deepcopy(prox) for _ in range(count)]
 
 
 def _first_steps(folds: int) -> Tensor:

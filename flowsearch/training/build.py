@@ -40,7 +40,7 @@ def build_model(
     if operator is None:
         operator = Task.named(config.task, config.data.size, channels).operator
     prox = build_prox(config, channels, prior)
-    proxes = [prox] if config.weights == "tied" else untie(prox, config.folds)
+    proxes = [prox] if config.weights == "tied" else untie(prox, config.mapped_folds)
     return Unrolled(operator, proxes, config.folds, start=config.start, end=config.end, precision=config.precision)
 
 

@@ -128,7 +128,7 @@ class TrialConfig:
     glow, adjoint otherwise (for score, too)."""
     end: str | None = None
     """unrolled: `prox` (the default): the last fold shrinks too; `data`: eq. (12) read literally, the last fold is a
-    data step only."""
+    data step only, which takes two folds or more. An untied network then has a map for each fold but the last."""
 
     depth: int | None = None
     """glow, score: steps of flow in each level but the last."""
@@ -216,6 +216,11 @@ class TrialConfig:
         self._check("decay", check_choice, ("cosine", "constant"))
         if self.prox == "unet":
             self._check_smallest_batch()
+        if self.end == "data" and self.folds == 1:
+            raise ValueError(
+                "end: data makes the last fold a data step only, and folds: 1 has no other, so that nothing would be "
+                "left to train but its step size; set folds to 2 or more, or end: prox"
+            )
 
     def _settle_fields(self) -> None:
         """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
@@ -288,6 +293,12 @@ class TrialConfig:
                 f"smallest of {batches} batches of {self.data.train} training images (train): set batch_size to 3 or "
                 "more and train to 2 or more, or take size 32"
             )
+
+    @property
+    def mapped_folds(self) -> int:
+        """unrolled: how many folds end in a proximal map; all but the last with `end: data`."""
+        assert self.folds
+        return self.folds - (self.end == "data")
 
     @property
     def has_own_parts(self) -> bool:

@@ -169,7 +169,14 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     under_way: Record = {"losses": [], "norms": [], "seconds": 0.0}
     if (folder / checkpoint.LAST).exists():
         tensors, kept = checkpoint.read(folder / checkpoint.LAST)
-        checkpoint.restore(tensors, model, optimizer)
+        try:
+            checkpoint.restore(tensors, model, optimizer)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{folder / checkpoint.LAST} does not fit the network of its configuration, as when it was written by "
+                f"an earlier version or by other code of one's own; remove it to start anew "
+                f"({str(error).splitlines()[-1].strip()})"
+            ) from error
         state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
         goal.begin(epoch_generator(config.seed, 0))
@@ -256,6 +263,8 @@ def _stale(state: Record, patience: int | None) -> bool:
 
 def _fold_rows(model: Unrolled, psnrs: list[float] | None) -> list[Record]:
     assert psnrs is not None
-    lambdas = [None] * model.folds if model.lambda_K is None else model.lambda_K.tolist()
+    lambdas = [None] * model.folds
+    if model.lambda_K is not None:
+        lambdas[: model.mapped_folds] = model.lambda_K[: model.mapped_folds].tolist()
     numbers = zip(model.mu_K.tolist(), lambdas, psnrs, strict=True)
     return [{"fold": k, "mu": mu, "lambda": lam, "psnr": db} for k, (mu, lam, db) in enumerate(numbers, start=1)]

@@ -50,14 +50,14 @@ def estimate(config: TrialConfig, channels: int = 3) -> Need:
         flow = flow_parameters(config, channels)
         return Need(parameters=flow, activation_bytes=64 * image + _flow_activations(config, channels, 1, 64))
     each, kept, shrinks = _prox_cost(config, channels)
-    folds = (config.folds or 1) if config.method == "unrolled" else 1
-    copies = folds if config.weights == "untied" else 1
+    folds, mapped = (config.folds or 1, config.mapped_folds) if config.method == "unrolled" else (1, 1)
+    copies = mapped if config.weights == "untied" else 1
     scalars = folds * (1 + shrinks) if config.method == "unrolled" else 0
     parameters = copies * each + scalars
     if config.prox in FLOWS:
-        held = _flow_activations(config, channels, folds, batch)
+        held = _flow_activations(config, channels, mapped, batch)
     else:
-        held = int(kept * batch * (folds + 0.3))  # what the backward pass of one fold takes for itself
+        held = int(kept * batch * (mapped + 0.3))  # what the backward pass of one fold takes for itself
     held += 2 * each * copies if config.precision == "bf16" else 0  # the weights in bf16
     return Need(parameters=parameters, activation_bytes=held + 8 * folds * image)
 

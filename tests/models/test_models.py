@@ -31,7 +31,7 @@ def stir(model: nn.Module) -> nn.Module:
 
 def unrolled(prox: str, task: str = "denoise-0.1", folds: int = 3, tied: bool = False, end: str = "prox") -> Unrolled:
     start = "mode" if prox == "glow" else "adjoint"
-    proxes = [make(prox)] if tied else untie(make(prox), folds)
+    proxes = [make(prox)] if tied else untie(make(prox), folds - (end == "data"))
     return Unrolled(Task.named(task, SIZE).operator, proxes, folds, start=start, end=end)
 
 
@@ -151,6 +151,16 @@ def test_end_data_skips_the_last_prox() -> None:
     torch.testing.assert_close(with_prox[1], without[1] / 2)
 
 
+@pytest.mark.parametrize(("folds", "tied"), [(3, False), (3, True), (2, False)], ids=["untied", "tied", "one map"])
+@pytest.mark.parametrize("prox", ["glow", "resnet"])
+def test_end_data_has_no_map_that_is_not_used(prox: str, folds: int, tied: bool) -> None:
+    model = stir(unrolled(prox, folds=folds, tied=tied, end="data"))
+    assert len(model.proxes) == (1 if tied else folds - 1)
+    model.initialize(images())
+    model(images()).square().mean().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("prox", ["glow", "score", "resnet", "unet"])
 def test_untied_has_a_map_for_each_fold_and_tied_one(prox: str) -> None:
     counts = {tied: sum(p.numel() for p in unrolled(prox, tied=tied).proxes.parameters()) for tied in (True, False)}
@@ -171,8 +181,10 @@ def test_start_mode_needs_a_flow() -> None:
 
 
 def test_maps_are_one_or_one_for_each_fold() -> None:
-    with pytest.raises(ValueError, match="one for each, not 2"):
-        Unrolled(Task.named("denoise-0.1", SIZE).operator, [Halve(), Halve()], 3)
+    operator = Task.named("denoise-0.1", SIZE).operator
+    for count, end in ((2, "prox"), (3, "data")):
+        with pytest.raises(ValueError, match=f"one for each, not {count}"):
+            Unrolled(operator, [Halve() for _ in range(count)], 3, end=end)
 
 
 def test_paper_sizes() -> None:

@@ -30,8 +30,10 @@ def config_of(**values) -> TrialConfig:
         {"prox": "score", "folds": 2, "depth": 3, "levels": 2, "hidden": 6, "pretrain": False},
         {"prox": "resnet", "folds": 4, "features": 8},
         {"prox": "unet", "folds": 2, "channels": 4, "weights": "tied"},
+        {"prox": "glow", "folds": 3, "depth": 2, "levels": 2, "hidden": 6, "end": "data"},
+        {"prox": "resnet", "folds": 3, "features": 8, "weights": "tied", "end": "data"},
     ],
-    ids=["glow untied", "glow tied", "score", "resnet untied", "unet tied"],
+    ids=["glow untied", "glow tied", "score", "resnet untied", "unet tied", "last untied", "last tied"],
 )
 def test_parameters_are_counted_exactly(values):
     config = config_of(**values)
@@ -56,6 +58,9 @@ def test_memory_modes_are_in_order():
     assert needs == sorted(needs)
     folds = [estimate(config_of(prox="unet", folds=K)).activation_bytes for K in (1, 2, 4)]
     assert folds[2] - folds[1] == pytest.approx(2 * (folds[1] - folds[0]), rel=0.01)
+    image = 8 * 4 * 8 * 3 * 16**2
+    without = estimate(config_of(prox="unet", folds=5, end="data")).activation_bytes
+    assert without - image == pytest.approx(folds[2], rel=0.01)
 
 
 @pytest.mark.slow

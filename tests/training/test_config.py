@@ -94,6 +94,7 @@ def test_without_a_method_it_is_the_papers_network() -> None:
         ({"levels": 7}, "size 64 allows at most 6 levels, not 7"),
         ({"levels": 6, "data": DataConfig(size=32)}, "size 32 allows at most 5 levels"),
         ({"folds": 0}, "folds is at least 1, not 0"),
+        ({"folds": 1, "end": "data"}, "set folds to 2 or more, or end: prox"),
         ({"folds": 2.0}, "folds is a whole number"),
         ({"folds": True}, "folds is a whole number"),
         ({"lr": 0.0}, "lr is above 0"),

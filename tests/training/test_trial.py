@@ -213,3 +213,12 @@ def test_folds_report_step_and_shrinkage() -> None:
     assert all(row["lambda"] > 0 for row in first["folds"])
     assert first["folds"][-1]["psnr"] == pytest.approx(first["val_psnr"])
     assert all(row["lambda"] is None for row in next(iter(run_trial(config("unet"))))["folds"])
+    last = next(iter(run_trial(config("glow", end="data"))))["folds"][-1]
+    assert (last["lambda"], last["mu"] > 0) == (None, True)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    next(run := run_trial(config("resnet", epochs=2), checkpoint_dir=tmp_path))
+    run.close()
+    with pytest.raises(ValueError, match=r"last.safetensors does not fit the network .* remove it .*proxes\.1"):
+        next(run_trial(config("resnet", epochs=2, end="data"), checkpoint_dir=tmp_path))
