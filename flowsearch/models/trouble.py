@@ -43,7 +43,8 @@ def in_flow(flow: Glow, x_BCHW: Tensor) -> str | None:
 
 
 def in_gradient(model: nn.Module) -> str | None:
-    """The fold (the last one: a backward pass meets it first) and the levels whose gradients are not finite."""
+    """The fold (the last one: a backward pass meets it first) and the levels whose gradients are not finite; of a tied
+    network the map, whose gradient is the sum over the folds and does not tell them apart."""
     bad = [
         name.split(".")
         for name, parameter in model.named_parameters()
@@ -53,7 +54,8 @@ def in_gradient(model: nn.Module) -> str | None:
     if folds:
         bad = [name for name in bad if name[:2] == ["proxes", str(max(folds))]]
     levels = sorted({int(after) + 1 for name in bad for part, after in pairwise(name) if part == "levels"})
-    words = [f"fold {max(folds) + 1}"] if folds else []
+    shared = isinstance(model, Unrolled) and model.is_tied
+    words = ["the map that all folds share" if shared else f"fold {max(folds) + 1}"] if folds else []
     if levels:
         words.append(f"level {', '.join(map(str, levels))}")
     return ", ".join(words) or None

@@ -85,3 +85,15 @@ def test_a_gradient_is_traced_to_the_last_bad_fold_and_its_levels(value: float) 
         names[name].grad.fill_(value)
     assert trouble.in_gradient(model) == "fold 2, level 2"
     assert trouble.in_gradient(model.prox(0)) == "level 1"
+
+
+@pytest.mark.parametrize(
+    ("folds", "end", "where"),
+    [(3, "prox", "the map that all folds share"), (1, "prox", "fold 1"), (2, "data", "fold 1")],
+)
+def test_a_gradient_of_a_shared_map_is_of_no_fold(folds: int, end: str, where: str) -> None:
+    flow = Glow(size=16, levels=2, depth=1, hidden=4, generator=torch.Generator().manual_seed(0))
+    model = Unrolled(Task.named("denoise-0.1", 16).operator, [GlowProx(flow)], folds, end=end)
+    bad = dict(model.named_parameters())["proxes.0.flow.levels.1.steps.0.actnorm.bias"]
+    bad.grad = torch.full_like(bad, NAN)
+    assert trouble.in_gradient(model) == f"{where}, level 2"
