@@ -86,7 +86,7 @@ class ScoreProx(FlowProx):
 
     def __init__(self, flow: Glow, noise: float = 0.1) -> None:
         super().__init__(flow)
-        self.raw_lambda = -4.6 + 2 * math.log(max(noise, 1 / 256) / 0.1)  # softplus(-4.6) = 0.1^2
+        self.raw_lambda = math.log(math.expm1(max(noise, 1 / 256) ** 2))  # the inverse of softplus
         self.computed_again = flow.memory in COMPUTED_AGAIN
         flow.memory = "autograd"
 
