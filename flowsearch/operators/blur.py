@@ -109,11 +109,14 @@ def periodic(kernel_RR: Tensor, size: int) -> Tensor:
 def gaussian_kernel(size: int, sigma: float, shift: float = 0.0) -> Tensor:
     """A `size` x `size` periodic Gaussian of standard deviation `sigma` pixels, centred at [shift, shift], with sum 1.
 
-    The Gaussian is wrapped around the period until its tails vanish.
+    The Gaussian is wrapped around the period until its tails vanish. One that is much narrower than a pixel becomes
+    the pixel nearest to its centre, or those that are equally near.
     """
     offsets = torch.arange(size, dtype=torch.float64) - shift
     wraps = torch.arange(-4, 5, dtype=torch.float64) * size
-    profile = torch.exp(-0.5 * ((offsets[:, None] + wraps) / sigma) ** 2).sum(dim=1)
+    squares = (offsets[:, None] + wraps).square()
+    # Of the nearest pixel exp is 1, however narrow the Gaussian; sigma^2 itself could be 0 in floating point.
+    profile = torch.exp(-0.5 * (squares - squares.min()) / sigma / sigma).sum(dim=1)
     profile = profile / profile.sum()
     return profile[:, None] * profile[None, :]
 

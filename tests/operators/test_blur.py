@@ -5,6 +5,7 @@ import pytest
 import torch
 from all_tasks import images
 from scipy import ndimage
+from torch.nn.functional import avg_pool2d
 
 from flowsearch.operators import Task
 from flowsearch.operators.blur import motion_kernel
@@ -64,6 +65,15 @@ def test_a_constant_image_stays_constant_inside(padding: str) -> None:
 def test_blur_refuses_another_size() -> None:
     with pytest.raises(ValueError, match=r"images of \(16, 16\), not \(32, 32\)"):
         Task.named("deblur-2", 16).operator(torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("sigma", [0.012, 1e-200])
+def test_a_gaussian_much_narrower_than_a_pixel_takes_the_nearest_ones(sigma: float) -> None:
+    x = images(12, 0)
+    blurred = {scale: Task.named({"superres": {"scale": scale, "blur": sigma}}, 12).operator for scale in (2, 3)}
+    torch.testing.assert_close(blurred[2](x), avg_pool2d(x, 2))
+    torch.testing.assert_close(blurred[3](x), x[..., 1::3, 1::3])
+    assert [operator.norm for operator in blurred.values()] == pytest.approx([0.5, 1.0])
 
 
 @pytest.mark.parametrize("scale", [2, 4])
