@@ -1,5 +1,6 @@
 """A worker's ear for the notice that its machine will be taken away: by Ray's drain, the cloud, SIGTERM."""
 
+import logging
 import signal
 import threading
 import time
@@ -8,7 +9,11 @@ from typing import Any
 from flowsearch.study import clouds
 from flowsearch.training import notice
 
+_log = logging.getLogger(__name__)
+
 _POLL_SECONDS = 2.0
+_MOST_FAILURES = 150
+"""Questions in a row that may fail: five minutes of them."""
 _listening = False
 
 
@@ -33,10 +38,14 @@ def _on_signal(number: int, frame: Any) -> None:
 
 
 def _poll(node: str) -> None:
-    """Ask every few seconds whether this node is drained, and the cloud whether it takes the machine back."""
+    """Ask every few seconds whether this node is drained, and the cloud whether it takes the machine back.
+
+    A question that fails is asked again: a control service that is busy or restarting answers later.
+    """
     from ray._private.state import state
 
     cloud = clouds.taken_back()
+    failures = 0
     while not notice.given():
         try:
             if node in state.get_draining_nodes():
@@ -44,8 +53,14 @@ def _poll(node: str) -> None:
             elif cloud is not None and (seconds := cloud()) is not None:
                 notice.give()
                 _drain(node, seconds)
-        except Exception:
-            return  # without its head the process ends soon
+            failures = 0
+        except Exception as error:
+            failures += 1
+            if failures == _MOST_FAILURES:
+                _log.error("no longer asking whether this machine is to leave: %s failures in a row", failures)
+                return
+            if failures == 1:
+                _log.warning("could not ask whether this machine is to leave, and will again: %s", error)
         time.sleep(_POLL_SECONDS)
 
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from flowsearch.study import clouds, link, local, machines, own_parts
+from flowsearch.study import clouds, leaving, link, local, machines, own_parts
 from flowsearch.study.link import Link
+from flowsearch.training import notice
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,41 @@ def test_a_head_that_is_silent_for_long_is_dead(monkeypatch, tmp_path):
     assert watched.dead() == "head"
     watched.let_go()
     assert watched.dead() is None
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What Ray answers when it is asked for the nodes that are drained, in turn; an error is raised."""
+    from ray._private.state import state
+
+    answers: list[Exception | dict[str, int]] = []
+
+    def answer() -> dict[str, int]:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(state, "get_draining_nodes", answer)
+    monkeypatch.setattr(clouds, "taken_back", lambda: None)
+    monkeypatch.setattr(leaving, "_POLL_SECONDS", 0.0)
+    yield answers
+    notice.withdraw()
+
+
+def test_a_drain_is_heard_of_after_a_question_that_failed(asked, caplog):
+    asked += [{}, ConnectionError("no answer"), ConnectionError("no answer"), {"another": 0}, {"this": 0}]
+    leaving._poll("this")
+    assert (notice.given(), asked) == (True, [])
+    assert caplog.text.count("could not ask whether this machine is to leave, and will again: no answer") == 1
+
+
+def test_a_head_that_never_answers_is_asked_no_more(asked, caplog, monkeypatch):
+    monkeypatch.setattr(leaving, "_MOST_FAILURES", 3)
+    asked += [*[ConnectionError()] * 2, {}, *[ConnectionError()] * 3, {"this": 0}]
+    leaving._poll("this")
+    assert (notice.given(), asked) == (False, [{"this": 0}])
+    assert "no longer asking whether this machine is to leave: 3 failures in a row" in caplog.text
 
 
 class Metadata(BaseHTTPRequestHandler):
