@@ -89,6 +89,15 @@ def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: s
     assert abs(top["x"] - head["x"]) <= 2
 
 
+def test_a_table_whose_script_comes_with_all_others_is_there(
+    browse: Browse, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowsearch.analysis.dashboard.app._GRID", re.compile("(?!)"))
+    page = browse(f"{url}/trials")
+    assert page.locator("#grid-script").count() == 0
+    listed(page, "=== 14")
+
+
 def test_a_filtered_and_sorted_table_is_the_same_from_its_address(browse: Browse, url: str) -> None:
     page = browse(f"{url}/trials")
     listed(page, "=== 14")

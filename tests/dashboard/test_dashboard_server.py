@@ -39,6 +39,18 @@ def test_a_page_may_load_nothing_from_elsewhere_and_evaluate_nothing(study: Path
     assert all(source.startswith("/") and not source.startswith("//") for source in sources)
 
 
+def test_the_table_s_script_comes_later_where_dash_s_tag_of_it_is_found(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag, link = re.compile(r"<script [^>]*dash_ag_grid/"), re.compile(r'<link id="grid-script" rel="prefetch"')
+    text = client(study).get("/").text
+    assert (tag.search(text), link.search(text) is not None) == (None, True)
+    monkeypatch.setattr("flowsearch.analysis.dashboard.app._GRID", re.compile("(?!)"))
+    answer = client(study).get("/")
+    assert answer.status_code == 200
+    assert (tag.search(answer.text) is not None, link.search(answer.text)) == (True, None)
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -155,7 +155,7 @@ class Pages:
 class _Application(Dash):
     """Dash whose pages are there before its scripts are, as plain HTML, and which leaves the largest scripts, Plotly's
     and the table's, for later: nothing is painted while a script is being read. `table.js` asks for the table's when
-    there is a table."""
+    there is a table. A Dash that writes the table's script in another way reads it at once, as all others."""
 
     first: Callable[[str, str], str]
     """The page at a path and a query, as plain HTML."""
@@ -164,10 +164,9 @@ class _Application(Dash):
         """See `Dash.interpolate_index`."""
         soon = request.path.rstrip("/").endswith((f"/{TRIALS}", f"/{FIGURES}"))
         links = '<link id="grid-script" rel="{0}" as="script" href="{1}"><link rel="{0}" as="script" href="{2}">'
-        found = _GRID.search(parts["scripts"])
-        assert found is not None
-        parts["scripts"] = parts["scripts"].replace(found[0], "")
-        parts["css"] = parts.get("css", "") + links.format("preload" if soon else "prefetch", found[1], _GRID_REST)
+        if found := _GRID.search(parts["scripts"]):
+            parts["scripts"] = parts["scripts"].replace(found[0], "")
+            parts["css"] = parts.get("css", "") + links.format("preload" if soon else "prefetch", found[1], _GRID_REST)
         parts["app_entry"] += self.first(request.path, request.query_string.decode())
         return super().interpolate_index(*arguments, **parts)
 

@@ -98,5 +98,6 @@
     }, []);
     return React.createElement(there ? Grid : "div", there ? props : { id: props.id, className: props.className });
   }
-  window.dash_ag_grid = { AgGrid: LaterGrid };
+  // Where the page does not say where that script is (`app.py`), it is read with all others.
+  if (document.getElementById("grid-script")) window.dash_ag_grid = { AgGrid: LaterGrid };
 })();
