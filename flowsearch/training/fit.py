@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -22,7 +23,7 @@ from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
 from flowsearch.training.keeper import Keeper
-from flowsearch.training.loop import Step, batches, epoch_generator, set_rate, split, to_images
+from flowsearch.training.loop import Step, batches, epoch_generator, seeded, set_rate, split, to_images
 from flowsearch.training.memory import peak_bytes
 
 Record = dict[str, Any]
@@ -46,6 +47,15 @@ class Setting:
         images_NCHW = {"val": self.datasets.val, "test": self.datasets.test, "ood": self.datasets.ood}[split]
         assert images_NCHW is not None
         return Measured.of(images_NCHW, self.task, split, self.config.data.seed, self.device)
+
+    def drawing(self, epoch: int, number: int) -> AbstractContextManager[None]:
+        """Within it, what a part of one's own draws by torch's global generators (dropout, say) depends on the trial's
+        seed, the epoch and the number of the step in it only, so that training can go on at any step.
+
+        Built-in parts draw nothing by them, and are left alone: their steps may be replayed as CUDA graphs, which keep
+        the state of a generator to themselves. Steps with parts of one's own never are (`has_own_parts`).
+        """
+        return seeded(self.config.seed, epoch, number, self.device) if self.config.has_own_parts else nullcontext()
 
 
 class Goal(Protocol):
@@ -179,7 +189,8 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
             ) from error
         state, under_way = kept["state"], kept.get("under_way", under_way)
     else:
-        goal.begin(epoch_generator(config.seed, 0))
+        with setting.drawing(0, 0):
+            goal.begin(epoch_generator(config.seed, 0))
     keeper = Keeper(folder, model, optimizer)
     step = Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts)
     per_epoch = -(-len(datasets.train) // config.batch_size)
@@ -199,14 +210,16 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
                 continue  # drawn all the same, so that the next batch is what it would have been
             done = (epoch - 1) * per_epoch + number
             set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            loss, norm = step(split(batch, setting.micro_batch), f"epoch {epoch}", goal.look)
+            with setting.drawing(epoch, number):
+                loss, norm = step(split(batch, setting.micro_batch), f"epoch {epoch}", goal.look)
             norms.append(norm)
             losses.append(loss)
             if notice.given() and number + 1 < per_epoch:
                 here = {"losses": losses, "norms": norms, "seconds": time.perf_counter() - began}
                 keeper.write(about | {"epoch": state["epoch"], "state": state, "under_way": here})
                 raise notice.LeavingError(f"kept after {number + 1} of {per_epoch} steps of epoch {epoch}")
-        val_loss, psnrs = goal.validate()
+        with setting.drawing(epoch, per_epoch):
+            val_loss, psnrs = goal.validate()
         if not math.isfinite(val_loss):
             raise NonFiniteError(f"non-finite validation loss at epoch {epoch}")
         took = time.perf_counter() - began

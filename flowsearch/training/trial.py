@@ -36,7 +36,8 @@ def run_trial(
     there, and its numbers are those of an undisturbed run. `prior_dir` keeps pre-trained flows, for whichever trial
     needs the same one next (default: beside the checkpoints). Without folders nothing is left behind. `device` is
     `auto` (CUDA where there is one), or torch's name of a device. With `micro_batch` each optimizer step adds up its
-    gradient over so many images at a time, which takes less memory and gives the same network up to rounding.
+    gradient over so many images at a time, which takes less memory and gives the same network up to rounding (and up to
+    what a part of one's own draws at random).
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, DataError (a ValueError) if the images are not to be
     had or not those that the trial was begun with, ValueError if the device has no use for the precision.
@@ -97,7 +98,8 @@ def _trial(
 
 def _evaluated(solution: Solution, setting: Setting, split: str) -> Evaluation:
     """The split's evaluation, with the prior's bits per dimension of each image where there is a prior."""
-    found = evaluate(solution.model, setting.task.operator, setting.measured(split), split)
+    with setting.drawing(0, 1):
+        found = evaluate(solution.model, setting.task.operator, setting.measured(split), split)
     for row, bits in zip(found.rows, solution.state["prior"].get("bits", {}).get(split, ()), strict=False):
         row["bits_per_dim"] = bits
     return found

@@ -1,18 +1,22 @@
 """Proximal maps of one's own: named, built, tried, and refused where they are none."""
 
+import itertools
 import json
 import sys
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_trial import numbers
 
 from flowsearch.data import DataConfig
 from flowsearch.models import GlowProx
 from flowsearch.models.own_prox import OwnProx
-from flowsearch.training import TrialConfig, checkpoint
+from flowsearch.training import TrialConfig, checkpoint, notice, run_trial
 from flowsearch.training.build import build_feedforward, build_model, build_optimizer
 from flowsearch.training.prox_names import ProxName, parse_prox
 
@@ -22,10 +26,11 @@ from torch import nn
 from flowsearch.models import ProximalMap
 
 class Net(nn.Module):
-    def __init__(self, channels, size, width=4, layers=1):
+    def __init__(self, channels, size, width=4, layers=1, dropout=0.0):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
-                                  *[nn.Conv2d(width, width, 1) for _ in range(layers)], nn.Conv2d(width, channels, 1))
+                                  *[nn.Conv2d(width, width, 1) for _ in range(layers)], nn.Conv2d(width, channels, 1),
+                                  *[nn.Dropout(dropout)] * (dropout > 0))
     def forward(self, x):
         return x + self.body(x)
 
@@ -148,6 +153,32 @@ def test_its_weights_depend_on_the_seed_only() -> None:
     again = build_model(config_of("own_maps:Net"), 3).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_what_it_draws_is_the_same_however_often_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataConfig(size=16, train=12, val=4, test=4, ood=None)
+    trial = TrialConfig(prox="own_maps:Net(dropout=0.5)", data=data, folds=2, epochs=3, batch_size=3)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    undisturbed = list(run_trial(trial, checkpoint_dir=tmp_path / "a"))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    looks = itertools.count(1)
+    monkeypatch.setattr(notice, "given", lambda: next(looks) % 3 == 0)
+    broken: list[dict] = []
+    left = 0
+    while not broken or broken[-1]["phase"] != "final":
+        try:
+            broken += islice(run_trial(trial, checkpoint_dir=tmp_path / "b"), 1)
+        except notice.LeavingError:
+            left += 1
+    assert left >= 3
+    assert numbers(undisturbed) == numbers(broken)
+    monkeypatch.undo()
+    other = next(run_trial(replace(trial, prox="own_maps:Net", prox_parameters=None)))
+    assert other["train_loss"] != undisturbed[0]["train_loss"]
 
 
 def test_a_proximal_map_is_told_lambda() -> None:
