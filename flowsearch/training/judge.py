@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
-from flowsearch.data import DataConfig, fingerprint_images, load
+from flowsearch.data import BUILT_IN, DataConfig, drawn, fingerprint_images, load
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
 from flowsearch.training.saved import Saved
 
@@ -22,8 +22,8 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
 
     On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
     asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
-    Of another `source` they are its first ones by the trial's data seed, `count` of them; so they are of a set that was
-    made anew under the name of the trial's own, if it is named.
+    Of another `source` they are its first ones by the trial's data seed, `count` of them, built-in ones in the network's
+    channels; so they are of a set that was made anew under the name of the trial's own, if it is named.
 
     Raises ValueError for a split or source that is not there, images that are no longer the trial's though no source
     is named, more images of the trial's own than its split has, or images of another number of channels.
@@ -35,7 +35,7 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
     images_NCHW = _own(saved, split, source is not None, count) if source in (None, data.source) else None
     if images_NCHW is None:
         assert source is not None
-        images_NCHW = _others(data, split, source, count)
+        images_NCHW = _others(data, split, source, count, saved.channels)
     used = data.ood if split == "ood" else source or data.source
     if images_NCHW.shape[1] != saved.channels:
         raise ValueError(
@@ -92,9 +92,13 @@ def _own(saved: Saved, split: str, named: bool, count: int | None) -> NDArray[np
     return getattr(load(replace(data, **more)), split)
 
 
-def _others(data: DataConfig, split: str, source: str, count: int | None) -> NDArray[np.uint8]:
-    """The first images of another source: `count` of them, or as many as the trial's split has."""
+def _others(data: DataConfig, split: str, source: str, count: int | None, channels: int) -> NDArray[np.uint8]:
+    """The first images of another source: `count` of them, or as many as the trial's split has; built-in ones in grey
+    for a grey network."""
     counts = {"train": 1, "val": 1, split: count or getattr(data, split)}  # a small source may have no more
+    if channels == 1 and source in BUILT_IN:
+        first = 0 if split == "test" else data.test
+        return drawn(source, data.size, data.seed, first + counts[split], grey=True)[0][first:]
     return getattr(load(replace(data, source=source, ood=None, prior=None, prior_images=None, **counts)), split)
 
 

@@ -172,8 +172,22 @@ def test_a_grey_network(tmp_path: Path, photos: Path) -> None:
     for picture, more in ((photos / "a.png", ["--convert"]), (photos.parent / "grey.png", [])):
         assert flowsearch("reconstruct", model, picture, "--out", tmp_path / "out", *more)[0] == 0
     assert Image.open(tmp_path / "out" / "grey-reconstruction.png").mode == "L"
-    code, _, said = flowsearch("evaluate", model, "--source", "faces", "--count", 2)
-    assert (code, "faces has 3 channels and the network is for 1" in said) == (2, True)
+    assert flowsearch("data", "prepare", "colours", tmp_path / "many", "--size", 16)[0] == 0
+    code, _, said = flowsearch("evaluate", model, "--source", "colours", "--count", 2)
+    assert (code, "colours has 3 channels and the network is for 1" in said) == (2, True)
+
+
+def test_a_grey_network_sees_built_in_images_in_grey(tmp_path: Path) -> None:
+    assert flowsearch("data", "prepare", "pencilled", _many(tmp_path), "--size", 16, "--grey")[0] == 0
+    model = train(tmp_path / "grey", "data.source=pencilled")
+    found = {}
+    for source, split in ((None, "ood"), ("anime", "test"), ("anime", "val")):
+        more = [] if source is None else ["--source", source]
+        code, _, said = flowsearch("evaluate", model, *more, "--split", split, "--json", tmp_path / "x.json")
+        assert code == 0, said
+        found[source, split] = json.loads((tmp_path / "x.json").read_text())["psnr"]["mean"]
+    assert found[None, "ood"] == pytest.approx(found["anime", "test"], abs=0.3)  # the same images, other noise
+    assert abs(found["anime", "val"] - found["anime", "test"]) > 1e-3
 
 
 def _many(folder: Path) -> Path:
