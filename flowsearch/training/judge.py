@@ -22,8 +22,8 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
 
     On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
     asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
-    Of another `source` they are its first ones by the trial's data seed, `count` of them, built-in ones in the network's
-    channels; so they are of a set that was made anew under the name of the trial's own, if it is named.
+    Of another `source` they are its first ones by the trial's data seed, `count` of them, built-in ones in the
+    network's channels; so they are of a set that was made anew under the name of the trial's own, if it is named.
 
     Raises ValueError for a split or source that is not there, images that are no longer the trial's though no source
     is named, more images of the trial's own than its split has, or images of another number of channels.
