@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,9 @@ import pytest
 from made_up import epoch_record, make_study
 
 from flowsearch.analysis.dashboard import Used, again, standing, table
+from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.app import Pages
+from flowsearch.analysis.dashboard.compare import Compare
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
@@ -258,6 +261,26 @@ def test_lines_are_in_the_order_in_which_trials_were_chosen(study: Path) -> None
         made = draw(Watched(study), name, ["0002", "0000"], None).figure
         assert made is not None
         assert [trace["name"] for trace in made["data"]] == ["trial 0002", "trial 0000"]
+
+
+def test_trials_of_different_tasks_are_not_judged_against_each_other(tmp_path: Path) -> None:
+    two = ("denoise-0.1", "inpaint-9")
+    root = make_study(tmp_path / "s", 4, images=8, epochs=2, tasks=two, statuses=["completed"])
+    tasks = load(root).trials.set_index("trial_id")["task"]
+    (one, other), (alone, _) = (tasks.index[tasks == task] for task in two)
+    pages = Pages(Library(root))
+    shown = text_of(pages, "/compare", f"?compare={one},{alone},{other}")
+    assert f"{one} against {other}" in shown
+    assert f"against {alone}" not in shown
+    assert "Trials of different tasks are not paired" in shown
+    for task in two:
+        assert f"Test images, {task}" in shown
+    made = Compare(Watched(root), Address(page="compare", chosen=(one, alone, other))).table()
+    bold = set(re.findall(r"B\('([^']+)'\)", repr(made)))
+    psnr = load(root).trials.set_index("trial_id")["val_psnr"]
+    assert f"{psnr[[one, other]].max():.2f}" in bold
+    assert f"{psnr[alone]:.2f}" not in bold
+    assert "These trials are of different tasks" in text_of(pages, "/compare", f"?compare={one},{alone}")
 
 
 def test_pictures_are_found_by_their_address(study: Path) -> None:

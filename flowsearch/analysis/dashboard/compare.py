@@ -39,6 +39,14 @@ class Compare:
         self.trials: pd.DataFrame = labelled.loc[self.ids]
 
     @property
+    def by_task(self) -> dict[str, list[str]]:
+        """The trials of each task: only within one can a PSNR be better than another."""
+        found: dict[str, list[str]] = {}
+        for one, task in self.trials["task"].items():
+            found.setdefault("" if missing(task) else str(task), []).append(str(one))
+        return found
+
+    @property
     def sections(self) -> dict[str, Callable[[], bits.Children]]:
         """The sections by name, in order."""
         return {
@@ -60,27 +68,32 @@ class Compare:
             values = list(self.trials[name])
             if all(missing(value) for value in values):
                 continue
-            best = _best(name, values)
-            cells = [html.B(show(value)) if place == best else show(value) for place, value in enumerate(values)]
+            best = {_best(name, self.trials.loc[own, name]) for own in self.by_task.values()}
+            shown = zip(self.ids, map(show, values), strict=True)
+            cells = [html.B(text) if one in best else text for one, text in shown]
             rows.append((title, *cells))
         shared = "Everything else in their configuration is the same." if len(rows) > 1 else ""
         made = bits.table(("", *links), rows, label="What differs and what came of it")
         return [made, html.P(shared, className="note")]
 
     def differences(self) -> bits.Children:
-        """PSNR of the first trial against each other's, paired by image."""
+        """PSNR of the first trial of a task against each other's, paired by image."""
         few = self.watched.view(self.ids)
         chosen = few.trials.set_index("trial_id", drop=False).loc[self.ids]
         chosen = chosen.assign(trials=pd.Series([(one,) for one in self.ids], chosen.index, dtype=object))
         rows = []
         for split, title in pictures.SPLITS.items():
             scores = Scores(few, chosen, f"{split}_psnr")
-            for place in range(1, len(self.ids)):
-                found = scores.difference(chosen.iloc[0], chosen.iloc[place])
-                if found is not None and found.images:
-                    rows.append((f"{self.ids[0]} against {self.ids[place]}", title.lower(), *_told(found)))
+            for first, *others in self.by_task.values():
+                for other in others:
+                    found = scores.difference(chosen.loc[first], chosen.loc[other])
+                    if found is not None and found.images:
+                        rows.append((f"{first} against {other}", title.lower(), *_told(found)))
         if not rows:
-            return html.P("These trials share no test image, so they cannot be paired.", className="empty")
+            apart = len(self.by_task) == len(self.ids)
+            none = "These trials are of different tasks" if apart else "These trials share no test image"
+            return html.P(f"{none}, so they cannot be paired.", className="empty")
+        several = "Trials of different tasks are not paired. " if len(self.by_task) > 1 else ""
         return [
             bits.table(
                 ("trials", "images", "difference (dB)", "95% interval", "n", ""),
@@ -89,21 +102,23 @@ class Compare:
                 label="Paired differences",
             ),
             html.P(
-                "Mean PSNR of the first trial minus the other's over the images that both saw, with a bootstrap "
-                "interval over images. It says nothing of other seeds.",
+                f"{several}Mean PSNR of the first trial minus the other's over the images that both saw, with a "
+                "bootstrap interval over images. It says nothing of other seeds.",
                 className="note",
             ),
         ]
 
     def pictures(self) -> bits.Children:
-        """The same images by each trial."""
+        """The same images by each trial; those of each task beside its own measurements."""
         panels = pictures.panels_of(self.watched, self.ids)
-        columns = [(one, f"trial {one}") for one in self.ids]
         found = []
         for split, title in pictures.SPLITS.items():
-            made = pictures.grid(self.address, panels, split, columns)
-            if made is not None:
-                found.append(html.Div([html.H3(title), made]))
+            for task, own in self.by_task.items():
+                columns = [(one, f"trial {one}") for one in own]
+                made = pictures.grid(self.address, panels[panels["trial_id"].isin(own)], split, columns)
+                heading = f"{title}, {task or 'unknown task'}" if len(self.by_task) > 1 else title
+                if made is not None:
+                    found.append(html.Div([html.H3(heading), made]))
         return (
             html.Div(found, className="splits") if found else html.P("None of them kept pictures.", className="empty")
         )
@@ -155,7 +170,7 @@ def _cell(value: Any) -> str:
     return number(float(value)) if isinstance(value, float) else number(value)
 
 
-def _best(name: str, values: Sequence[Any]) -> int | None:
-    """The place of the best value of a quality; costs have none, since more may have been bought with them."""
-    known = [(float(value), place) for place, value in enumerate(values) if not missing(value)]
+def _best(name: str, values: pd.Series) -> str | None:
+    """The trial with the best value of a quality; costs have none, since more may have been bought with them."""
+    known = [(float(value), str(one)) for one, value in values.items() if not missing(value)]
     return max(known)[1] if name.endswith(("psnr", "ssim")) and len(known) > 1 else None
