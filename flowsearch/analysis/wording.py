@@ -45,6 +45,13 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
+def interval_ends(low: float, high: float) -> str:
+    """`+0.12 to +0.34`: an interval's ends in dB, with as many digits as show that an end is not zero."""
+    ends = [end for end in (low, high) if abs(end) > 1e-6]
+    digits = next((more for more in range(2, 6) if all(round(end, more) for end in ends)), 6)
+    return f"{low:+.{digits}f} to {high:+.{digits}f}".replace("-", "−")
+
+
 def above(value: float) -> str:
     """`9.54 dB above` or `0.30 dB below`."""
     return f"{abs(value):.2f} dB {'below' if value < 0 else 'above'}"

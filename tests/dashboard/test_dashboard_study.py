@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from known_study import known_study
 from made_up import epoch_record, make_study
 
 from flowsearch.analysis.dashboard import Used, again, standing, table
@@ -21,6 +22,7 @@ from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.analysis.wording import interval_ends
 from flowsearch.results import Writer, load, schema
 from flowsearch.study.source import Source
 from flowsearch.training import TrialConfig
@@ -281,6 +283,33 @@ def test_trials_of_different_tasks_are_not_judged_against_each_other(tmp_path: P
     assert f"{psnr[[one, other]].max():.2f}" in bold
     assert f"{psnr[alone]:.2f}" not in bold
     assert "These trials are of different tasks" in text_of(pages, "/compare", f"?compare={one},{alone}")
+
+
+def test_better_and_worse_are_corrected_for_all_rows_of_the_table(tmp_path: Path) -> None:
+    """Of seven equals two intervals leave zero out by chance, among the 14 of the table."""
+    worth = [({}, mean) for mean in (29.0, 28.0, *[29.0] * 6)]
+    root = known_study(tmp_path / "s", worth, images=40, of_image=0.2).path
+    made = repr(
+        Compare(Watched(root), Address(page="compare", chosen=tuple(f"000{i}" for i in range(8)))).differences()
+    )
+    assert made.count(" against ") == 14
+    assert (made.count("Td('better'"), made.count("Td('worse'"), made.count("'no clear difference'")) == (2, 0, 12)
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.123, 0.456), "+0.12 to +0.46"),
+        ((0.004, 0.456), "+0.004 to +0.456"),
+        ((-0.5, -0.0004), "\u22120.5000 to \u22120.0004"),
+        ((0.0, 1e-17), "+0.00 to +0.00"),
+    ],
+    ids=["far", "near", "below", "zero"],
+)
+def test_an_interval_that_leaves_zero_out_is_not_shown_as_one_that_ends_there(
+    ends: tuple[float, float], shown: str
+) -> None:
+    assert interval_ends(*ends) == shown
 
 
 def test_pictures_are_found_by_their_address(study: Path) -> None:

@@ -7,13 +7,25 @@ import pandas as pd
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from flowsearch.analysis.comparisons import ALPHA
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.watch import View, Watched
-from flowsearch.analysis.wording import decibels, described, duration, missing, number, signed, similarity, whole
+from flowsearch.analysis.wording import (
+    decibels,
+    described,
+    duration,
+    interval_ends,
+    missing,
+    number,
+    signed,
+    similarity,
+    whole,
+)
 from flowsearch.results import schema
 from flowsearch.results.scores import Score, Scores
+from flowsearch.statistics import holm
 
 MOST = 8
 """More trials than this side by side are not legible."""
@@ -81,18 +93,20 @@ class Compare:
         few = self.watched.view(self.ids)
         chosen = few.trials.set_index("trial_id", drop=False).loc[self.ids]
         chosen = chosen.assign(trials=pd.Series([(one,) for one in self.ids], chosen.index, dtype=object))
-        rows = []
+        found: list[tuple[str, str, Score]] = []
         for split, title in pictures.SPLITS.items():
             scores = Scores(few, chosen, f"{split}_psnr")
             for first, *others in self.by_task.values():
                 for other in others:
-                    found = scores.difference(chosen.loc[first], chosen.loc[other])
-                    if found is not None and found.images:
-                        rows.append((f"{first} against {other}", title.lower(), *_told(found)))
-        if not rows:
+                    score = scores.difference(chosen.loc[first], chosen.loc[other])
+                    if score is not None and score.images:
+                        found.append((f"{first} against {other}", title.lower(), score))
+        if not found:
             apart = len(self.by_task) == len(self.ids)
             none = "These trials are of different tasks" if apart else "These trials share no test image"
             return html.P(f"{none}, so they cannot be paired.", className="empty")
+        corrected = holm([score.interval.p for *_, score in found])
+        rows = [(*what, *_told(score, p)) for (*what, score), p in zip(found, corrected, strict=True)]
         several = "Trials of different tasks are not paired. " if len(self.by_task) > 1 else ""
         return [
             bits.table(
@@ -103,7 +117,9 @@ class Compare:
             ),
             html.P(
                 f"{several}Mean PSNR of the first trial minus the other's over the images that both saw, with a "
-                "bootstrap interval over images. It says nothing of other seeds.",
+                "bootstrap interval over images. It says nothing of other seeds. Better and worse are said where the "
+                "p-value, corrected for all rows of this table (Holm), is at most 0.05; the intervals are not "
+                "corrected.",
                 className="note",
             ),
         ]
@@ -157,13 +173,13 @@ def layout(page: Compare) -> Component:
     )
 
 
-def _told(found: Score) -> tuple[str, ...]:
-    """A difference, its interval, over how many images, and what that means."""
+def _told(found: Score, p: float) -> tuple[str, ...]:
+    """A difference, its interval, over how many images, and what that means with its corrected p-value."""
     interval = found.interval
     if not interval.known:
         return signed(interval.mean), "one image only", str(found.images), ""
-    verdict = ("better" if interval.mean > 0 else "worse") if interval.clear else "no clear difference"
-    return signed(interval.mean), f"{signed(interval.low)} to {signed(interval.high)}", str(found.images), verdict
+    verdict = ("better" if interval.mean > 0 else "worse") if p <= ALPHA else "no clear difference"
+    return signed(interval.mean), interval_ends(interval.low, interval.high), str(found.images), verdict
 
 
 def _cell(value: Any) -> str:
