@@ -212,10 +212,6 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
     """What the numbers above are, and what they do not say."""
     if held.empty:
         return []
-    configs = results.configurations
-    tried = configs[configs["task"].isin(held["task"])]["label"].value_counts()
-    names = [name for name in tried.index if name in {*held["first"], *held["second"]}]
-    counts = listed([f"{tried[name]} {name}" for name in names[:_LISTED]])
     kinds = {kind for kind in held["over"] if kind}
     told = []
     if kinds:
@@ -227,11 +223,23 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
             f"Intervals are at 95% and over {what}; p-values are corrected for the {len(held)} comparisons of methods "
             "(Holm)."
         )
-    told.append(
-        f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed configurations; a "
-        "longer search could change what each is capable of."
-    )
-    return [" ".join(told)]
+    configs = results.configurations
+    configs = configs[configs["task"].isin(held["task"]) & configs["label"].isin({*held["first"], *held["second"]})]
+    tried = configs.groupby(["label", "task"]).size()
+    if tried.max() > 1:  # of one of each nothing was chosen
+        names = tried.groupby("label").sum().sort_values(ascending=False, kind="stable").index[:_LISTED]
+        counts = listed([f"{_range(tried[name])} {name}" for name in names])
+        each = " a task" if len(held["task"].unique()) > 1 else ""
+        told.append(
+            f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed "
+            f"configurations{each}; a longer search could change what each is capable of."
+        )
+    return [" ".join(told)] if told else []
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _of_task(results: Results, task: str, sentence: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from known_study import known_study
 from made_up import make_study
 
 from flowsearch.analysis.findings import asked_for, findings, status_line
@@ -66,6 +67,27 @@ def test_a_single_fold_has_no_weights_to_tie(results: Results) -> None:
     for weights, own in several.groupby("weights"):
         assert weights in sentence
         assert f"{own['test_psnr'].mean():.2f} dB of {len(own)}" in sentence
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, ""),
+        ({"denoise-0.1": 1, "inpaint-9": 1}, "from 2 glow, 1 resnet and 1 unet completed configurations a task;"),
+        ({"inpaint-9": 2}, "from 1 to 3 glow, 1 resnet and 1 unet completed configurations a task;"),
+    ],
+    ids=["one of each", "two glows", "on one task more"],
+)
+def test_what_was_chosen_from_is_counted_on_each_task(tmp_path: Path, more: dict[str, int], said: str) -> None:
+    worth = [
+        ({"task": task, "prox": prox}, 28.0)
+        for task in ("denoise-0.1", "inpaint-9")
+        for prox in ("glow", "resnet", "unet", *["glow"] * more.get(task, 0))
+    ]
+    told = findings(known_study(tmp_path / "s", worth))[-1]
+    assert said in told
+    assert ("chosen" in told) == bool(said)
+    assert "Intervals are at 95%" in told
 
 
 def test_each_task_is_told_apart(tmp_path: Path) -> None:
