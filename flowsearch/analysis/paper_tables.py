@@ -18,11 +18,12 @@ from flowsearch.analysis.wording import brief, decibels, missing, named, number,
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score
+from flowsearch.statistics import holm
 
 _OVER = {
     IMAGES: "images",
     SEEDS: "seeds",
-    SEEDS_AND_IMAGES: "seeds, then images",
+    SEEDS_AND_IMAGES: "seeds and images",
     "": "one value: no interval",
 }
 _SETS = {"test": "test", "ood": "out of distribution"}
@@ -75,7 +76,7 @@ def paper(results: Results, figures: bool = False) -> Paper:
         _pretrained(results, trained),
         _beside(found),
         _gains_beside(held, trained, tasks(results)),
-        _settings(results),
+        _settings(results, trained),
     ]
     return Paper(
         results.name,
@@ -158,9 +159,10 @@ def _pretrained(results: Results, table: pd.DataFrame) -> Table | None:
 
 
 def _of_pretraining(results: Results) -> pd.DataFrame:
-    """Ours, pre-trained, minus ours that is not, by task: rows as `Results.compare` has them."""
+    """Ours, pre-trained, minus ours that is not, by task: rows as `Results.compare` has them, corrected together."""
     table = results.compare("pretrain", ["task", "label"])
     table = table[table["label"].isin(OURS)]
+    table = table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
     if table.empty:
         return table
     pretrained = table["first"].astype(bool)
@@ -212,13 +214,18 @@ def _gains_beside(held: pd.DataFrame, trained: pd.DataFrame, tasks: list[str]) -
     return Table("Beside the paper: gains", caption, ["task", "images", "gain", "paper", "here"], cells, 3)
 
 
-def _settings(results: Results) -> Table | None:
-    """What the best configurations are, in the names in which they differ."""
+def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
+    """What the configurations in the tables are, those of `trained` in table III too, in the names in which they
+    differ."""
+    every = configurations(results)
     best = pd.concat([best_of_each(results, "label", task) for task in tasks(results)], ignore_index=True)
     best = best[~best["label"].isin(UNTRIED)]
+    of_three = every["trial_id"].isin({*trained["first_trial"], *trained["second_trial"]})
+    more = every[of_three & ~every["trial_id"].isin(best["trial_id"])]
     if best.empty:
         return None
-    tried = configurations(results).groupby(["task", "label"]).size()
+    best = pd.concat([best, more], ignore_index=True).sort_values("task", kind="stable")
+    tried = every.groupby(["task", "label"]).size()
     leave = ("task", "method", "prox", "seed")
     names = [one.name for one in schema.CONFIG_COLUMNS if one.name not in leave and _differs(best, one.name)]
     rows = []
@@ -231,9 +238,11 @@ def _settings(results: Results) -> Table | None:
         one.name for one in schema.CONFIG_COLUMNS if one.name not in (*leave, *names) and best[one.name].notna().any()
     ]
     alike = ", ".join(f"{name} {_value(best[name].dropna().iloc[0])}" for name in same)
+    with_or_without = ", or the best with or without pre-training (table III)" if len(more) else ""
     caption = (
         "The configurations in the tables, and what they differ in; the last column is how many of the method were "
-        "completed, of which this is the best." + (f" The same in all that have it: {alike}." if alike else "")
+        f"completed, of which this is the best{with_or_without}."
+        + (f" The same in all that have it: {alike}." if alike else "")
     )
     heads = ["task", "method", "trial", *(name.replace("_", " ") for name in names)]
     return Table("Settings", caption, [*heads, "parameters", "time of an image", "seeds", "configurations"], rows, 3)

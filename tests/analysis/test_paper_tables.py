@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from flowsearch.analysis.paper_formats import to_latex, to_markdown
 from flowsearch.analysis.paper_tables import Cell, Paper, Table, paper
+from flowsearch.analysis.wording import p_value
 from flowsearch.cli import app
 from flowsearch.results import Results, load
 
@@ -72,7 +73,7 @@ def test_the_gain_over_each_baseline_has_interval_p_and_n(made: Paper) -> None:
     gains = [float(row[2].split()[0]) for row in rows]
     np.testing.assert_allclose(gains, [1.0, 1.5] * 2, atol=0.1)
     assert all(re.fullmatch(r"\+[\d.]+ \[\+[\d.]+, \+[\d.]+\]", row[2]) for row in rows)
-    assert all(row[4:] == ["30", "3", "seeds, then images"] for row in rows)
+    assert all(row[4:] == ["30", "3", "seeds and images"] for row in rows)
 
 
 def test_table_three_is_with_and_without_pre_training(made: Paper) -> None:
@@ -81,6 +82,18 @@ def test_table_three_is_with_and_without_pre_training(made: Paper) -> None:
         assert [float(cell.text) for cell in row[1:3]] == pytest.approx([28.2 + easy, 29.0 + easy], abs=0.1)
         assert [cell.best for cell in row[1:3]] == [False, True]
         assert float(row[3].text.split()[0]) == pytest.approx(0.8, abs=0.1)
+
+
+def test_table_three_is_corrected_for_its_own_rows(tmp_path: Path) -> None:
+    worth = [
+        ({"prox": prox, "pretrain": one}, 28.0 + 0.03 * one) for prox in ("glow", "resnet") for one in (True, False)
+    ]
+    results = known_study(tmp_path / "s", worth, rest=0.07)
+    assert len(results.compare("pretrain", ["task", "label"])) == 2
+    (row,) = _table(paper(results), "Table III").rows
+    alone = results.compare("pretrain", ["task", "label"]).set_index("label").loc["glow", "p"]
+    assert 0.001 < alone < 0.5
+    assert row[4].text == p_value(alone).removeprefix("p = ")
 
 
 def test_the_papers_numbers_stand_beside_ours(made: Paper) -> None:
@@ -116,8 +129,12 @@ def test_the_tables_of_several_studies_come_one_after_another(study: Results, tm
 
 def test_settings_and_provenance_are_there(made: Paper) -> None:
     settings = _table(made, "Settings")
-    assert len(settings.rows) == 6
-    assert [cell.text for cell in settings.rows[0]][:3] == ["denoise-0.1", "glow", "0000"]
+    rows = [[cell.text for cell in row] for row in settings.rows]
+    assert [row[:2] for row in rows] == [[task, name] for task in TASKS for name in (*METHODS, "glow")]
+    assert rows[0][:3] == ["denoise-0.1", "glow", "0000"]
+    assert [rows[place][settings.heads.index("pretrain")] for place in (0, 3)] == ["yes", "no"]  # both of table III
+    assert "pretrain" not in settings.caption
+    assert "with or without pre-training" in settings.caption
     assert settings.rows[0][-1].text == "2"  # Glows of the task, with and without pre-training
     notes = dict(made.notes)
     assert notes["machine"] == "A 64, 2 CPUs"
