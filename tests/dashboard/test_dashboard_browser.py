@@ -215,6 +215,27 @@ def test_nothing_is_wider_than_the_window(browse: Browse, url: str, scheme: str,
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
 
 
+def test_on_a_phone_no_number_link_or_state_in_a_table_is_broken(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    make_study(tmp_path / "a-study-of-tasks", 12, images=2, epochs=2, reason="/no/spaces/in/" + 9 * "a/long/path/")
+    base = origin(serving(tmp_path))
+    study = f"{base}/study/a-study-of-tasks"
+    page = browse(base, size=NARROW)
+    broken = """[...document.querySelectorAll("td:not(.long, :has(figure))")].filter((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return text.getBoundingClientRect().height > 30;
+    }).map((cell) => cell.textContent)"""
+    for url in (base, study, f"{study}/compare?compare=0000,0002"):
+        open_at(page, url)
+        page.wait_for_selector("main td")
+        assert page.evaluate(broken) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
+    open_at(page, study)
+    assert page.evaluate("document.querySelector('td.long').getBoundingClientRect().width") <= NARROW[0]
+
+
 def test_markup_in_a_study_stays_text(browse: Browse, serving: Callable[..., Any], tmp_path: Path) -> None:
     wicked = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
     root = make_study(tmp_path / "s", 8, images=2, epochs=3, reason=wicked)

@@ -11,6 +11,9 @@ from flowsearch.analysis.dashboard.address import Address
 Child = Component | str | None
 Children = Component | str | Sequence[Any] | None
 
+_LONG = 40
+"""Characters of a text in a table, a reason or a path, from which on it takes several lines."""
+
 
 def tagged(component: Component, **names: str) -> Component:
     """The component with attributes whose names have a dash: `aria_label` becomes `aria-label`."""
@@ -43,11 +46,12 @@ def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], kind: str = "") 
 def table(
     heads: Sequence[Any], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), label: str = ""
 ) -> Component:
-    """A plain table; `numeric` columns are set to the right."""
+    """A plain table, whose cells are a line each, long texts aside; `numeric` columns are set to the right."""
     right = set(numeric)
 
     def cell(made: Callable[..., Component], place: int, value: Any, **more: Any) -> Component:
-        return made(value, className="n" if place in right else None, **more)
+        long = isinstance(value, str) and len(value) > _LONG
+        return made(value, className="n" if place in right else "long" if long else None, **more)
 
     head = html.Tr([cell(html.Th, place, name, scope="col") for place, name in enumerate(heads)])
     body = [html.Tr([cell(html.Td, place, value) for place, value in enumerate(row)]) for row in rows]
