@@ -1,4 +1,4 @@
-"""Means over seeds and test images, with intervals over both: seeds first, then images.
+"""Means over seeds and test images, with intervals over both.
 
 Every seed reconstructs the same images, so seeds and images are crossed, not nested: the value of seed s on image i is
 
@@ -18,7 +18,8 @@ A draw of the error of the mean is the sum of two:
   pivotal quantity: Weerahandi, Journal of the American Statistical Association 88, 1993.)
 
 The interval is the middle `level` of mean - error over the draws; p is twice the smaller share of them on one side of
-zero. So a p-value below 0.05 and a 95% interval without zero are the same.
+zero. So a p-value below 0.05 and a 95% interval without zero are the same. Where fewer than `TAIL` draws lie beyond
+zero, their number says no more than that p is small, and Student's t goes on from the last of them (`_tail`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,13 +29,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flowsearch.statistics.interval import LEVEL, Interval, finite
+from flowsearch.statistics.interval import LEVEL, Interval, finite, student_interval
 
 Array = npt.NDArray[np.float64]
 
 DRAWS: Final = 10_000
 FEW: Final = 10
 """Fewer images than this are not resampled."""
+TAIL: Final = 10
+"""Draws beyond zero, at least, for a p-value by their number."""
 
 _CACHED = 4_000_000
 """Largest table of counts, in entries, that is kept for the next mean over as many images."""
@@ -88,9 +91,29 @@ def _interval(means_I: Array, sides: Sequence[Array], draws: int, level: float, 
             errors = errors + _seed_errors(x_SI, draws, rng)
     drawn = mean - errors
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    beyond = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * beyond / (draws + 1))
+    beyond, fewest = min(int((drawn <= 0).sum()), int((drawn >= 0).sum())), min(TAIL, draws // 100)
+    p = min(1.0, 2 * (1 + beyond) / (draws + 1))
+    if beyond < fewest:
+        p = _tail(means_I, errors if mean > 0 else -errors, fewest, min(n for n in (seeds, images) if n > 1) - 1)
     return Interval(mean=mean, low=float(low), high=float(high), n=images, seeds=seeds, p=p)
+
+
+def _tail(means_I: Array, errors: Array, fewest: int, degrees: int) -> float:
+    """The p-value of a difference, the mean of `means_I`, that fewer than `fewest` of the draws of its error reach.
+
+    Twice the tail of Student's t, of the scale at which it has as much beyond the last draw that `fewest` reach as the
+    draws have; never below that of Student's t over the images alone. `degrees` are those of the level, seeds or
+    images, with the fewest: it has the heaviest tail, and far out that is the tail of the sum.
+    """
+    from scipy.stats import t  # half a second, which a command without intervals need not spend
+
+    size, last = abs(float(means_I.mean())), float(np.partition(errors, -fewest)[-fewest])
+    if last == 0:
+        return float(size == 0)
+    edge = 2 * (1 + fewest) / (len(errors) + 1)
+    p = float(2 * t.sf(t.isf(edge / 2, degrees) * size / last, degrees))
+    least = student_interval(means_I).p if means_I.size > 1 else 0.0
+    return min(edge, max(p, least))
 
 
 def _image_errors(means_I: Array, draws: int, seed: int) -> Array:

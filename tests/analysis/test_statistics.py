@@ -96,6 +96,26 @@ def test_p_values_of_no_difference_are_as_small_as_they_say_or_less_often(seeds:
         assert share - 0.06 <= (found <= share).mean() <= share + 0.03
 
 
+@pytest.mark.parametrize(("seeds", "images"), [(1, 200), (1, 24), (1, 6), (4, 24)])
+def test_p_values_go_on_where_no_draw_lies_beyond_zero(seeds: int, images: int) -> None:
+    values = crossed(np.random.default_rng(8), seeds, images)
+    values -= values.mean()
+    alone = values[0] if seeds == 1 else values.mean(axis=1)
+    sizes = np.linspace(2, 40, 400) * alone.std(ddof=1) / alone.size**0.5
+    p = np.array([two_level(values + size).p for size in sizes])
+    assert (np.diff(p) <= 0).all()
+    assert (p[1:] > 0.5 * p[:-1])[p[1:] > 1e-6].all()  # no jump where the draws end
+    below = two_level(values - sizes[-1]).p
+    students = student_interval(alone + sizes[-1]).p
+    assert all(students / 10 < found < max(1e-20, 10 * students) for found in (p[-1], below))
+
+
+def test_a_clear_difference_stays_clear_among_many() -> None:
+    values = crossed(np.random.default_rng(8), 1, 200)
+    p = two_level(values + 4).p
+    assert holm([p] * 400).max() < 0.001
+
+
 def test_p_below_5_percent_and_an_interval_without_zero_are_the_same() -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):
