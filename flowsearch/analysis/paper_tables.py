@@ -1,10 +1,8 @@
 """The tables of the paper (I: test images, II: out of distribution, III: with and without pre-training), from whatever
 tasks and methods a study has, with intervals; and what a reader needs to judge them by."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +12,7 @@ from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.selection import tasks
-from flowsearch.analysis.wording import brief, decibels, missing, named, number, p_value, signed, whole
+from flowsearch.analysis.wording import brief, command_line, decibels, missing, named, number, p_value, signed, whole
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score
@@ -264,8 +262,7 @@ def _notes(results: Results) -> list[tuple[str, str]]:
         notes.append(("machine", ", ".join(filter(None, [facts.get("processor"), f"{facts['cpus']} CPUs"]))))
     command = facts.get("command")
     if isinstance(command, list) and command:
-        program, *arguments = map(str, command)
-        notes.append(("command", shlex.join([Path(program).name, *arguments])))  # wherever it is installed
+        notes.append(("command", command_line(command)))
     versions = facts.get("versions")
     if isinstance(versions, Mapping):
         notes.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items() if value)))

@@ -20,7 +20,7 @@ from flowsearch.analysis.paper_figures import is_drawn
 from flowsearch.analysis.paper_tables import Paper, paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
-from flowsearch.analysis.wording import duration, number
+from flowsearch.analysis.wording import command_line, duration, number
 from flowsearch.results import Results, load, schema
 from flowsearch.storage import inside, outside, store_at
 
@@ -173,6 +173,9 @@ def _part(section: Section | GridSection, places: Mapping[str | None, str]) -> P
 
 def _provenance(results: Results) -> str:
     facts = dict(_flat(results.provenance))
+    command = results.provenance.get("command")
+    if isinstance(command, list) and command:
+        facts["command"] = command_line(command)
     spent = results.trials["seconds"].astype(float).sum()
     if spent > 0:
         facts["time of all trials together"] = duration(spent)

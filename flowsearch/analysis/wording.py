@@ -1,7 +1,9 @@
 """Numbers, times and configurations as a reader wants them."""
 
 import math
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -134,6 +136,12 @@ def named(metric: str) -> str:
     """A metric in a sentence: `validation PSNR`, `parameters`."""
     words = metric.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM")
     return words.replace("val ", "validation ").replace("ood ", "out-of-distribution ").replace(" bytes", "")
+
+
+def command_line(words: Sequence[Any]) -> str:
+    """A command as it is typed into a shell, its program by name: wherever it is installed."""
+    program, *arguments = map(str, words)
+    return shlex.join([Path(program).name, *arguments])
 
 
 def p_value(p: float) -> str:

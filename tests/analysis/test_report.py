@@ -133,6 +133,14 @@ def test_provenance_and_study_file_are_there(written: Path) -> None:
     assert "study resume" not in text
 
 
+def test_the_command_is_one_that_a_shell_takes(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=2, epochs=2, images=2)
+    command = ["/home/me/venv/bin/flowsearch", "study", "run", "my study.yaml", "--set", "lr=[1, 2]"]
+    (study / "provenance.json").write_text(json.dumps({"command": command}))
+    write_report(study)
+    assert "flowsearch study run 'my study.yaml' --set 'lr=[1, 2]'" in " ".join(_page(study).text)
+
+
 _EVIL = "</script><script>alert(1)</script><img src='http://evil.example/x.png' onerror=alert(2)>\"'&amp; <!--"
 
 
