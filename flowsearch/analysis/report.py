@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from flowsearch.analysis import paper_formats, theme
@@ -126,13 +127,13 @@ def _plots(results: Results, section: Section, figures: dict[str, str]) -> Part:
     """A section's anchor, title and body; a plot without data is left out, a section without plots is empty."""
     places: dict[str | None, str] = {}
     for plot in section.plots(results):
-        place = _plot(results, plot, figures)
+        place = _plot(results, section, plot, figures)
         if place:
             places[plot.task] = places.get(plot.task, "") + place
     return _part(section, {task: f'<div class="plots">{body}</div>' for task, body in places.items()})
 
 
-def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
+def _plot(results: Results, section: Section, plot: Plot, figures: dict[str, str]) -> str:
     """Where the page's script draws the plot, whose content is put to `figures`; empty without data."""
     frame = plot.data(results)
     if frame.empty:
@@ -142,10 +143,19 @@ def _plot(results: Results, plot: Plot, figures: dict[str, str]) -> str:
     figures[f"figure-{plot.name}"] = figure.to_json()
     height = figure.layout.height or theme.HEIGHT
     width = (figure.layout.meta or {}).get("min_width")
-    place = f'<div class="plot" data-figure="figure-{plot.name}" style="min-height:{height}px'
+    name = escape(_called(section, plot, figure))
+    place = f'<div class="plot" role="img" aria-label="{name}" data-figure="figure-{plot.name}"'
+    place += f' style="min-height:{height}px'
     if width is None:
         return f'{place}"></div>'
     return f'<div class="scroll wide">{place};min-width:{width}px"></div></div>'
+
+
+def _called(section: Section, plot: Plot, figure: go.Figure) -> str:
+    """What somebody hears of a figure who does not see it: its section, its task and its axes."""
+    where = section.title if plot.task is None else f"{section.title}, {plot.task}"
+    axes = [axis.title.text for axis in (figure.layout.yaxis, figure.layout.xaxis) if axis.title.text]
+    return f"{where}: {' against '.join(axes)}" if axes else where
 
 
 def _grids(results: Results, section: GridSection) -> Part:

@@ -120,6 +120,15 @@ def test_its_figures_are_readable_data(written: Path, results: Results) -> None:
     assert set(json.loads(page.scripts["templates"])) == {"light", "dark"}
 
 
+def test_every_figure_has_a_name_of_its_own(written: Path) -> None:
+    plots = [one for one in _page(written).all("div") if one.get("class") == "plot"]
+    assert {one.get("role") for one in plots} == {"img"}
+    names = [one.get("aria-label") or "" for one in plots]
+    assert "Best so far: validation PSNR (dB) against completed trials" in names
+    assert "Parallel coordinates" in names
+    assert len(set(names)) == len(names)
+
+
 def test_failed_trials_are_listed_with_their_reasons(written: Path) -> None:
     text = " ".join(_page(written).text)
     assert "non-finite loss at epoch 4" in text
