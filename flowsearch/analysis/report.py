@@ -130,7 +130,7 @@ def _plots(results: Results, section: Section, figures: dict[str, str]) -> Part:
         place = _plot(results, section, plot, figures)
         if place:
             places[plot.task] = places.get(plot.task, "") + place
-    return _part(section, {task: f'<div class="plots">{body}</div>' for task, body in places.items()})
+    return _part(results, section, {task: f'<div class="plots">{body}</div>' for task, body in places.items()})
 
 
 def _plot(results: Results, section: Section, plot: Plot, figures: dict[str, str]) -> str:
@@ -166,10 +166,10 @@ def _grids(results: Results, section: GridSection) -> Part:
         if len(frame):
             heading = f"<h3>{escape(grid.title)}</h3>" if grid.title else ""
             places[grid.task] = places.get(grid.task, "") + heading + grid.draw(frame)
-    return _part(section, places)
+    return _part(results, section, places)
 
 
-def _part(section: Section | GridSection, places: Mapping[str | None, str]) -> Part:
+def _part(results: Results, section: Section | GridSection, places: Mapping[str | None, str]) -> Part:
     """What a section shows of each task; of several tasks the first ones are open, the others a click away."""
     parts = list(places.values())
     if len(places) > 1:
@@ -177,7 +177,7 @@ def _part(section: Section | GridSection, places: Mapping[str | None, str]) -> P
             f"<details{' open' if number < _OPEN else ''}><summary>{escape(str(task))}</summary>{part}</details>"
             for number, (task, part) in enumerate(places.items())
         ]
-    body = f'<p class="caption">{section.caption}</p>{"".join(parts)}' if parts else ""
+    body = f'<p class="caption">{section.said(results)}</p>{"".join(parts)}' if parts else ""
     return section.anchor, section.title, body
 
 

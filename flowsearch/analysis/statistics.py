@@ -48,6 +48,19 @@ def effect(results: Results, factor: str, metric: str = "test_psnr", task: str |
     return pd.DataFrame(rows, columns=_EFFECT)
 
 
+def alone(results: Results, factor: str) -> bool:
+    """Whether `factor` is all that its sides differ in: on each task, beside each configuration stands one with every
+    other value of the factor and the same of everything else. `factor` may be `label`, of method and proximal map."""
+    every = configurations(results).dropna(subset=[factor])
+    if factor == "weights":
+        every = every[every["folds"] > 1]
+    for _, own in every.groupby("task", dropna=False):
+        values = own[factor].groupby(_blocks(own, factor)).nunique()
+        if varies(own[factor]) and values.min() < len(own[factor].unique()):
+            return False
+    return True
+
+
 def best_over_searches(searches: Sequence[Results], task: str | None = None) -> pd.DataFrame:
     """The best objective after `number` configurations, as the `mean` over several searches (the same study with other
     seeds) with its 95% interval by Student's t, `low` to `high`, over the `n` searches that got so far."""
@@ -129,9 +142,10 @@ def _blocks(own: pd.DataFrame, factor: str) -> pd.Series:
 
     A name that some value of the factor has no use for (`depth`, where the factor is `prox`) belongs to the factor.
     """
+    parts = (factor, "seed", "task", *(("method", "prox") if factor == "label" else ()))
     names = []
     for one in schema.CONFIG_COLUMNS:
-        if one.name not in (factor, "seed", "task") and len(own[one.name].unique()) > 1:
+        if one.name not in parts and len(own[one.name].unique()) > 1:
             known = own[one.name].notna().groupby(own[factor]).any()
             if known.all() or not known.any():
                 names.append(one.name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from known_study import known_study
 from made_up import make_study
 
 from flowsearch.analysis.figures import comparison, contour, effects, importance, parallel, slices
@@ -202,3 +203,23 @@ def test_importance_puts_what_decides_before_what_does_not(tmp_path: Path) -> No
     assert sum(len(trace.x) for trace in figure.data) == len(frame)
     few = load(make_study(tmp_path / "few", trials=8, epochs=1, images=1, panels=0))
     assert importance.data(few).empty
+
+
+GRID = [({"prox": prox, "lr": lr}, 28.0) for prox in ("glow", "unet") for lr in (1e-3, 1e-2)]
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [
+        (GRID, "The sides differ in nothing else."),
+        (GRID[:3], "Other settings differ between the sides, so a difference is not the choice's alone."),
+        ([*GRID, ({"prox": "glow", "pretrain": True, "lr": 1e-3}, 28.0)], "The sides differ in nothing else."),
+        (GRID[:2], "from five configurations on."),
+    ],
+    ids=["a grid", "one is missing", "what only one side has", "one side"],
+)
+def test_the_comparison_says_whether_its_sides_differ_in_more(
+    tmp_path: Path, worth: list[tuple[dict[str, object], float]], said: str
+) -> None:
+    caption = comparison.caption(known_study(tmp_path / "s", worth))
+    assert caption.endswith(said)

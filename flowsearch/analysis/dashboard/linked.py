@@ -40,7 +40,7 @@ def figures(watched: Watched, address: Address) -> Component:
     for section in plots.sections(view):
         wide = len(section.pieces) > 1 or section.anchor in _WIDE
         made.append(
-            bits.section(section.title, *_by_task(section), note=section.caption, anchor=section.anchor, wide=wide)
+            bits.section(section.title, *_by_task(section), note=section.caption(), anchor=section.anchor, wide=wide)
         )
         jumps.append(html.Li(html.A(section.title, href=f"#{section.anchor}")))
     note = "Draw a box or a lasso over points in any figure: the table and the other figures show only those trials."

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,7 @@ class Shown:
 
     title: str
     anchor: str
-    caption: str
+    caption: Callable[[], str]
     pieces: tuple[Plot | Grid, ...]
 
 
@@ -40,8 +41,8 @@ class Drawn:
 
 def sections(results: Results) -> list[Shown]:
     """The registry's sections that this study may have, in their order."""
-    found = [Shown(one.title, one.anchor, one.caption, tuple(one.plots(results))) for one in SECTIONS]
-    found += [Shown(one.title, one.anchor, one.caption, tuple(one.grids(results))) for one in GRIDS]
+    found = [Shown(one.title, one.anchor, partial(one.said, results), tuple(one.plots(results))) for one in SECTIONS]
+    found += [Shown(one.title, one.anchor, partial(one.said, results), tuple(one.grids(results))) for one in GRIDS]
     return [one for one in found if one.pieces]
 
 

@@ -48,18 +48,28 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Section:
-    """Figures side by side under one heading, with a sentence on how to read them. Which ones there are may depend on
-    the study (`plots`): on its tasks, its searched names and its objectives. Some may turn out to be without data."""
+class _Headed:
+    """A heading, and how to read what is under it, which may depend on the study."""
 
     title: str
-    caption: str
-    plots: Callable[[Results], list[Plot]]
+    caption: str | Callable[[Results], str]
 
     @property
     def anchor(self) -> str:
         """The title as a part of an address."""
         return self.title.lower().replace(" ", "-")
+
+    def said(self, results: Results) -> str:
+        """The caption for a study."""
+        return self.caption if isinstance(self.caption, str) else self.caption(results)
+
+
+@dataclass(frozen=True)
+class Section(_Headed):
+    """Figures side by side under one heading, with a sentence on how to read them. Which ones there are may depend on
+    the study (`plots`): on its tasks, its searched names and its objectives. Some may turn out to be without data."""
+
+    plots: Callable[[Results], list[Plot]]
 
 
 @dataclass(frozen=True)
@@ -74,17 +84,10 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class GridSection:
+class GridSection(_Headed):
     """Grids under one heading, as `Section` has plots. What they take of a page together is bounded."""
 
-    title: str
-    caption: str
     grids: Callable[[Results], list[Grid]]
-
-    @property
-    def anchor(self) -> str:
-        """The title as a part of an address."""
-        return self.title.lower().replace(" ", "-")
 
 
 def _each_task(make: Callable[[Results, str | None], Iterator[Plot]]) -> Callable[[Results], list[Plot]]:
@@ -210,7 +213,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Best so far", best_so_far.CAPTION, _each_task(_best_so_far)),
     Section("Pareto front", tradeoffs.FRONT_CAPTION, _each_task(_fronts)),
     Section("Curves", curves.CAPTION, _each_task(_curves)),
-    Section("Comparison", comparison.CAPTION, _each_task(_comparisons)),
+    Section("Comparison", comparison.caption, _each_task(_comparisons)),
     Section("Effects", effects.CAPTION, _each_task(_effects)),
     Section("In and out of distribution", shift.CAPTION, _each_task(_shift)),
     Section("Importance", importance.CAPTION, _each_task(_importance)),

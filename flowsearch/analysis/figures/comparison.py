@@ -9,16 +9,16 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, by_group, light, trial_ids
 from flowsearch.analysis.selection import groups
+from flowsearch.analysis.statistics import alone
 from flowsearch.analysis.wording import label, number
 from flowsearch.results import Results
-from flowsearch.results.configurations import best_of_each, configurations
+from flowsearch.results.configurations import best_of_each, configurations, varies
 from flowsearch.statistics import student_interval
 
-CAPTION = (
+_CAPTION = (
     "Each faint point is a completed configuration (the mean of its repeats, where it has any); the ring is the best "
     "of its kind by the study's objective. Large plain marks are means of two or more, bars their 95% intervals by "
-    "Student's t, from five configurations on. Other settings differ between the sides, so a difference is not the "
-    "choice's alone."
+    "Student's t, from five configurations on."
 )
 LABEL = "label"
 FACTORS = (LABEL, "folds", "weights", "pretrain")
@@ -41,6 +41,16 @@ _LOOKS = {
     "weights": _Look("weights of the folds", {}),
     "pretrain": _Look("prior", {"yes": "pre-trained", "no": "not pre-trained"}),
 }
+
+
+def caption(results: Results) -> str:
+    """How to read the figures, and whether what is chosen is all that differs between the sides."""
+    chosen = [factor for factor in FACTORS if varies(configurations(results)[factor])]
+    if not chosen:
+        return _CAPTION
+    if all(alone(results, factor) for factor in chosen):
+        return f"{_CAPTION} The sides differ in nothing else."
+    return f"{_CAPTION} Other settings differ between the sides, so a difference is not the choice's alone."
 
 
 def data(results: Results, factor: str = LABEL, split: str = "test", task: str | None = None) -> pd.DataFrame:
