@@ -185,7 +185,7 @@ def _against(results: Results, held: pd.DataFrame) -> list[str]:
 
 
 def _difference(row: pd.Series) -> str:
-    where = _SPLITS[row["split"]]
+    where = _SPLITS[row["split"]] if row["images"] != 1 else _SPLITS[row["split"]].replace("images", "image")
     on = f"on the same {row['images']} {where}" if row["images"] else f"in mean PSNR of the {where}"
     text = f"{signed(row['difference'])} dB {on}"
     if not row["over"]:

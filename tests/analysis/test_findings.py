@@ -90,6 +90,12 @@ def test_what_was_chosen_from_is_counted_on_each_task(tmp_path: Path, more: dict
     assert "Intervals are at 95%" in told
 
 
+@pytest.mark.parametrize(("images", "said"), [(1, "the same 1 test image"), (2, "the same 2 test images")])
+def test_one_image_is_no_images(tmp_path: Path, images: int, said: str) -> None:
+    results = known_study(tmp_path / "s", [({"prox": "glow"}, 29.0), ({"prox": "unet"}, 28.0)], images=images)
+    assert any(f"{said} (" in text for text in findings(results))
+
+
 def test_each_task_is_told_apart(tmp_path: Path) -> None:
     from flowsearch.results import Writer
 
