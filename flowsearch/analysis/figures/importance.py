@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, light
-from flowsearch.analysis.importance import ALL, METHOD, importance
+from flowsearch.analysis.importance import ALL, importance
 from flowsearch.results import Results
 
 CAPTION = (
@@ -29,7 +29,7 @@ def data(results: Results, task: str | None = None) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> go.Figure:
     """Bars, those of a scope together."""
     height = 110 + _BAR * (len(frame) + frame["scope"].nunique())
-    figure = theme.figure(f"share of the importance ({METHOD})", "searched name", height=height)
+    figure = theme.figure("share", "searched name", height=height)
     known = theme.styles(frame["scope"])
     for scope, rows in frame.groupby("scope", sort=False):
         among = "all configurations" if scope == ALL else str(scope)
