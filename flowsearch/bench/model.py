@@ -23,6 +23,7 @@ from flowsearch.training.loop import Step
 from flowsearch.training.memory import current_bytes, peak_bytes, release, reset_peak
 
 CHANNELS = 3
+"""Of the images that the benchmark is run on."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,27 @@ def bench_model(
     )
 
 
-def activation_bytes(config: TrialConfig, batch: int, device: torch.device) -> int:
+def activation_bytes(config: TrialConfig, batch: int, device: torch.device, channels: int = CHANNELS) -> int:
     """Peak memory of a training step above what stays: in a fresh process on a CPU, by CUDA's count on a GPU."""
     if device.type == "cuda":
-        return measure_activations(config, batch, device)
+        return measure_activations(config, batch, device, channels)
     # Memory that is freed goes back to the system at once there, so that the resident set is what is in use.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    order = json.dumps({"config": config.to_dict(), "batch": batch, "threads": torch.get_num_threads()})
+    order = {"config": config.to_dict(), "batch": batch, "channels": channels, "threads": torch.get_num_threads()}
     done = subprocess.run(
-        [sys.executable, "-m", "flowsearch.bench.model", order], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "flowsearch.bench.model", json.dumps(order)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(f"the memory measurement failed: {done.stderr.strip().splitlines()[-1:]}")
     return int(done.stdout)
 
 
-def measure_activations(config: TrialConfig, batch: int, device: torch.device) -> int:
+def measure_activations(config: TrialConfig, batch: int, device: torch.device, channels: int = CHANNELS) -> int:
     """`activation_bytes` in this process."""
-    step_once, _ = training_step(config, batch, device, graphs=False)
+    step_once, _ = training_step(config, batch, device, channels, graphs=False)
     for _ in range(2):  # gradients, the optimizer's state and libraries' work space come to be
         step_once()
     settle(device)
@@ -98,7 +102,7 @@ def gradient_error(
 
     The weights are those of `state`, or fresh ones; the images `images_BCHW`, or two of random pixels.
     """
-    images_BCHW = _images(config, 2, device) if images_BCHW is None else images_BCHW
+    images_BCHW = _images(config, 2, device, CHANNELS) if images_BCHW is None else images_BCHW
     model = build_model(config, CHANNELS).to(device)
     task = _task(config, model)
     y = task.measure(images_BCHW, torch.Generator().manual_seed(1))
@@ -122,11 +126,11 @@ def _gradient(model: Unrolled, y: Tensor, images_BCHW: Tensor) -> Tensor:
 
 
 def training_step(
-    config: TrialConfig, batch: int, device: torch.device, *, graphs: bool = True
+    config: TrialConfig, batch: int, device: torch.device, channels: int = CHANNELS, *, graphs: bool = True
 ) -> tuple[Callable[[], object], Unrolled]:
     """A training step to call again and again, and its model."""
-    images_BCHW = _images(config, batch, device)
-    model = build_model(config, CHANNELS).to(device)
+    images_BCHW = _images(config, batch, device, channels)
+    model = build_model(config, channels).to(device)
     optimizer = build_optimizer(model, config)
     task = _task(config, model)
     generator = torch.Generator().manual_seed(1)
@@ -146,9 +150,9 @@ def training_step(
     return step_once, model
 
 
-def _images(config: TrialConfig, batch: int, device: torch.device) -> Tensor:
+def _images(config: TrialConfig, batch: int, device: torch.device, channels: int) -> Tensor:
     size = config.data.size
-    return (torch.rand(batch, CHANNELS, size, size, generator=torch.Generator().manual_seed(0)) - 0.5).to(device)
+    return (torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(0)) - 0.5).to(device)
 
 
 def _task(config: TrialConfig, model: Unrolled) -> Task:
@@ -158,7 +162,7 @@ def _task(config: TrialConfig, model: Unrolled) -> Task:
 def _main(order: dict[str, Any]) -> None:
     torch.set_num_threads(order["threads"])
     config = TrialConfig.from_dict(order["config"])
-    print(measure_activations(config, order["batch"], torch.device("cpu")))
+    print(measure_activations(config, order["batch"], torch.device("cpu"), order["channels"]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import optim
 
-from flowsearch.bench.model import CHANNELS, activation_bytes, training_step
+from flowsearch.bench.model import activation_bytes, training_step
 from flowsearch.bench.timing import settle, time_in_turn
 from flowsearch.flows import dequantize
 from flowsearch.models import trouble
@@ -22,27 +22,28 @@ from flowsearch.training.prior import likelihood_loss
 _ROUNDS = 2
 
 
-def measure_step(config: TrialConfig, threads: int) -> dict[str, float]:
-    """`seconds` and `bytes` of a training step on this machine; the memory on a CPU by a process of its own."""
+def measure_step(config: TrialConfig, channels: int, threads: int) -> dict[str, float]:
+    """`seconds` and `bytes` of a training step on this machine, on images of so many channels; the memory on a CPU by a
+    process of its own."""
     device = _ready(threads)
     assert config.batch_size
     reset_peak(device)
-    step_once, model = training_step(config, config.batch_size, device)
+    step_once, model = training_step(config, config.batch_size, device, channels)
     measured = _timed(step_once, device)
     if device.type == "cpu" and not config.has_own_parts:  # which the other process could not import
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        measured["bytes"] = STATE_BYTES * parameters + activation_bytes(config, config.batch_size, device)
+        measured["bytes"] = STATE_BYTES * parameters + activation_bytes(config, config.batch_size, device, channels)
     return measured
 
 
-def measure_prior(config: TrialConfig, threads: int) -> dict[str, float]:
+def measure_prior(config: TrialConfig, channels: int, threads: int) -> dict[str, float]:
     """`seconds`, on a GPU `bytes` too, of a step of pre-training the flow of `config`."""
     device, prior = _ready(threads), config.prior
     reset_peak(device)
-    flow = build_flow(replace(config, prox="glow", memory=prior.memory), CHANNELS).to(device)
+    flow = build_flow(replace(config, prox="glow", memory=prior.memory), channels).to(device)
     optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=1e-6, fused=True)
     generator = torch.Generator().manual_seed(0)
-    images_BCHW = torch.rand(prior.batch_size, CHANNELS, config.data.size, config.data.size, generator=generator)
+    images_BCHW = torch.rand(prior.batch_size, channels, config.data.size, config.data.size, generator=generator)
     images_BCHW = (images_BCHW - 0.5).to(device)
     flow.train()
     step = Step(partial(likelihood_loss, flow, config.precision or "fp32"), flow, optimizer, prior.clip)

@@ -5,7 +5,7 @@ from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
 from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over
-from flowsearch.data.splits import Datasets, load
+from flowsearch.data.splits import Counted, Datasets, counted, load
 from flowsearch.data.store import (
     Manifest,
     data_home,
@@ -19,11 +19,13 @@ from flowsearch.data.store import (
 
 __all__ = [
     "BUILT_IN",
+    "Counted",
     "DataConfig",
     "Datasets",
     "Manifest",
     "channel_statistics",
     "contact_sheet",
+    "counted",
     "data_home",
     "draw",
     "drawn",

@@ -68,15 +68,10 @@ def load(config: DataConfig) -> Datasets:
     Raises:
         ValueError: an unknown data set, a size that is not prepared, or too few images; says what to do.
     """
-    wanted: dict[str, dict[str, int]] = {config.source: {"test": config.test, "val": config.val, "train": config.train}}
-    if config.ood is not None:
-        wanted.setdefault(config.ood, {})["ood"] = config.test
-    if config.prior is not None:
-        wanted.setdefault(config.prior, {})["prior"] = config.prior_images or _ALL
     pieces: dict[str, NDArray[np.uint8]] = {}
     manifests: dict[str, Manifest] = {}
     """By what the images are for: `source`, `ood` or `prior`; a set may be called by any name."""
-    for name, counts in wanted.items():
+    for name, counts in _wanted(config).items():
         channels = manifests["source"].channels if manifests else None
         found = _found(name, config, sum(counts.values()), channels)
         if not manifests:
@@ -108,8 +103,44 @@ def load(config: DataConfig) -> Datasets:
     )
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What is known of a study's images before any is opened."""
+
+    channels: int
+    pretraining: int
+    """Images that priors are pre-trained on; those that `load` leaves out as copies are still among them."""
+
+
+def counted(config: DataConfig) -> Counted:
+    """Channels and images of `load`, from the manifests of prepared sets; built-in images are not drawn.
+
+    Raises ValueError for an unknown data set or a size that is not prepared.
+    """
+    channels, pretraining = 3, config.train
+    for name, counts in _wanted(config).items():
+        total, parts = sum(counts.values()), None
+        if name not in BUILT_IN:
+            manifest = _manifest(name, config, total, None)[0]
+            total, parts = manifest.count, manifest.parts
+            channels = manifest.channels if name == config.source else channels
+        start, stop = _spans(total, parts, counts).get("prior", (0, 0))
+        pretraining += stop - start
+    return Counted(channels, pretraining)
+
+
 _ALL = 2**40
 """Images: more than any set has."""
+
+
+def _wanted(config: DataConfig) -> dict[str, dict[str, int]]:
+    """How many images each source is asked for, by purpose, in the order in which they are taken."""
+    wanted = {config.source: {"test": config.test, "val": config.val, "train": config.train}}
+    if config.ood is not None:
+        wanted.setdefault(config.ood, {})["ood"] = config.test
+    if config.prior is not None:
+        wanted.setdefault(config.prior, {})["prior"] = config.prior_images or _ALL
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -121,15 +152,8 @@ class _Found:
     folder: Path | None
 
     def pieces(self, counts: dict[str, int], seed: int) -> dict[str, NDArray[np.uint8]]:
-        """So many images for each purpose (fewer where there are no more): what several draw from is drawn from in the
-        order of `counts`; `ood` draws from what `test` draws from, and `prior` from what `train` does."""
-        used: dict[int, int] = {}
-        spans = {}
-        for purpose, count in counts.items():
-            first, last = _bounds(self.manifest, purpose)
-            start = used.get(first, first)
-            used[first] = min(start + count, last)
-            spans[purpose] = (start, used[first])
+        """So many images for each purpose, fewer where there are no more."""
+        spans = _spans(self.manifest.count, self.manifest.parts, counts)
         if self.folder is None:
             return {purpose: self.images[start:stop] for purpose, (start, stop) in spans.items()}
         gathered = _gathered(self.folder, self.images, self.manifest, seed, list(spans.values()))
@@ -141,27 +165,42 @@ def _found(name: str, config: DataConfig, count: int, channels: int | None) -> _
     """The source `name`; of a built-in one, the first `count` images. `channels` is asked of one that can choose."""
     if name in BUILT_IN:
         return _Found(*drawn(name, config.size, config.seed, count, grey=channels == 1), None)
-    if is_own(name):
-        from flowsearch.data.own import own
-
-        manifest, folder = own(name, config.size, config.seed, count, channels=channels)
-    else:
-        manifest, folder = find_dataset(name, config.size)
+    manifest, folder = _manifest(name, config, count, channels)
     images = open_images(folder, manifest)
     return _Found(images, manifest, None if config.seed == manifest.seed else folder)
 
 
-def _bounds(manifest: Manifest, purpose: str) -> tuple[int, int]:
+def _manifest(name: str, config: DataConfig, count: int, channels: int | None) -> tuple[Manifest, Path]:
+    """The manifest and folder of a set that is not built in; one of a researcher's own is made where it is not yet."""
+    if is_own(name):
+        from flowsearch.data.own import own
+
+        return own(name, config.size, config.seed, count, channels=channels)
+    return find_dataset(name, config.size)
+
+
+def _spans(total: int, parts: tuple[int, ...] | None, counts: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """The rows for each purpose, of `total` or of those in the `parts` of a partition.
+
+    What several draw from is drawn from in the order of `counts`; `ood` draws from what `test` draws from, and `prior`
+    from what `train` does. There are fewer where there are no more.
+    """
+    used: dict[int, int] = {}
+    spans = {}
+    for purpose, count in counts.items():
+        first, last = _bounds(total, parts, purpose)
+        start = used.get(first, first)
+        used[first] = min(start + count, last)
+        spans[purpose] = (start, used[first])
+    return spans
+
+
+def _bounds(total: int, parts: tuple[int, ...] | None, purpose: str) -> tuple[int, int]:
     """The rows that images for a purpose come from: all, or those of one part of a partition."""
-    if manifest.parts is None:
-        return 0, manifest.count
+    if parts is None:
+        return 0, total
     part = PARTS.index({"ood": "test", "prior": "train"}.get(purpose, purpose))
-    return sum(manifest.parts[:part]), sum(manifest.parts[: part + 1])
-
-
-def _pool(manifest: Manifest, purpose: str) -> int:
-    first, last = _bounds(manifest, purpose)
-    return last - first
+    return sum(parts[:part]), sum(parts[: part + 1])
 
 
 def _check_counts(manifest: Manifest, config: DataConfig) -> None:
@@ -172,7 +211,8 @@ def _check_counts(manifest: Manifest, config: DataConfig) -> None:
             f"{config.test} need {total}: ask for fewer, or prepare a larger set"
         )
     for part in PARTS if manifest.parts is not None else ():
-        there, asked = _pool(manifest, part), getattr(config, part)
+        first, last = _bounds(manifest.count, manifest.parts, part)
+        there, asked = last - first, getattr(config, part)
         if there < asked:
             raise ValueError(
                 f"data set {config.source} has {there} {part} images by {manifest.partition}, and {part} asks for "

@@ -41,13 +41,14 @@ def share_of(need_bytes: int, gpu_bytes: int) -> float:
 class Packing:
     """The shares of a study's trials on GPUs of one kind; where there are several kinds, the smallest."""
 
-    def __init__(self, gpu: Gpu, channels: int = 3, shapes: Shapes | None = None) -> None:
+    def __init__(self, gpu: Gpu, channels: int, shapes: Shapes | None = None) -> None:
+        """`channels` are those of the study's images."""
         self.gpu, self._channels = gpu, channels
         self.shapes = shapes or Shapes(gpu.name)
 
     def need(self, config: Mapping[str, Any], *, prior: bool = False) -> int:
         """Bytes that the trial takes, or its pre-training: measured, or by the formula."""
-        known = self.shapes.bytes(prior_shape_of(config) if prior else shape_of(config))
+        known = self.shapes.bytes((prior_shape_of if prior else shape_of)(config, self._channels))
         if known is not None:
             return known
         from flowsearch.training.need import estimate, estimate_prior
@@ -61,7 +62,7 @@ class Packing:
 
     def took(self, config: Mapping[str, Any], peak_bytes: int) -> None:
         """Remember what a trial took; without its own pre-training, which is measured by itself."""
-        self.shapes.remember(shape_of(config), bytes=peak_bytes)
+        self.shapes.remember(shape_of(config, self._channels), bytes=peak_bytes)
 
 
 def look(resources: Mapping[str, float], stopped: Callable[[], bool] = lambda: False) -> Gpu | None:

@@ -1,7 +1,8 @@
 """What a study will take, said before anything runs: trials, priors, memory, time, money, and what a budget cuts.
 
-Parameters are exact. Memory is a formula's or measured (`training.need`, `shapes`). Time is known only where a step has
-been measured on this machine. Numbers of a search are bounds where the search decides as it goes; `Plan` says which.
+Parameters are exact, those for colour images where the data set is not prepared here. Memory is a formula's or measured
+(`training.need`, `shapes`). Time is known only where a step has been measured on this machine. Numbers of a search are
+bounds where the search decides as it goes; `Plan` says which.
 """
 
 import math
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from flowsearch.data.config import DataConfig
-from flowsearch.data.store import find_dataset
+from flowsearch.data.splits import Counted, counted
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.packing import share_of
@@ -106,13 +107,15 @@ def make_plan(
     first = study.branches[0]  # the task decides next to nothing of what a step takes
     for which, values in _corners(first).items():
         config = first.config(values)
+        channels = _counted(config.data).channels
         if measure and config.method == "unrolled":
             from flowsearch.bench.steps import measure_prior, measure_step
 
             say(f"timing a step of the {which} configuration on {device} ...")
-            known.remember(shape_of(config.to_dict()), **measure_step(config, study.resources.cpu))
+            plain, cores = config.to_dict(), study.resources.cpu
+            known.remember(shape_of(plain, channels), **measure_step(config, channels, cores))
             if config.pretrain:
-                known.remember(prior_shape_of(config.to_dict()), **measure_prior(config, study.resources.cpu))
+                known.remember(prior_shape_of(plain, channels), **measure_prior(config, channels, cores))
         corners.append(_corner(study, which, values, config, known, gpu_bytes))
     return _whole(study, corners, device, gpu_bytes, cpus, gpus)
 
@@ -176,15 +179,17 @@ def _cuts(study: Study, trials: int, plan: Mapping[str, Any]) -> list[str]:
 def _corner(
     study: Study, which: str, values: Values, config: TrialConfig, known: Shapes, gpu_bytes: int | None
 ) -> Corner:
-    need, plain = estimate(config), config.to_dict()
-    measured = known.bytes(shape_of(plain))
+    images, plain = _counted(config.data), config.to_dict()
+    need, shape = estimate(config, images.channels), shape_of(plain, images.channels)
+    measured = known.bytes(shape)
     taken = need.bytes if measured is None else measured
     gpu, share = study.resources.gpu, None
     if isinstance(gpu, str):
         share = share_of(taken, gpu_bytes) if gpu_bytes else None
     elif gpu:
         share = gpu
-    step, prior_step = known.seconds(shape_of(plain)), known.seconds(prior_shape_of(plain)) if config.pretrain else None
+    step = known.seconds(shape)
+    prior_step = known.seconds(prior_shape_of(plain, images.channels)) if config.pretrain else None
     return Corner(
         which=which,
         values=values,
@@ -197,15 +202,16 @@ def _corner(
         trial_seconds=None if step is None else step * math.ceil(config.data.train / config.batch_size) * config.epochs,  # type: ignore[operator]
         prior_seconds=None
         if prior_step is None
-        else prior_step * math.ceil(_pretraining_images(config.data) / config.prior.batch_size) * config.prior.epochs,
+        else prior_step * math.ceil(images.pretraining / config.prior.batch_size) * config.prior.epochs,
     )
 
 
-def _pretraining_images(data: DataConfig) -> int:
-    """How many images a prior is pre-trained on."""
-    if data.prior is None:
-        return data.train
-    return data.train + (data.prior_images or find_dataset(data.prior, data.size)[0].count)
+def _counted(data: DataConfig) -> Counted:
+    """The study's images; colour, and as many as the file says, where they are not prepared here."""
+    try:
+        return counted(data)
+    except ValueError:
+        return Counted(channels=3, pretraining=data.train + (data.prior_images or 0))
 
 
 def _corners(study: Study) -> dict[str, Values]:
@@ -218,9 +224,10 @@ def _corners(study: Study) -> dict[str, Values]:
     def size(values: Values) -> tuple[int, bool]:
         """Its memory; of two alike, one with a prior is larger."""
         config = study.config(values)
-        shape = shape_of(config.to_dict())
+        channels = _counted(config.data).channels
+        shape = shape_of(config.to_dict(), channels)
         if shape not in needs:
-            needs[shape] = estimate(config)
+            needs[shape] = estimate(config, channels)
         return needs[shape].bytes, bool(config.pretrain)
 
     points = study.points()

@@ -299,6 +299,7 @@ def _run_trials(
     with watched(), ray as resources, tempfile.TemporaryDirectory(prefix="fs-tune-") as scratch:
         from ray import tune
 
+        from flowsearch.data import counted
         from flowsearch.study.callback import TuneCallback
         from flowsearch.study.scheduler import TuneScheduler
         from flowsearch.study.searcher import TuneSearcher
@@ -310,7 +311,7 @@ def _run_trials(
         if study.resources.gpu == "auto":
             reach = resources if cluster is None else machines.within_reach(resources)
             gpu = packing.look(reach, lambda: stop.asked)
-            driver.packing = None if gpu is None else packing.Packing(gpu)
+            driver.packing = None if gpu is None else packing.Packing(gpu, counted(study.data_config).channels)
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
         driver.announce("begun")
         meter = Meter(study.budget, driver.ledger)

@@ -22,18 +22,22 @@ SHAPE = (
 )
 
 
-def shape_of(config: Mapping[str, Any]) -> str:
-    """The name of a trial's shape."""
+def shape_of(config: Mapping[str, Any], channels: int) -> str:
+    """The name of a trial's shape, on images of so many channels."""
     words = [f"{name}={config[name]}" for name in SHAPE if config.get(name) is not None]
-    return " ".join([f"size={config['data']['size']}", *words])
+    return " ".join([_images(config, channels), *words])
 
 
-def prior_shape_of(config: Mapping[str, Any]) -> str:
-    """The name of the shape of a trial's pre-training."""
+def prior_shape_of(config: Mapping[str, Any], channels: int) -> str:
+    """The name of the shape of a trial's pre-training, on images of so many channels."""
     words = [f"{name}={config[name]}" for name in ("depth", "levels", "hidden", "last_depth", "precision")]
     prior = config["prior"]
     words += [f"memory={prior['memory']}", f"batch_size={prior['batch_size']}"]
-    return " ".join(["prior", f"size={config['data']['size']}", *words])
+    return " ".join(["prior", _images(config, channels), *words])
+
+
+def _images(config: Mapping[str, Any], channels: int) -> str:
+    return f"size={config['data']['size']}" + ("" if channels == 3 else f" images={channels}")
 
 
 class Shapes:

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flowsearch.cli import app
+from flowsearch.data import Counted
 from flowsearch.results import schema
 from flowsearch.study import load
 from flowsearch.study.driver import Driver
@@ -21,6 +22,7 @@ from flowsearch.study.outcome import Failure
 from flowsearch.study.plan import make_plan
 from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report
+from flowsearch.training.build import build_model
 from flowsearch.training.config import TrialConfig
 
 FILE = """\
@@ -213,9 +215,10 @@ def test_a_plan_counts_priors(file: Path, sets: list[str], priors: int) -> None:
 
 def test_a_measured_step_gives_time_and_cost(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "flowsearch.bench.steps.measure_step", lambda config, threads: {"seconds": 9.0 * config.folds, "bytes": 1e6}
+        "flowsearch.bench.steps.measure_step",
+        lambda config, channels, threads: {"seconds": 9.0 * config.folds, "bytes": 1e6},
     )
-    monkeypatch.setattr("flowsearch.bench.steps.measure_prior", lambda config, threads: {"seconds": 9.0})
+    monkeypatch.setattr("flowsearch.bench.steps.measure_prior", lambda config, channels, threads: {"seconds": 9.0})
     study = load(
         file,
         [
@@ -235,6 +238,16 @@ def test_a_measured_step_gives_time_and_cost(file: Path, tmp_path: Path, monkeyp
     ]
     again = make_plan(study, cpus=2, shapes=tmp_path / "shapes.json")
     assert again.hours == pytest.approx(plan.hours / 2)
+
+
+def test_a_plan_is_for_the_channels_of_the_images(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsearch.study.plan.counted", lambda config: Counted(channels=1, pretraining=config.train))
+    sets = ["space={folds: [1]}", "fixed={prox: glow, depth: 1, levels: 1, hidden: 4, epochs: 1, pretrain: false}"]
+    study = load(file, sets)
+    (corner,) = make_plan(study, measure=True, shapes=tmp_path / "shapes.json").corners
+    network = build_model(study.config({"folds": 1}), 1)
+    assert corner.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert all(" images=1" in shape for shape in json.loads((tmp_path / "shapes.json").read_text())["CPU"])
 
 
 def test_a_step_is_measured_for_real(file: Path, tmp_path: Path) -> None:

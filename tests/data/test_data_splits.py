@@ -219,3 +219,32 @@ def test_a_config_goes_through_json() -> None:
     assert data.DataConfig.from_dict(json.loads(json.dumps(DRAWN.to_dict()))) == DRAWN
     with pytest.raises(ValueError, match="sizee"):
         data.DataConfig.from_dict({"sizee": 3})
+
+
+@pytest.mark.parametrize(
+    ("prior", "images"),
+    [(None, None), ("faces", 7), ("mine", None), ("mine", 4), ("other", None), ("other", 5)],
+    ids=["none", "built in", "own source, all", "own source, some", "another, all", "another, some"],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"], ids=["colour", "grey"])
+def test_channels_and_images_for_priors_are_counted_without_opening_any(
+    prior: str | None, images: int | None, mode: str, tmp_path: Path
+) -> None:
+    grey = mode == "L"
+    for name, first, count in (("mine", 0, 25), ("other", 100, 11)):
+        members = [(f"{seed}.png", encoded(seed, mode=mode)) for seed in range(first, first + count)]
+        data.prepare(name, write_zip(tmp_path / f"{name}.zip", members), size=16, grey=grey)
+    config = replace(PREPARED, prior=prior, prior_images=images)
+    counted = data.counted(config)
+    sets = data.load(config)
+    assert counted == data.Counted(sets.train.shape[1], len(sets.pretraining))
+
+
+def test_what_is_counted_of_a_partition_is_what_is_loaded(make_zip: Maker, tmp_path: Path) -> None:
+    names = [f"{index:03d}.png" for index in range(24)]
+    source = write_zip(tmp_path / "parted.zip", [(name, encoded(seed)) for seed, name in enumerate(names)])
+    parts = tmp_path / "parts.txt"
+    parts.write_text("".join(f"{name} {0 if index < 14 else 1 + index % 2}\n" for index, name in enumerate(names)))
+    data.prepare("parted", source, size=16, partition=parts)
+    config = data.DataConfig(source="parted", prior="parted", size=16, train=9, val=4, test=3, ood=None)
+    assert data.counted(config).pretraining == len(data.load(config).pretraining) == 14

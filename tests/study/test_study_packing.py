@@ -104,15 +104,15 @@ def test_a_share_is_the_need_with_headroom(need, share):
 
 def test_a_measured_need_is_remembered_for_the_next_study(tmp_path):
     config = config_of(prox="unet", folds=2, channels=8).to_dict()
-    packing = Packing(Gpu("Fake 10", 10 * GB), shapes=Shapes("Fake 10", tmp_path / "shapes.json"))
+    packing = Packing(Gpu("Fake 10", 10 * GB), 3, Shapes("Fake 10", tmp_path / "shapes.json"))
     guessed = packing.share(config)
     packing.took(config, 5 * GB)
     packing.took(config, 4 * GB)
-    again = Packing(Gpu("Fake 10", 10 * GB), shapes=Shapes("Fake 10", tmp_path / "shapes.json"))
+    again = Packing(Gpu("Fake 10", 10 * GB), 3, Shapes("Fake 10", tmp_path / "shapes.json"))
     assert again.share(config) == share_of(5 * GB, 10 * GB) > guessed
     assert again.share(config | {"lr": 0.5}) == again.share(config)
     assert again.share(config | {"folds": 3}) < again.share(config)
-    other = Packing(Gpu("Other", 10 * GB), shapes=Shapes("Other", tmp_path / "shapes.json"))
+    other = Packing(Gpu("Other", 10 * GB), 3, Shapes("Other", tmp_path / "shapes.json"))
     assert other.share(config) == guessed
 
 
@@ -127,8 +127,8 @@ def test_a_torn_table_is_begun_again(tmp_path):
 def test_pre_training_has_a_shape_of_its_own(prox):
     prior = PriorConfig(noise=0.1)
     config = config_of(prox=prox, folds=5, depth=2, levels=2, hidden=8, pretrain=True, prior=prior)
-    assert prior_shape_of(config.to_dict()) != shape_of(config.to_dict())
-    assert prior_shape_of(config.to_dict()) == prior_shape_of(replace(config, prox="glow").to_dict())
+    assert prior_shape_of(config.to_dict(), 3) != shape_of(config.to_dict(), 3)
+    assert prior_shape_of(config.to_dict(), 3) == prior_shape_of(replace(config, prox="glow").to_dict(), 3)
     assert estimate_prior(config).parameters * 5 + 10 == estimate(config).parameters
 
 
