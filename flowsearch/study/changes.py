@@ -37,6 +37,16 @@ def changes(old: Study, new: Study) -> list[Change]:
     return [Change(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
 
 
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What differs between a trial's configuration as it was planned and as the study file gives it now.
+
+    Names that only one of them has are of another version of flowsearch, and say nothing.
+    """
+    before, after = (dict(_flat(json.loads(json.dumps(values)))) for values in (then, now))
+    names = [name for name in before if name in after]
+    return [Change(name, before[name], after[name]) for name in names if before[name] != after[name]]
+
+
 def unsafe(found: list[Change], planned: int) -> list[Change]:
     """Those that would mix results that cannot be compared, or drop some of the `planned` trials."""
     return [one for one in found if not (one.name.startswith(_FREE) or _more_trials(one, planned))]

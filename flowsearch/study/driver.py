@@ -83,6 +83,7 @@ class Driver:
         self._handed_out: set[int] = set()
         self._hopeless = Hopeless(self.study.failures.stop_after)
         self.hopeless: str | None = None
+        self._failed_priors: set[str] = set()
         """Why there is no point in going on; None while there is."""
 
     # What to run ------------------------------------------------------------------------------------------------
@@ -106,7 +107,9 @@ class Driver:
                 return self._order(trial)
             if prior.failure is not None:
                 self._queue.remove(trial)
-                self._settle(trial, Outcome("raised", prior.failure))
+                # One prior that failed is one failure, however many trials needed it.
+                self._settle(trial, Outcome("raised", prior.failure), counts=prior.key not in self._failed_priors)
+                self._failed_priors.add(prior.key)
             elif (order := self.priors.order(prior, self._prior_order(trial))) is not None:
                 return order
         return None
@@ -317,13 +320,14 @@ class Driver:
         self._guard(self._writer.epoch, trial.id, trial.attempt, record)
         self._tell("epoch", trial)
 
-    def _settle(self, trial: TrialState, outcome: Outcome) -> None:
+    def _settle(self, trial: TrialState, outcome: Outcome, *, counts: bool = True) -> None:
         if trial.status != schema.RUNNING:
             # It died before it could say that it started.
             trial.begins(trial.attempt + 1, datetime.now(UTC))
         trial.status, trial.reason = settle(outcome)
         trial.ended = datetime.now(UTC)
-        self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
+        if counts:
+            self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
         trace = outcome.failure.trace if outcome.failure is not None else None
         content = {
             "attempt": trial.attempt,

@@ -10,6 +10,7 @@ from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
+from flowsearch.study.changes import differing
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
@@ -248,11 +249,16 @@ Listener = Callable[[Event], None]
 
 
 def replay(study: Study, ledger: Ledger) -> Progress:
-    """What the ledger says has happened so far. A trial that started and did not end is `interrupted`."""
+    """What the ledger says has happened so far. A trial that started and did not end is `interrupted`.
+
+    Each has the configuration that it was planned with, whatever has become of the study file.
+    """
     progress = Progress(study=study)
     for event in ledger.events:
         if event.event == events.PLANNED and event.subject.isdigit():
-            progress.planned(int(event.subject), event.content["values"])
+            known = progress.planned(int(event.subject), event.content["values"])
+            then = event.content.get("config", known.config)
+            known.config = then if differing(then, known.config) else known.config
             continue
         trial = progress.trials.get(int(event.subject)) if event.subject.isdigit() else None
         if trial is None:

@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,7 @@ def _go_on(
         cpus = cpus or _cpus()
         with held(root) as hold:
             ledger = Ledger(root.store.at(schema.LEDGER))
+            _check_unedited(root, study, replay(study, ledger))
             if retried is not None:
                 retrying.note(ledger, retrying.chosen(replay(study, ledger), *retried))
             study = _changed(root, study, like, ledger, listener)
@@ -209,12 +210,13 @@ def _changed(root: Place, study: Study, like: Study | None, ledger: Ledger, list
         return study
     found = changes.changes(study, like)
     progress = replay(study, ledger)
-    refused = changes.unsafe(found, len(progress.trials))
+    planned = _configurations(study, progress.trials)
+    refused = changes.unsafe(found, planned)
     if refused:
         raise ValueError(
             f"the study in {root} has begun, and its results would not belong together after this: "
             f"{'; '.join(map(str, refused))}. What may change is search.trials (not below the "
-            f"{len(progress.trials)} that are planned), budget, resources and failures; else begin a new study"
+            f"{planned} that are planned), budget, resources and failures; else begin a new study"
         )
     if not found:
         return study
@@ -378,11 +380,30 @@ def _check_free(root: Place) -> None:
     raise ValueError(f"{root} exists and holds {what}; give another --name or --results")
 
 
+def _configurations(study: Study, numbers: Iterable[int]) -> int:
+    """How many configurations the trials of these numbers are of, of each task; what `search.trials` counts."""
+    layout = Layout.of(study)
+    return max((layout.place(number).local + 1 for number in numbers), default=0)
+
+
+def _check_unedited(root: Place, study: Study, progress: Progress) -> None:
+    """Refuse to go on with a study whose stored file gives its trials other configurations than they were run with."""
+    for trial in progress.trials.values():
+        found = changes.differing(trial.config, study.config(trial.values).to_dict())
+        if found:
+            raise ValueError(
+                f"{inside(root.where, schema.STUDY_FILE)} is no longer what trial {trial.id} was planned with "
+                f"({'; '.join(map(str, found))}), and results would not belong together after this; put it back, or "
+                "begin a new study"
+            )
+
+
 def _check_same(root: Place, study: Study) -> None:
     """Refuse to go on with another study than the one that is there; one that has only grown is the same."""
     try:
-        planned = len(Ledger(root.store.at(schema.LEDGER)).planned)
-        other = "; ".join(map(str, changes.unsafe(changes.changes(root.study(), study), planned)))
+        then, ledger = root.study(), Ledger(root.store.at(schema.LEDGER))
+        planned = _configurations(then, (int(one) for one in ledger.planned if one.isdigit()))
+        other = "; ".join(map(str, changes.unsafe(changes.changes(then, study), planned)))
     except ValueError as error:
         other = str(error)
     if other:

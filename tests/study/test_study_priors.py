@@ -10,6 +10,7 @@ import flowsearch
 from flowsearch.study import resume, run
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
 from flowsearch.study.searcher import TuneSearcher
 from flowsearch.study.trainable import Report
@@ -106,8 +107,6 @@ def test_priors_do_not_change_what_is_proposed(study_of, tmp_path):
 
 
 def test_a_failed_prior_fails_its_trials_alike(study_of, tmp_path):
-    from flowsearch.study.outcome import Failure
-
     driver = driver_of(study_of(*TWELVE), tmp_path / "study")
     order = driver.plan()
     driver.take(order["number"], Report("started", host="here"))
@@ -215,6 +214,17 @@ def test_twelve_trials_over_three_architectures_cost_three_pretrainings(local_cl
     assert again.progress.counts == {"completed": 12}
     assert begun(tmp_path / "priors") == [1, 1, 1]
     assert resume(again.root, run_trial="nowhere:nothing", images=fingerprint, cpus=2).progress.complete
+
+
+def test_a_failed_prior_is_one_failure_however_many_trials_needed_it(study_of, tmp_path):
+    driver = driver_of(study_of(*TWELVE, "space={lr: {float: [1e-4, 1e-3]}}", "fixed.levels=2"), tmp_path / "study")
+    order = driver.plan()
+    driver.take(order["number"], Report("raised", failure=Failure(("RuntimeError",), "broken", "")))
+    driver.ended(order["number"])
+    assert driver.plan() is None
+    assert driver.progress.counts == {"failed": 12}
+    assert driver.hopeless is None
+    driver.close()
 
 
 @pytest.mark.ray

@@ -10,7 +10,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import flowsearch
-from flowsearch.study import resume, retry, run
+from flowsearch.study import load, resume, retry, run
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.progress import replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
 
@@ -243,6 +245,28 @@ def test_changes_that_spoil_results_are_refused(finished, change, words):
     assert (ending.root / "study.yaml").read_text() == before
 
 
+def test_an_edited_study_file_is_refused_and_shown_as_it_was(study_of, tmp_path):
+    ending = go(study_of("search.trials=2", "scheduler=none"), tmp_path)
+    file = ending.root / "study.yaml"
+    file.write_text(file.read_text().replace("epochs: 4", "epochs: 9"))
+    words = "study.yaml is no longer what trial 0000 was planned with .epochs: 4, now 9."
+    for go_on in (resume, retry):
+        with pytest.raises(ValueError, match=words):
+            go_on(ending.root, images=fingerprint, cpus=2)
+    progress = replay(load(file), Ledger(ending.root / "ledger"))
+    assert {trial.config["epochs"] for trial in progress.trials.values()} == {4}
+
+
+def test_fewer_configurations_than_trials_are_a_safe_change(study_of, tmp_path):
+    ending = go(study_of("search.trials=3", "scheduler=none", "repeats=2"), tmp_path)
+    fewer = study_of("search.trials=2", "scheduler=none", "repeats=2")
+    file = ending.root / "study.yaml"
+    file.write_text(file.read_text().replace("trials: 3", "trials: 8"))  # of which three are planned
+    assert resume(ending.root, sets=["search.trials=3"], run_trial=FAKE, images=fingerprint, cpus=2).progress.done == 6
+    with pytest.raises(ValueError, match=r"search.trials: 3, now 2"):
+        go(fewer, tmp_path)
+
+
 def test_a_grid_over_tasks_with_repeats_leaves_its_groups(study_of, tmp_path):
     study = study_of(
         "mode=grid",
@@ -294,7 +318,9 @@ def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "words"), [("resources.cpu=64", "uses 64 CPUs"), ("resources.gpu=3", "3 GPUs")], ids=["cpu", "gpu"]
+    ("override", "words"),
+    [("resources.cpu=64", "uses 64 CPUs"), ("resources.gpu=3", "3 GPU .*try a profile .*--set resources.gpu=0")],
+    ids=["cpu", "gpu"],
 )
 def test_a_machine_too_small_is_refused(study_of, tmp_path, override, words):
     with pytest.raises(ValueError, match=words):
