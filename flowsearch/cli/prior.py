@@ -85,7 +85,8 @@ def list_priors(results: _Results = Path("results")) -> None:
             table.add_column(
                 head, justify="right" if right else "left", no_wrap=right or head == "prior", overflow="fold"
             )
-        for prior in priors:
+        whole = [prior for prior in priors if prior.damaged is None]
+        for prior in whole:
             about, config = prior.about, prior.about.get("config", {})
             data = config.get("data", {})
             users = ", ".join(
@@ -102,7 +103,16 @@ def list_priors(results: _Results = Path("results")) -> None:
                 f"{prior.bytes / 1e6:.1f}",
                 users or "nobody yet",
             )
-        console.print(table)
+        if whole:
+            console.print(table)
+        for prior in priors:
+            if prior.damaged is not None:
+                path = results / FOLDER / prior.key / prior.damaged
+                console.print(
+                    f"{path} is damaged; the prior is pre-trained again when it is needed",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
 
 @app.command()

@@ -69,8 +69,8 @@ def _refuse_other(config: Any, out: Path) -> None:
     """A folder with another trial's checkpoints is left alone."""
     from flowsearch.training import checkpoint
 
-    kept = [out / checkpoint.LAST, out / checkpoint.CHOSEN]
-    if any(path.exists() and checkpoint.about(path)["config"] != config.to_dict() for path in kept):
+    kept = [out / name for name in (checkpoint.LAST, checkpoint.BEST, checkpoint.CHOSEN)]
+    if any(checkpoint.there(path) and checkpoint.about(path)["config"] != config.to_dict() for path in kept):
         raise ValueError(f"{out} holds a trial of another configuration; name another folder with --out, or remove it")
 
 

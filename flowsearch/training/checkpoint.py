@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file each, tensors with a JSON header, that is whole or not there at all."""
 
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -10,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
-from flowsearch.training.header import BEST, CHOSEN, LAST
+from flowsearch.training.header import BEST, CHOSEN, LAST, about
 
-__all__ = ["BEST", "CHOSEN", "LAST", "about", "read", "restore", "state_tensors", "write"]
+__all__ = ["BEST", "CHOSEN", "LAST", "about", "read", "restore", "state_tensors", "there", "write"]
+
+_log = logging.getLogger(__name__)
 
 
 def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> None:
@@ -42,17 +45,29 @@ def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> No
         raise
 
 
-def about(path: Path) -> dict[str, Any]:
-    """What the tensors of a checkpoint are about, without reading them."""
-    with safe_open(path, framework="pt", device="cpu") as opened:
-        return json.loads(opened.metadata()["about"])
-
-
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and what they are about, as `write` took them; on the CPU."""
-    with safe_open(path, framework="pt", device="cpu") as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    return tensors, about(path)
+    """The tensors and what they are about, as `write` took them; on the CPU. Raises as `about` does."""
+    subject = about(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: its tensors cannot be read ({error})") from error
+    return tensors, subject
+
+
+def there(path: Path) -> bool:
+    """Whether there is a checkpoint to go on from. A damaged one is moved aside, so that it can be begun again."""
+    try:
+        about(path)
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        _log.warning("%s; it is now %s, and what it held begins again", error, aside.name)
+        return False
+    return True
 
 
 def state_tensors(model: nn.Module, optimizer: optim.Optimizer | None = None) -> dict[str, Tensor]:

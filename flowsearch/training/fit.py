@@ -177,8 +177,9 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     optimizer = build_optimizer(model, config)
     state: Record = {"epoch": 0, "seconds": 0.0, "best_loss": float("inf"), "best_epoch": 0, "prior": prior or {}}
     under_way: Record = {"losses": [], "norms": [], "seconds": 0.0}
-    if (folder / checkpoint.LAST).exists():
-        tensors, kept = checkpoint.read(folder / checkpoint.LAST)
+    found = _last(folder)
+    if found is not None:
+        tensors, kept = found
         try:
             checkpoint.restore(tensors, model, optimizer)
         except RuntimeError as error:
@@ -246,6 +247,14 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     tensors, _ = checkpoint.read(folder / checkpoint.BEST)
     checkpoint.restore(tensors, model)
     return state
+
+
+def _last(folder: Path) -> tuple[dict[str, Tensor], Record] | None:
+    """The state to go on from; None where there is none, or the best weights that it counts on are gone."""
+    if not checkpoint.there(folder / checkpoint.LAST):
+        return None
+    tensors, kept = checkpoint.read(folder / checkpoint.LAST)
+    return (tensors, kept) if not kept["state"]["best_epoch"] or checkpoint.there(folder / checkpoint.BEST) else None
 
 
 def count_parameters(model: nn.Module) -> int:

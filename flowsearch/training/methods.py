@@ -169,7 +169,7 @@ def _chosen(
     Raises NonFiniteError where the reconstructions are not finite.
     """
     path = setting.folder / checkpoint.CHOSEN
-    if path.exists():
+    if checkpoint.there(path):
         kept = checkpoint.about(path)
         apply(kept["used"])
         return Solution(model=model, state=kept["state"], used=kept["used"])

@@ -96,7 +96,8 @@ def pretrain(
     """Yield a record after each epoch; return the flow and what is known of it: `bits_per_dim`, `seconds`, and `bits`,
     those of each image of the test sets by split.
 
-    A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch.
+    A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch;
+    where its file is damaged, it is moved aside and the prior is pre-trained again.
     `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
     `bits_per_dim` that of the 8-bit validation images.
     """
@@ -105,7 +106,7 @@ def pretrain(
     place = store / prior_key(config, datasets.fingerprint)
     finished, unfinished = place / PRIOR, place / UNFINISHED
     flow = build_flow(replace(config, seed=config.prior.seed), channels).to(device)
-    if finished.exists():
+    if checkpoint.there(finished):
         tensors, about = checkpoint.read(finished)
         checkpoint.restore(tensors, flow)
         return flow, about
@@ -113,7 +114,7 @@ def pretrain(
     assert config.flip is not None and config.precision
     optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr, fused=True)
     done, seconds = 0, 0.0
-    if unfinished.exists():
+    if checkpoint.there(unfinished):
         tensors, about = checkpoint.read(unfinished)
         checkpoint.restore(tensors, flow, optimizer)
         done, seconds = about["epoch"], about["seconds"]

@@ -57,7 +57,10 @@ def picture_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class StoredPrior:
-    """What `listed` tells of a prior: `about` is its header, `users` the trials that asked for it, by study."""
+    """What `listed` tells of a prior: `about` is its header, `users` the trials that asked for it, by study.
+
+    `damaged` names its file where that cannot be read; nothing is known of the prior then.
+    """
 
     key: str
     finished: bool
@@ -65,6 +68,7 @@ class StoredPrior:
     bytes: int
     changed: datetime
     users: dict[str, set[str]] = field(default_factory=dict)
+    damaged: str | None = None
 
 
 class PriorStore:
@@ -78,8 +82,12 @@ class PriorStore:
         return self.root / key
 
     def finished(self, key: str) -> bool:
-        """Whether the prior is pre-trained."""
-        return (self.root / key / PRIOR).is_file()
+        """Whether the prior is pre-trained, and its file whole."""
+        try:
+            about(self.root / key / PRIOR)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def kept(self, key: str) -> tuple[str, str] | None:
         """Where else the prior's folder is kept, as an order says it: nowhere."""
@@ -96,8 +104,9 @@ class PriorStore:
         return found[0]
 
     def file(self, key: str) -> Path:
-        """Where the flow lies, finished or as far as it is."""
-        return self.folder(key) / (PRIOR if self.finished(key) else UNFINISHED)
+        """Where the flow lies, finished or as far as it is; one that is damaged all the same."""
+        finished, unfinished = self.folder(key) / PRIOR, self.folder(key) / UNFINISHED
+        return unfinished if unfinished.exists() and not self.finished(key) else finished
 
     def pictures(self, key: str) -> list[dict[str, Any]]:
         """The prior's mode and samples, as rows of the table of panels; none of a prior of before they were kept."""
@@ -141,15 +150,28 @@ class PriorStore:
         return sorted((prior for prior in found if prior is not None), key=lambda one: one.changed)
 
     def _read(self, folder: Path) -> StoredPrior | None:
-        for name in (PRIOR, UNFINISHED):
-            path = folder / name
-            try:
-                header, status = about(path), path.stat()
-            except (OSError, ValueError):
-                continue
-            changed = datetime.fromtimestamp(status.st_mtime, UTC)
-            return StoredPrior(folder.name, name == PRIOR, header, status.st_size, changed, _users(folder / _USERS))
+        found = [one for name in (PRIOR, UNFINISHED) if (one := _stored(folder, name)) is not None]
+        return min(found, key=lambda one: one.damaged is not None, default=None)
+
+
+def _stored(folder: Path, name: str) -> StoredPrior | None:
+    path, header, damaged = folder / name, dict[str, Any](), None
+    try:
+        status = path.stat()
+        header = about(path)
+    except OSError:
         return None
+    except ValueError:
+        damaged = name
+    return StoredPrior(
+        key=folder.name,
+        finished=name == PRIOR and damaged is None,
+        about=header,
+        bytes=status.st_size,
+        changed=datetime.fromtimestamp(status.st_mtime, UTC),
+        users=_users(folder / _USERS),
+        damaged=damaged,
+    )
 
 
 def _users(path: Path) -> dict[str, set[str]]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from flowsearch.models import Feedforward, Unrolled
 from flowsearch.operators import Task
@@ -55,8 +54,11 @@ def load_saved(path: Path, device: str = "auto") -> Saved:
     place = resolve(device)
     try:
         tensors, about = checkpoint.read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; name a trial's {checkpoint.BEST}") from error
+    try:
         config = TrialConfig.from_dict(about["config"])
-    except (SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no trained network; name a trial's {checkpoint.BEST}") from error
     if config.method not in TRAINED:
         raise ValueError(

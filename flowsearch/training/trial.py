@@ -63,7 +63,7 @@ def _images(config: TrialConfig) -> Datasets:
 def _check_same(config: TrialConfig, datasets: Datasets, folder: Path) -> None:
     """Refuse to go on from a checkpoint with other images than it was made with: a set may be prepared anew."""
     for path in (folder / checkpoint.LAST, folder / checkpoint.CHOSEN):
-        then = checkpoint.about(path).get("fingerprint") if path.exists() else None
+        then = checkpoint.about(path).get("fingerprint") if checkpoint.there(path) else None
         if then not in (None, datasets.fingerprint):
             raise DataError(
                 f"the images of {config.data.source} are not those that {folder} was begun with (fingerprint "

@@ -84,6 +84,19 @@ def test_train_prints_epochs_and_goes_on(tmp_path) -> None:
     assert "another configuration" in said
 
 
+def test_prior_list_names_a_damaged_one_and_prior_train_mends_it(tmp_path) -> None:
+    small = [*SMALL, "--set", "levels=2", "--set", "depth=1", "--set", "hidden=4", "--set", "prior.epochs=1"]
+    results = ["--results", str(tmp_path)]
+    assert flowsearch("prior", "train", *small, *results)[0] == 0
+    (prior,) = tmp_path.glob("priors/*/prior.safetensors")
+    prior.write_bytes(prior.read_bytes()[:100])
+    assert f"{prior} is damaged" in flowsearch("prior", "list", *results)[1]
+    code, _, said = flowsearch("prior", "sample", prior.parent.name, *results)
+    assert (code, said.split(" has ")[0]) == (2, f"error: {prior}")
+    assert flowsearch("prior", "train", *small, *results)[0] == 0
+    assert "damaged" not in flowsearch("prior", "list", *results)[1]
+
+
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [

@@ -210,7 +210,7 @@ def _many(folder: Path) -> Path:
         (["{trial}", "{photos}", "--task", "superres-2", "--measured"], "is no image of the same size"),
         (["{trial}", "{photos}", "--device", "gpu"], "device is auto, cpu, cuda or cuda:N"),
         (["{photos}", "{photos}"], "holds no model (no best.safetensors)"),
-        (["{photos}/a.png", "{photos}"], "a.png holds no trained network"),
+        (["{photos}/a.png", "{photos}"], "a.png has no header of a checkpoint"),
         (["{photos}/nothing", "{photos}"], "nothing does not exist"),
     ],
 )

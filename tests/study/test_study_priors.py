@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from study_fakes import leave_prior
 
 import flowsearch
 from flowsearch.study import resume, run
@@ -42,7 +43,7 @@ def driver_of(study, root: Path) -> Driver:
 
 def finish(driver: Driver, order: dict) -> None:
     """The order's worker leaves the prior and says so."""
-    (Path(order["checkpoint_dir"]) / "prior.safetensors").write_text("a prior")
+    leave_prior(Path(order["checkpoint_dir"]))
     driver.take(order["number"], Report("started", host="here"))
     driver.ended(order["number"])
 

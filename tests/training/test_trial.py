@@ -112,6 +112,48 @@ def test_a_prior_leaves_its_mode_and_samples_in_the_store(tmp_path: Path) -> Non
     assert np.abs(np.stack(shown).astype(int) - drawn.transpose(0, 2, 3, 1)).max() <= 1
 
 
+def truncate(path: Path) -> None:
+    """What a full disk or a lost machine may leave of a file."""
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_damaged_prior_is_moved_aside_and_pretrained_again(tmp_path: Path, caplog) -> None:
+    trial = config("glow pre-trained", epochs=1)
+    first = list(run_trial(trial, prior_dir=tmp_path))
+    store = PriorStore(tmp_path)
+    (prior,) = store.listed()
+    truncate(store.file(prior.key))
+    (damaged,) = store.listed()
+    assert (prior.damaged, damaged.damaged, damaged.finished) == (None, "prior.safetensors", False)
+    with pytest.raises(ValueError, match=r"prior\.safetensors is damaged: a checkpoint of .* bytes by its header"):
+        sample(store.file(prior.key), 1, 0.7, 0)
+    assert not store.finished(prior.key)
+    assert numbers(list(run_trial(trial, prior_dir=tmp_path))) == numbers(first)
+    assert store.finished(prior.key)
+    assert (store.folder(prior.key) / "prior.safetensors.damaged").exists()
+    assert "prior.safetensors is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("length", [0, 5, 100, -1], ids=["empty", "no length", "header torn", "tensors torn"])
+@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors"])
+def test_a_trial_whose_checkpoint_is_damaged_begins_again(name: str, length: int, tmp_path: Path, caplog) -> None:
+    trial = config("resnet", epochs=2)
+    first = list(run_trial(trial, checkpoint_dir=tmp_path))
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:length])
+    assert numbers(list(run_trial(trial, checkpoint_dir=tmp_path))) == numbers(first)
+    assert (tmp_path / f"{name}.damaged").exists()
+    assert str(path) in caplog.text
+
+
+def test_an_interrupted_prior_that_is_damaged_begins_again(tmp_path: Path) -> None:
+    trial = config("glow pre-trained", epochs=1)
+    next(iter(run_trial(trial, prior_dir=tmp_path)))
+    (unfinished,) = tmp_path.glob("*/unfinished.safetensors")
+    truncate(unfinished)
+    assert [record["phase"] for record in run_trial(trial, prior_dir=tmp_path)] == ["prior"] * 2 + ["train", "final"]
+
+
 def test_pretraining_improves_the_likelihood() -> None:
     trial = TrialConfig(
         data=DATA, prior=PriorConfig(epochs=8, lr=2e-3), prox="glow", levels=2, depth=2, hidden=8, folds=1, epochs=1
