@@ -3,9 +3,9 @@
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -31,15 +31,17 @@ def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> No
         # Two layers may share one tensor; the format wants each name to have its own memory.
         held[name] = one.clone() if one.data_ptr() in seen else one
         seen.add(one.data_ptr())
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
+    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+    aside.open("xb").close()
+    mode = aside.stat().st_mode
     try:
-        save_file(held, name, metadata={"about": json.dumps(subject)})
-        with open(name, "rb") as aside:
-            os.fsync(aside.fileno())
-        os.replace(name, path)
+        save_file(held, aside, metadata={"about": json.dumps(subject)})
+        aside.chmod(mode)  # safetensors leaves a file that only its owner may read; results may be shared
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
     except BaseException as error:
-        os.unlink(name)
+        aside.unlink(missing_ok=True)
         if isinstance(error, SafetensorError):
             raise OSError(f"{path} could not be written: {error}") from error
         raise

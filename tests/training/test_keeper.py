@@ -1,5 +1,6 @@
 """Checkpoints take a small share of a trial's time, and a trial goes on from one as if nothing had been."""
 
+import os
 import resource
 import shutil
 from itertools import islice
@@ -115,6 +116,17 @@ def test_a_closed_trial_loses_nothing(tmp_path: Path) -> None:
 def test_records_without_a_checkpoint_are_all_known(tmp_path: Path) -> None:
     keep(tmp_path, {"phase": "prior", "epoch": 1})
     assert read_records(tmp_path) == [{"phase": "prior", "epoch": 1}]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_checkpoint_is_as_readable_as_other_files(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        checkpoint.write(tmp_path / "last.safetensors", {"one": torch.ones(1)}, {})
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+    assert (tmp_path / "last.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
