@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from flowsearch.cli import app
+from flowsearch.cli.errors import user_errors
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy", "dash", "flask")
@@ -82,6 +84,47 @@ def test_train_prints_epochs_and_goes_on(tmp_path) -> None:
     code, _, said = flowsearch("train", *TRIAL, "--set", "epochs=3", *out)
     assert code == 2
     assert "another configuration" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["train", "{at}"], "Is a directory: {at}"),
+        (["prior", "train", "{at}"], "Is a directory: {at}"),
+        (["train", *TRIAL, "--out", "{at}/file"], "Not a directory: {at}/file/last.safetensors"),
+        (
+            ["study", "run", "studies/quickstart.yaml", "--results", "{at}/file"],
+            "Not a directory: {at}/file/quickstart",
+        ),
+    ],
+    ids=["train a folder", "prior of a folder", "train into a file", "study in a file"],
+)
+def test_what_the_system_refuses_is_one_clear_line(arguments: list[str], rule: str, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    code, _, said = flowsearch(*(word.replace("{at}", str(tmp_path)) for word in arguments))
+    assert (code, said) == (2, f"error: {rule.format(at=tmp_path)}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (PermissionError(13, "Permission denied", "a"), "error: Permission denied: a\n"),
+        (OSError(30, "Read-only file system", "a", None, "b"), "error: Read-only file system: a to b\n"),
+        (OSError(28, "No space left on device"), "error: No space left on device\n"),
+    ],
+    ids=["one file", "two files", "no file"],
+)
+def test_an_error_of_the_system_names_its_files(error: OSError, rule: str, capsys) -> None:
+    with pytest.raises(typer.Exit), user_errors():
+        raise error
+    assert capsys.readouterr().err == rule
+
+
+@pytest.mark.parametrize("error", [OSError("a socket of some library"), BrokenPipeError(32, "Broken pipe")], ids=repr)
+def test_what_no_person_can_mend_goes_on_as_it_is(error: OSError) -> None:
+    with pytest.raises(type(error)) as found, user_errors():
+        raise error
+    assert found.value is error
 
 
 def test_prior_list_names_a_damaged_one_and_prior_train_mends_it(tmp_path) -> None:

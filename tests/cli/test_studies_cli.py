@@ -169,6 +169,11 @@ def test_export_of_the_table(root: Path, tmp_path: Path) -> None:
     assert flowsearch("study", "export", root, "--trial", "0001")[0] == 2
 
 
+def test_export_into_a_folder_is_refused_in_one_line(root: Path, tmp_path: Path) -> None:
+    code, _, said = flowsearch("study", "export", root, "--out", tmp_path)
+    assert (code, said) == (2, f"error: Is a directory: {tmp_path}\n")
+
+
 def test_export_of_a_model_that_evaluate_takes(root: Path, tmp_path: Path) -> None:
     sets = [part for one in FILE_TRIAL for part in ("--set", one)]
     trained = root / schema.CHECKPOINTS / "0001"
