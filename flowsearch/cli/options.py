@@ -1,5 +1,6 @@
 """The options by which commands choose a study: its file, changes to it, a profile and a name."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,8 @@ Name = Annotated[str | None, typer.Option(help="Name of the study and its result
 
 
 def overrides(sets: list[str] | None, name: str | None) -> list[str]:
-    """What the options change in the file."""
-    return [*(sets or []), *([f"name={name}"] if name is not None else [])]
+    """What the options change in the file. A name is text, also where YAML reads another thing, as in 42 or true."""
+    return [*(sets or []), *([f"name={json.dumps(name, ensure_ascii=False)}"] if name is not None else [])]
 
 
 def chosen(file: Path, sets: list[str] | None, profile: str | None, name: str | None) -> "Study":

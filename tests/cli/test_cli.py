@@ -93,7 +93,7 @@ def test_train_prints_epochs_and_goes_on(tmp_path) -> None:
         (["prior", "train", "{at}"], "Is a directory: {at}"),
         (["train", *TRIAL, "--out", "{at}/file"], "Not a directory: {at}/file/last.safetensors"),
         (
-            ["study", "run", "studies/quickstart.yaml", "--results", "{at}/file"],
+            ["study", "run", str(ROOT / "studies/quickstart.yaml"), "--results", "{at}/file"],
             "Not a directory: {at}/file/quickstart",
         ),
     ],

@@ -169,6 +169,13 @@ def test_export_of_the_table(root: Path, tmp_path: Path) -> None:
     assert flowsearch("study", "export", root, "--trial", "0001")[0] == 2
 
 
+@pytest.mark.parametrize("name", ["42", "20241127", "true", "null", "1e3", "0x10", "plain"])
+def test_a_name_is_text_whatever_yaml_reads_in_it(name: str, file: Path) -> None:
+    code, printed, said = flowsearch("study", "plan", file, "--name", name)
+    assert (code, said) == (0, "")
+    assert printed.split()[0].rstrip(":,") == name
+
+
 def test_export_into_a_folder_is_refused_in_one_line(root: Path, tmp_path: Path) -> None:
     code, _, said = flowsearch("study", "export", root, "--out", tmp_path)
     assert (code, said) == (2, f"error: Is a directory: {tmp_path}\n")
