@@ -27,6 +27,16 @@ LEARNED = "learned"
 """What was taken from earlier studies, before the first trial."""
 STUDY = "study"
 
+_NEEDED = {
+    PLANNED: ("values",),
+    STARTED: ("attempt",),
+    AGAIN: ("cause",),
+    ENDED: ("status",),
+    RETRIED: ("anew",),
+}
+"""What an event of a trial or a prior says at least; without it, it is none."""
+_NEEDED_OF_STUDY = {LEARNED: ("tasks",)}
+
 _EASY = frozenset({STARTED, AGAIN})
 """Events that a power failure may take: a resume then finds the trial's checkpoint all the same."""
 
@@ -94,13 +104,15 @@ class Ledger:
 
 
 def event_of(name: str, content: bytes | OSError) -> Event | None:
-    """The event of that name; None where it is no whole one."""
+    """The event of that name; None where it is no whole one, or lacks what all of its kind say."""
     try:
         if isinstance(content, OSError):
             raise content
         body = json.loads(content)
         event, subject = str(body.pop("event")), str(body.pop("subject"))
         time = datetime.fromisoformat(body.pop("time"))
+        for needed in (_NEEDED_OF_STUDY if subject == STUDY else _NEEDED).get(event, ()):
+            body[needed]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return Event(int(name.partition("-")[0]), event, subject, time, body)

@@ -296,7 +296,7 @@ def open_journal(path: Path) -> JournalStorage:
     """Optuna's journal at `path`; one that cannot be read is moved aside, and a new one begun."""
     try:
         return _journal(path)
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # Optuna trusts each line, and stumbles over a strange one in its own ways
         _log.warning("%s cannot be read (%s); it is moved aside and written again", path, error)
         set_aside(path, "damaged")
         return _journal(path)

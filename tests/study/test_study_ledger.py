@@ -10,7 +10,7 @@ from flowsearch.study.progress import replay
 def test_events_come_back_in_order(tmp_path):
     ledger = Ledger(tmp_path)
     for number in range(12):
-        ledger.add(events.PLANNED, f"{number:04d}", number=number)
+        ledger.add(events.PLANNED, f"{number:04d}", number=number, values={})
     again = Ledger(tmp_path)
     assert again.events == ledger.events
     assert sorted(path.name for path in tmp_path.iterdir())[0] == "00000001-planned-0000.json"
@@ -21,8 +21,8 @@ def test_events_come_back_in_order(tmp_path):
 )
 def test_a_damaged_event_is_passed_over_and_never_written_again(tmp_path, content):
     ledger = Ledger(tmp_path)
-    ledger.add(events.PLANNED, "0000")
-    ledger.add(events.STARTED, "0000")
+    ledger.add(events.PLANNED, "0000", values={})
+    ledger.add(events.STARTED, "0000", attempt=1)
     damaged = tmp_path / "00000002-started-0000.json"
     damaged.write_text(content)
     (tmp_path / ".00000009-ended-0000.json.77").write_text("{")
@@ -31,6 +31,35 @@ def test_a_damaged_event_is_passed_over_and_never_written_again(tmp_path, conten
     assert again.damaged == [damaged.name]
     assert again.add(events.ENDED, "0000").number == 3
     assert damaged.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("event", "subject", "content"),
+    [
+        (events.PLANNED, "0000", {"values": {}}),
+        (events.STARTED, "0000", {"attempt": 1}),
+        (events.STARTED, "prior-abc", {"attempt": 1}),
+        (events.AGAIN, "0000", {"cause": "lost"}),
+        (events.ENDED, "0000", {"status": "completed"}),
+        (events.RETRIED, "0000", {"anew": True}),
+        (events.LEARNED, events.STUDY, {"tasks": []}),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_event_that_lacks_what_its_kind_says_is_damaged(tmp_path, event, subject, content):
+    ledger = Ledger(tmp_path)
+    ledger.add(event, subject, **content)
+    ledger.add(event, subject)
+    again = Ledger(tmp_path)
+    assert again.events == ledger.events[:1]
+    assert again.damaged == [f"00000002-{event}-{subject}.json"]
+
+
+def test_a_study_s_own_events_need_not_say_what_those_of_trials_do(tmp_path):
+    ledger = Ledger(tmp_path)
+    for event in (events.STARTED, events.STOPPED, events.CHANGED):
+        ledger.add(event, events.STUDY)
+    assert (Ledger(tmp_path).events, Ledger(tmp_path).damaged) == (ledger.events, [])
 
 
 def test_a_refused_write_leaves_nothing_behind(tmp_path):

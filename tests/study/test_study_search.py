@@ -136,7 +136,7 @@ def interrupted(journal: Path, count: int) -> tuple[dict[int, dict], dict[int, E
     return planned, ends
 
 
-@pytest.mark.parametrize("damage", ["none", "torn", "lost", "orphan", "garbage"])
+@pytest.mark.parametrize("damage", ["none", "torn", "lost", "orphan", "garbage", "null"])
 def test_a_resumed_search_goes_on_as_if_nothing_had_happened(tmp_path, damage):
     study, journal = small("scheduler=none"), tmp_path / "journal"
     undisturbed = simulate(study, tmp_path / "calm", [1.0] * TRIALS)[0]
@@ -147,6 +147,8 @@ def test_a_resumed_search_goes_on_as_if_nothing_had_happened(tmp_path, damage):
         journal.unlink()
     elif damage == "garbage":
         journal.write_text("not a journal\n")
+    elif damage == "null":
+        journal.write_text(f"{journal.read_text()}null\n")
     elif damage == "orphan":
         del planned[8]
     proposer = Proposer(study, journal, WINDOW)

@@ -333,10 +333,10 @@ def test_an_event_that_was_refused_comes_with_the_next_unless_it_plans(event: st
 
     store = Away(tmp_path)
     ledger = Ledger(store)
-    ledger.add(events.PLANNED, "0000")
+    ledger.add(events.PLANNED, "0000", values={})
     store.away = True
     with pytest.raises(OSError, match="away"):
-        ledger.add(event, "0001")
+        ledger.add(event, "0001", status="completed")
     store.away = False
     ledger.add(events.STARTED, "0000", attempt=1)
     found = [(one.event, one.subject) for one in Ledger(tmp_path).events]
@@ -346,7 +346,7 @@ def test_an_event_that_was_refused_comes_with_the_next_unless_it_plans(event: st
 
 def test_a_ledger_that_cannot_be_read_now_is_not_taken_for_damaged(bucket: str, monkeypatch: Any) -> None:
     store: Any = store_at(f"{bucket}/ledger")
-    Ledger(store).add(events.PLANNED, "0000")
+    Ledger(store).add(events.PLANNED, "0000", values={})
     refuse: Callable[..., Any] = lambda name: (_ for _ in ()).throw(OSError("ACCESS_DENIED"))  # noqa: E731
     monkeypatch.setattr(store, "get", refuse)
     with pytest.raises(OSError, match="ACCESS_DENIED"):
