@@ -14,7 +14,7 @@ from flowsearch.results import schema
 from flowsearch.storage import Store, inside, is_uri, outside, store_at
 from flowsearch.study.file import Study, read
 from flowsearch.study.mirror import Mirror
-from flowsearch.study.records import RECORDS, Record, parsed
+from flowsearch.study.records import RECORDS, Record, parsed, read_records
 from flowsearch.study.source import Source
 from flowsearch.training.prior_store import FOLDER
 
@@ -84,7 +84,8 @@ class Place:
         """The records kept in a folder of checkpoints, one an epoch; none where they are not to be had."""
         mirror = self.mirror(name)
         try:
-            text = (self.folder(name) / RECORDS).read_bytes() if mirror is None else mirror.read(RECORDS)
+            if mirror is None:
+                return read_records(self.folder(name))
+            return parsed(mirror.read(RECORDS).decode(errors="replace"))
         except OSError:
             return []
-        return parsed(text.decode(errors="replace"))

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flowsearch.training.header import LAST, about
+from flowsearch.training.header import CHOSEN, LAST, about
+from flowsearch.training.prior_store import PRIOR, UNFINISHED
 
 Record = dict[str, Any]
 
@@ -21,14 +22,23 @@ def keep(folder: Path, record: Record) -> None:
 
 def read_records(folder: Path) -> list[Record]:
     """The records kept in `folder`, one an epoch (the last, where one was run twice); torn lines are passed over, and
-    so are epochs after the checkpoint, which the trial runs again."""
+    so are epochs after the checkpoint, which the trial runs again.
+
+    A checkpoint tells of its own epoch: whoever was killed before that was kept, too, does not run it again.
+    """
     path = folder / RECORDS
     records = parsed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
-    try:
-        kept = about(folder / LAST)
-    except (OSError, ValueError):
-        return records
-    return [one for one in records if one["phase"] != kept.get("phase") or one["epoch"] <= kept["epoch"]]
+    for name in (UNFINISHED, PRIOR, LAST, CHOSEN):
+        try:
+            kept = about(folder / name)
+        except (OSError, ValueError):
+            continue
+        if name == LAST:
+            records = [one for one in records if one["phase"] != kept.get("phase") or one["epoch"] <= kept["epoch"]]
+        own = kept.get("record")
+        if own and not any((one["phase"], one["epoch"]) == (own["phase"], own["epoch"]) for one in records):
+            records.append(own)
+    return records
 
 
 def parsed(text: str) -> list[Record]:

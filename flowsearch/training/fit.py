@@ -230,20 +230,20 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
             state = state | {"best_loss": val_loss, "best_epoch": epoch}
             keeper.is_best(told)
         last = epoch == config.epochs or _stale(state, config.patience)
-        with keeper.after_epoch(told | {"state": state}, last) as is_kept:
-            yield {
-                "phase": goal.phase,
-                "epoch": epoch,
-                "kept": is_kept,
-                "so_far": costs(model, state, setting.device),
-                "train_loss": float(np.mean(losses)),
-                "val_loss": val_loss,
-                "val_psnr": None if psnrs is None else psnrs[-1],
-                "lr": optimizer.param_groups[0]["lr"],
-                "grad_norm": float(np.mean(norms)),
-                "seconds": took,
-                "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
-            }
+        record = {
+            "phase": goal.phase,
+            "epoch": epoch,
+            "so_far": costs(model, state, setting.device),
+            "train_loss": float(np.mean(losses)),
+            "val_loss": val_loss,
+            "val_psnr": None if psnrs is None else psnrs[-1],
+            "lr": optimizer.param_groups[0]["lr"],
+            "grad_norm": float(np.mean(norms)),
+            "seconds": took,
+            "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
+        }
+        with keeper.after_epoch(told | {"state": state, "record": record}, last) as is_kept:
+            yield record | {"kept": is_kept}
     tensors, _ = checkpoint.read(folder / checkpoint.BEST)
     checkpoint.restore(tensors, model)
     return state

@@ -182,9 +182,7 @@ def _chosen(
         raise NonFiniteError("non-finite validation loss")
     took = time.perf_counter() - began
     state = state | {"best_loss": val_loss, "seconds": state["seconds"] + took}
-    about = {"config": setting.config.to_dict(), "fingerprint": setting.datasets.fingerprint}
-    checkpoint.write(path, {}, about | {"used": used, "state": state})
-    yield {
+    record = {
         "phase": "train",
         "epoch": 1,
         "so_far": costs(model, state, setting.device) | used,
@@ -196,6 +194,9 @@ def _chosen(
         "seconds": took,
         "folds": [],
     }
+    about = {"config": setting.config.to_dict(), "fingerprint": setting.datasets.fingerprint, "record": record}
+    checkpoint.write(path, {}, about | {"used": used, "state": state})
+    yield record
     return Solution(model=model, state=state, used=used)
 
 

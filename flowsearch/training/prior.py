@@ -153,7 +153,7 @@ def pretrain(
             "seconds": took,
         }
         about = {"epoch": epoch, "seconds": seconds, "bits_per_dim": record["bits_per_dim"], "config": config.to_dict()}
-        about["channels"] = channels
+        about |= {"channels": channels, "record": record}
         last = epoch == prior.epochs
         if last:
             sets = {"test": datasets.test, "ood": datasets.ood}

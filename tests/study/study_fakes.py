@@ -10,6 +10,8 @@ from typing import Any
 
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import DataError, NonFiniteError
+from flowsearch.training.header import LAST, about
+from flowsearch.training.prior_store import PRIOR
 
 Record = dict[str, Any]
 
@@ -67,19 +69,35 @@ def final_record(config: TrialConfig) -> Record:
     }
 
 
+def leave(path: Path, subject: dict[str, Any]) -> None:
+    """A checkpoint without tensors, as the format defines it: this module does without torch."""
+    header = json.dumps({"__metadata__": {"about": json.dumps(subject)}}).encode()
+    aside = path.with_name(f".{path.name}")
+    aside.write_bytes(struct.pack("<Q", len(header)) + header)
+    aside.replace(path)
+
+
 def run_trial(
     config: TrialConfig, *, checkpoint_dir: Path, prior_dir: Path | None = None, device: str = "cpu", pause: float = 0.0
 ) -> Iterator[Record]:
     """Go on after the last epoch in `checkpoint_dir`, as the real one does."""
-    state = checkpoint_dir / "last.json"
-    done = json.loads(state.read_text())["epoch"] if state.exists() else 0
+    state = checkpoint_dir / LAST
+    done = about(state)["epoch"] if state.exists() else 0
     for epoch in range(done + 1, config.epochs + 1):
         time.sleep(pause)
-        aside = state.with_name(".last.json")
-        aside.write_text(json.dumps({"epoch": epoch}))
-        aside.replace(state)
-        yield train_record(config, epoch)
+        record = train_record(config, epoch)
+        leave(state, {"phase": "train", "epoch": epoch, "record": record})
+        yield record
     yield final_record(config)
+
+
+def silent_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> Iterator[Record]:
+    """Dies once with its second epoch kept and not told."""
+    for record in run_trial(config, checkpoint_dir=checkpoint_dir, **where):
+        if record["epoch"] == 2 and not (checkpoint_dir / "died").exists():
+            (checkpoint_dir / "died").touch()
+            os._exit(1)
+        yield record
 
 
 def slow_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:
@@ -143,9 +161,8 @@ def troubled_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -
 
 
 def leave_prior(folder: Path) -> None:
-    """A checkpoint without tensors, as the format defines it: this module does without torch."""
-    header = json.dumps({"__metadata__": {"about": "{}"}}).encode()
-    (folder / "prior.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    """A finished prior, but for its tensors."""
+    leave(folder / PRIOR, {})
 
 
 def run_prior(config: TrialConfig, *, checkpoint_dir: Path, pause: float = 0.05, **where: Any) -> Iterator[Record]:

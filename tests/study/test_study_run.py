@@ -166,6 +166,18 @@ def retried_by_reason(root, before):
     assert optuna_says == {n: STATES[trial.status] for n, trial in ending.progress.trials.items()}
 
 
+def test_an_epoch_that_only_its_checkpoint_tells_of_is_kept(study_of, tmp_path):
+    study = study_of("search.trials=2", "fixed.epochs=4", "scheduler=none")
+    ending = go(study, tmp_path, run_trial="study_fakes:silent_trial")
+    assert ending.progress.counts == {"completed": 2}
+    found = flowsearch.load(ending.root)
+    assert found.trials["attempt"].tolist() == [2, 2]
+    for trial in found.trials["trial_id"]:
+        epochs = found.epochs[found.epochs["trial_id"] == trial]
+        assert epochs["epoch"].tolist() == [1, 2, 3, 4]
+        assert epochs["val_psnr"].notna().all()
+
+
 def told_of(root):
     storage = JournalStorage(JournalFileBackend(str(root / "optuna.journal")))
     return optuna.load_study(study_name="small", storage=storage).trials

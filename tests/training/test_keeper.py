@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_trial import config, numbers
+from test_trial import DATA, config, numbers
 from torch import nn, optim
 
 from flowsearch.study.records import keep, read_records
-from flowsearch.training import checkpoint, keeper, run_trial
+from flowsearch.training import TrialConfig, checkpoint, keeper, run_trial
+from flowsearch.training.prior import run_prior
 
 
 class Clock:
@@ -111,6 +112,30 @@ def test_a_closed_trial_loses_nothing(tmp_path: Path) -> None:
     after = list(run_trial(config("glow"), checkpoint_dir=tmp_path / "a"))
     assert [record["epoch"] for record in before + after][:3] == [1, 2, 3]
     assert [record["val_loss"] for record in before + after] == [record["val_loss"] for record in whole]
+
+
+@pytest.mark.parametrize("kind", ["resnet", "tv"])
+def test_a_trial_killed_before_its_record_was_kept_lacks_no_epoch(kind: str, tmp_path: Path) -> None:
+    one = config(kind) if kind != "tv" else TrialConfig(data=DATA, method="tv", task="denoise-0.2")
+    whole = list(run_trial(one, checkpoint_dir=tmp_path / "whole"))
+    running = run_trial(one, checkpoint_dir=tmp_path / "a")
+    record = next(running)
+    shutil.copytree(tmp_path / "a", tmp_path / "killed")
+    known = read_records(tmp_path / "killed")
+    assert numbers(known) == numbers([record])
+    assert numbers(known + list(run_trial(one, checkpoint_dir=tmp_path / "killed"))) == numbers(whole)
+
+
+def test_a_prior_killed_before_its_record_was_kept_lacks_no_epoch(tmp_path: Path) -> None:
+    one = config("glow", pretrain=True)
+    store = tmp_path / "priors"
+    told = []
+    for record in islice(run_prior(one, checkpoint_dir=tmp_path, prior_dir=store), 2):
+        (folder,) = store.iterdir()
+        told.append(record)
+        assert numbers(read_records(folder)[-1:]) == numbers([record])
+        keep(folder, record)
+        assert numbers(read_records(folder)) == numbers(told)
 
 
 def test_records_without_a_checkpoint_are_all_known(tmp_path: Path) -> None:
