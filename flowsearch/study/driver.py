@@ -1,7 +1,8 @@
 """The driver's side of a study, without Ray: what to run next, and what to note of what comes back.
 
 Ray Tune's searcher, scheduler and callback are shells over a `Driver`. In each method its own memory is brought up to
-date first and the disk second, so that a disk that refuses to write costs rows but never stops the study.
+date first and the disk second, so that a disk that refuses to write costs rows. It stops the study, in order, only
+where a trial can be neither planned nor kept.
 """
 
 import logging
@@ -83,21 +84,31 @@ class Driver:
         self._handed_out: set[int] = set()
         self._hopeless = Hopeless(self.study.failures.stop_after)
         self.hopeless: str | None = None
-        self._failed_priors: set[str] = set()
         """Why there is no point in going on; None while there is."""
+        self.no_room: str | None = None
+        """What could not be written, so that the study has to stop; None while all could."""
+        self._failed_priors: set[str] = set()
 
     # What to run ------------------------------------------------------------------------------------------------
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left to hand out. What runs may have to be taken up again."""
-        return not self._queue and not self._handed_out and self.proposer.exhausted
+        return not (self._queue or self._handed_out or self.no_room) and self.proposer.exhausted
 
     def plan(self) -> dict[str, Any] | None:
         """The next work order, of a trial or of a prior that trials wait for; None if there is none yet.
 
         Trials planned and not finished come first, in order; one whose prior is not there yet lets others pass.
         """
+        try:
+            return None if self.no_room else self._next_order()
+        except OSError as error:
+            _log.exception("could not plan the next trial of %s; the study stops", self.study.name)
+            self.no_room = f"the next trial could not be planned ({' '.join(str(error).split())})"
+            return None
+
+    def _next_order(self) -> dict[str, Any] | None:
         for trial in self._lined_up():
             prior = None if self._run_prior is None else self.priors.needed(trial.number, trial.config)
             if prior is None:
@@ -130,8 +141,12 @@ class Driver:
 
     def _planned(self, number: int, values: dict[str, Any]) -> TrialState:
         trial = self.progress.planned(number, values)
-        # Not guarded: a trial that the ledger does not know of must not run.
-        self.ledger.add(events.PLANNED, trial.id, number=number, values=values, config=trial.config)
+        try:
+            self.ledger.add(events.PLANNED, trial.id, number=number, values=values, config=trial.config)
+        except OSError:
+            # A trial that the ledger does not know of must not run.
+            del self.progress.trials[number]
+            raise
         self._tell("planned", trial)
         return trial
 
@@ -326,6 +341,8 @@ class Driver:
             trial.begins(trial.attempt + 1, datetime.now(UTC))
         trial.status, trial.reason = settle(outcome)
         trial.ended = datetime.now(UTC)
+        if outcome.disk_full:
+            self.no_room = f"trial {trial.id} could not be kept ({trial.reason})"
         if counts:
             self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
         trace = outcome.failure.trace if outcome.failure is not None else None

@@ -16,7 +16,7 @@ from flowsearch.study.lease import Lease
 from flowsearch.study.local import broken
 from flowsearch.study.place import Place
 
-Why = Literal["", "signal", "budget", "failures", "ray", "taken"]
+Why = Literal["", "signal", "budget", "failures", "disk", "ray", "taken"]
 """What stopped a study before its last trial."""
 
 _LAST_SECONDS = 15

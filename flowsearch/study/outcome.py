@@ -21,6 +21,7 @@ TAKEN_UP: dict[Cause, int] = {"memory": 1, "died": 1, "lost": 10}
 OUT_OF_MEMORY = "out of memory"
 
 _NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead", "preempt")
+_DISK_FULL = ("no space left on device", "disk quota exceeded")
 _MEMORY_GONE = ("out of memory", "can't allocate memory", "running low on memory")
 
 
@@ -53,6 +54,11 @@ class Failure:
         return (
             "MemoryError" in self.kinds or "OutOfMemoryError" in self.kinds or any(one in said for one in _MEMORY_GONE)
         )
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether a disk had no room, as the system says it, in Python's words or a library's."""
+        return any(one in self.message.lower() for one in _DISK_FULL)
 
     @property
     def node_gone(self) -> bool:
@@ -89,6 +95,11 @@ class Outcome:
         return cls("lost" if failure is not None and failure.node_gone else "died", failure)
 
     @property
+    def disk_full(self) -> bool:
+        """Whether it ended for want of room on a disk, which is no failure of the trial's: a resume goes on with it."""
+        return self.how == "raised" and self.failure is not None and self.failure.disk_full
+
+    @property
     def cause(self) -> Cause | None:
         """What a trial that ended so may be taken up again for; None where it ends for good."""
         if self.failure is not None and self.how in ("raised", "died") and self.failure.out_of_memory:
@@ -109,6 +120,8 @@ def settle(outcome: Outcome) -> tuple[str, str | None]:
     failure = outcome.failure
     if outcome.cause == "memory":
         return schema.FAILED, OUT_OF_MEMORY
+    if failure is not None and outcome.disk_full:
+        return schema.INTERRUPTED, failure.line
     said = "" if failure is None else f" ({failure.line})"
     if outcome.how == "died":
         return schema.FAILED, f"lost its worker process twice{said}"

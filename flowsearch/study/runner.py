@@ -324,6 +324,8 @@ def _run_trials(
                 stop.ask("budget", over)
             if driver.hopeless and not stop.asked:
                 stop.ask("failures", driver.hopeless)
+            if driver.no_room and not stop.asked:
+                stop.ask("disk", driver.no_room)
             if not stop.asked and (dead := broken()) is not None:
                 _log.error("Ray's %s died; the study stops here and can be resumed", dead)
                 stop.ask("ray")

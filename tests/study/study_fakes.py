@@ -1,5 +1,6 @@
 """Instant stand-ins for `training.run_trial`: workers import them by path, e.g. `study_fakes:run_trial`."""
 
+import errno
 import json
 import os
 import struct
@@ -98,6 +99,14 @@ def silent_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> 
             (checkpoint_dir / "died").touch()
             os._exit(1)
         yield record
+
+
+def cramped_trial(config: TrialConfig, *, checkpoint_dir: Path, **where: Any) -> Iterator[Record]:
+    """Finds a full disk after its first epoch, until there is room."""
+    for record in run_trial(config, checkpoint_dir=checkpoint_dir, **where):
+        yield record
+        if not (checkpoint_dir.parent / "room").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoint_dir / LAST))
 
 
 def slow_trial(config: TrialConfig, **where: Any) -> Iterator[Record]:

@@ -1,5 +1,6 @@
 """The driver, without Ray: what it makes of the reports that come back."""
 
+import errno
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pytest
 from study_fakes import final_record, train_record
 
 from flowsearch.study.driver import Driver
-from flowsearch.study.ledger import Ledger
+from flowsearch.study.ledger import PLANNED, Ledger
+from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
@@ -88,6 +90,48 @@ def test_what_cannot_be_written_never_ends_a_study(study_of, tmp_path, monkeypat
     driver.close()
     assert driver.progress.complete
     assert driver.exhausted
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_trial_that_finds_no_room_is_gone_on_with_by_a_resume(study_of, tmp_path):
+    study = study_of("search.trials=2")
+    driver = driver_of(study, tmp_path)
+    driver.plan()
+    hand_in(driver, 0, Report("started", host="here"))
+    hand_in(driver, 0, Report("raised", failure=Failure.of(FULL)))
+    driver.ended(0)
+    assert driver.progress.trials[0].status == "interrupted"
+    assert driver.no_room == "trial 0000 could not be kept (OSError: [Errno 28] No space left on device)"
+    assert driver.plan() is None
+    assert not driver.exhausted
+    driver.close()
+    assert driver_of(study, tmp_path).plan()["number"] == 0
+
+
+def test_a_trial_that_the_ledger_has_no_room_for_is_not_run(study_of, tmp_path, monkeypatch):
+    study = study_of("search.trials=1")
+    driver = driver_of(study, tmp_path)
+    add = Ledger.add
+
+    def refuse(ledger, event, subject, **content):
+        if event == PLANNED:
+            raise FULL
+        return add(ledger, event, subject, **content)
+
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "add", refuse)
+        assert driver.plan() is None
+    assert driver.plan() is None, "Optuna has numbered it; only a new driver asks again"
+    assert driver.no_room == "the next trial could not be planned ([Errno 28] No space left on device)"
+    assert not driver.progress.trials
+    assert not driver.exhausted
+    driver.close()
+    again = driver_of(study, tmp_path)
+    assert again.plan()["number"] == 0
+    complete(again, 0)
+    assert again.exhausted
 
 
 def test_what_is_tuned_is_not_judged_by_epochs(study_of, tmp_path):

@@ -6,10 +6,12 @@ import json
 import optuna
 import pandas as pd
 import pytest
+import typer
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import flowsearch
+from flowsearch.cli.study import _go
 from flowsearch.study import load, resume, retry, run
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.progress import replay
@@ -176,6 +178,24 @@ def test_an_epoch_that_only_its_checkpoint_tells_of_is_kept(study_of, tmp_path):
         epochs = found.epochs[found.epochs["trial_id"] == trial]
         assert epochs["epoch"].tolist() == [1, 2, 3, 4]
         assert epochs["val_psnr"].notna().all()
+
+
+def test_a_full_disk_stops_a_study_in_order(study_of, tmp_path, capsys):
+    study = study_of("search.trials=3", "fixed.epochs=3", "scheduler=none")
+    ending = go(study, tmp_path, run_trial="study_fakes:cramped_trial")
+    assert (ending.stopped, ending.progress.running) == ("disk", [])
+    assert "could not be kept (OSError: [Errno 28] No space left on device" in ending.reason
+    with pytest.raises(typer.Exit) as left:
+        _go(lambda listener: ending, ending.root, plain=True, verbose=False)
+    assert left.value.exit_code == 1
+    assert f"go on with:  flowsearch study resume {ending.root}" in capsys.readouterr().err
+    (ending.root / "checkpoints" / "room").touch()
+    resumed = resume(ending.root, run_trial="study_fakes:cramped_trial", images=fingerprint, cpus=2)
+    assert resumed.progress.counts == {"completed": 3}
+    epochs = flowsearch.load(ending.root).epochs
+    assert epochs[["trial_id", "epoch"]].to_numpy().tolist() == [
+        [f"{number:04d}", epoch] for number in range(3) for epoch in (1, 2, 3)
+    ]
 
 
 def told_of(root):
