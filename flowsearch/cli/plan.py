@@ -97,8 +97,11 @@ def _table(plan: "Plan") -> "Table":
 
 
 def _bytes(corner: "Corner") -> str:
-    size = f"{corner.bytes / 1e9:.2f} GB" if corner.bytes >= 1e8 else f"{corner.bytes / 1e6:.1f} MB"
-    return size if corner.measured else f"~{size}"
+    return _size(corner.bytes) if corner.measured else f"~{_size(corner.bytes)}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _lines(plan: "Plan", measured: bool) -> list[str]:
@@ -110,6 +113,11 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
         lines.append("no GPU here: gpu: auto trains on the CPU; --gpu-memory 80 shows the shares of GPUs of 80 GB")
     if plan.device == "CPU" and not isinstance(plan.gpu, str) and plan.gpu:
         lines.append(f"no GPU here: as it is (resources.gpu: {plan.gpu:g}) the study needs another machine")
+    if plan.disk_bytes_at_most:
+        lines.append(
+            f"disk: about {_size(plan.disk_bytes)} for trained networks and priors, every trial taken as the middle "
+            f"one; at most {_size(plan.disk_bytes_at_most)}, with the checkpoints of those that run"
+        )
     if plan.hours is None:
         lines.append("time: not known yet; --measure times a step of each on this machine")
     else:

@@ -9,7 +9,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,15 @@ from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.shared_priors import SharedPriors
 from flowsearch.study.trainable import Report
 from flowsearch.study.warm import end_of
+from flowsearch.training.header import LAST
 from flowsearch.training.prior_store import PriorStore
 
 _log = logging.getLogger(__name__)
+
+_DONE = frozenset({schema.COMPLETED, schema.PRUNED})
+"""Statuses of trials that nobody goes on with; their best weights are kept, the state of their training is not."""
+_TIDY = timedelta(seconds=30)
+"""How long a worker may take to close a trial that was stopped, which writes its state once more."""
 
 _CONFIG = [column.name for column in schema.CONFIG_COLUMNS]
 _METRICS = [column.name for column in schema.METRIC_COLUMNS]
@@ -77,6 +83,7 @@ class Driver:
             tell=lambda said: self._tell("prior", None, said),
         )
         progress.priors = self.priors.states
+        self._spent = self._untidied()
         self._restore()
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
         self._queue = deque(sorted(waiting, key=lambda trial: trial.number))
@@ -282,6 +289,7 @@ class Driver:
 
     def close(self) -> None:
         """Write what waits; call it last, whatever happened."""
+        self._guard(self._tidy)
         self._guard(self.proposer.close)
         self._guard(self._journal.share)
         self._guard(self._writer.close)
@@ -289,9 +297,26 @@ class Driver:
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""
+        self._guard(self._tidy, datetime.now(UTC) - _TIDY)
         self._guard(self._writer.tick)
         self._guard(self._journal.tick)
         self._tell("tick")
+
+    def _untidied(self) -> deque[TrialState]:
+        """Trials that are done, in the order in which they ended, whose last state an earlier driver may have left: it
+        was killed within moments of their end."""
+        if not self.ledger.events:
+            return deque()
+        since = self.ledger.events[-1].time - _TIDY
+        done = [trial for trial in self.progress.trials.values() if trial.status in _DONE]
+        ended = [(trial.ended, trial) for trial in done if trial.ended is not None and trial.ended >= since]
+        return deque(trial for _, trial in sorted(ended, key=lambda one: one[0]))
+
+    def _tidy(self, until: datetime | None = None) -> None:
+        """Remove what only training on would need, of trials that were done by then; with None, of all."""
+        while self._spent and (until is None or (self._spent[0].ended or until) <= until):
+            trial = self._spent.popleft()
+            self.place.forget(f"{schema.CHECKPOINTS}/{trial.id}", LAST)
 
     def announce(self, kind: Any, note: str = "") -> None:
         """Tell the listener something about the whole study."""
@@ -351,11 +376,13 @@ class Driver:
             "status": trial.status,
             "reason": trial.reason,
             "metrics": _plain(trial.metrics),
-        }
-        self._guard(self.ledger.add, events.ENDED, trial.id, **content, **({"traceback": trace} if trace else {}))
+        } | ({"traceback": trace} if trace else {})
+        noted = self._guard(self.ledger.add, events.ENDED, trial.id, **content)
         if trial.status in FINAL:
             # After the ledger, so that Optuna never knows of an end that the ledger lacks.
             self._guard(self.proposer.end, trial.number, self._end(trial))
+        if trial.status in _DONE and noted:
+            self._spent.append(trial)
         if trace:
             self._guard(self._keep_trace, trial, trace)
         self._guard(self._writer.trial, self._row(trial))
@@ -392,12 +419,14 @@ class Driver:
         if self._listener is not None:
             self._guard(self._listener, Event(kind, self.progress, trial, note))
 
-    def _guard(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Do what must never end a study; what goes wrong is logged."""
+    def _guard(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+        """Do what must never end a study, and say whether it was done; what goes wrong is logged."""
         try:
             action(*args, **kwargs)
         except Exception:
             _log.exception("could not note an event of %s; the study goes on", self.study.name)
+            return False
+        return True
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -97,13 +97,25 @@ class Mirror:
             self._named = now
         self.store.remove(sorted(there - set(now.values()) - {POINTER}))
 
+    def forget(self, name: str) -> None:
+        """Remove a file there, when nobody writes into the folder any more. Raises OSError where that fails."""
+        named = self.named()
+        one = named.pop(name, None)
+        if one is not None:
+            self.store.put(POINTER, json.dumps(named, indent=1).encode())
+            self.store.remove([one])
+
+    def empty(self) -> None:
+        """Remove what is here, once it is there."""
+        for _, path in self._files():
+            path.unlink()
+        self._seen.clear()
+
     def clear(self) -> None:
         """Remove all of it, here and there."""
         self.store.remove([POINTER])
         self.store.remove(self.store.names())
-        for _, path in self._files():
-            path.unlink()
-        self._seen.clear()
+        self.empty()
         self._named = {}
 
     def _files(self, below: str = "") -> list[tuple[str, Path]]:

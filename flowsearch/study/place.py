@@ -80,6 +80,14 @@ class Place:
         """The same as an order says it, for the machine that carries it out."""
         return (self.where, name) if self.remote else None
 
+    def forget(self, name: str, file: str) -> None:
+        """Remove a file of a folder of checkpoints that nobody writes into any more."""
+        mirror = self.mirror(name)
+        if mirror is None:
+            (self.folder(name) / file).unlink(missing_ok=True)
+        else:
+            mirror.forget(file)
+
     def records(self, name: str) -> list[Record]:
         """The records kept in a folder of checkpoints, one an epoch; none where they are not to be had."""
         mirror = self.mirror(name)

@@ -22,11 +22,15 @@ from flowsearch.study.packing import share_of
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.study.space import Parameter, Space, Values
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.need import Need, estimate
+from flowsearch.training.need import Need, estimate, flow_parameters
 
 _DRAWS = 51
 _PRIOR_NAMES = ("depth", "levels", "hidden", "last_depth", "flip", "precision")
 """What tells two priors of a study apart."""
+_KEPT_BYTES = 4
+"""What stays on disk of a parameter: its value at the best epoch."""
+_RUNNING_BYTES = 24
+"""What a trial that runs has there besides: the value and Adam's two moments, twice while they are replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,10 @@ class Plan:
     """`resources.gpu`."""
     at_once: int
     gpu_bytes: int | None
+    disk_bytes: int
+    """What trained networks and priors will take on disk, every trial as large as the middle one."""
+    disk_bytes_at_most: int
+    """The same if all were the largest, with the checkpoints of those that run."""
     hours: float | None = None
     """All trials and priors, as long as the middle configuration's, so many at once."""
     hours_at_most: float | None = None
@@ -141,6 +149,7 @@ def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | No
             plan["usd"] = budget.usd_per_gpu_hour * plan["gpu_hours"]
         elif budget.usd_per_hour is not None:
             plan["usd"] = budget.usd_per_hour * plan["hours"]
+    disk, disk_at_most = _disk(trials, priors, slots, corners)
     return Plan(
         name=study.name,
         mode=study.mode,
@@ -153,9 +162,20 @@ def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | No
         gpu=study.resources.gpu,
         at_once=slots,
         gpu_bytes=gpu_bytes,
+        disk_bytes=disk,
+        disk_bytes_at_most=disk_at_most,
         cuts=_cuts(study, trials, plan),
         **plan,
     )
+
+
+def _disk(trials: int, priors: int, at_once: int, corners: list[Corner]) -> tuple[int, int]:
+    """`Plan.disk_bytes` and `disk_bytes_at_most`."""
+    middle, largest = corners[len(corners) // 2], corners[-1]
+    configs = [TrialConfig.from_dict(corner.config) for corner in corners if corner.config.get("pretrain")]
+    flow = max((flow_parameters(config, _counted(config.data).channels) for config in configs), default=0)
+    kept = [_KEPT_BYTES * (trials * corner.parameters + priors * flow) for corner in (middle, largest)]
+    return kept[0], kept[1] + _RUNNING_BYTES * at_once * largest.parameters
 
 
 def _cuts(study: Study, trials: int, plan: Mapping[str, Any]) -> list[str]:

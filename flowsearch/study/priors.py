@@ -95,9 +95,9 @@ class Priors:
         study: str,
         ledger: Ledger,
         *,
-        note: Callable[..., None],
-        write: Callable[[str, int, Record], None],
-        keep: Callable[[str, int, Record], None],
+        note: Callable[..., object],
+        write: Callable[[str, int, Record], object],
+        keep: Callable[[str, int, Record], object],
         tell: Callable[[str], None],
     ) -> None:
         self.store = store

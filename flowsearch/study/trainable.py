@@ -121,7 +121,8 @@ class TrialActor(Trainable):
                 print(f"a trial did not close cleanly: {error}", file=sys.stderr)
         lock, self._lock = self._lock, None
         if lock is not None:
-            self._share()
+            if self._share() and self._mirror is not None and isinstance(self._order["number"], int):
+                self._mirror.empty()  # a disk must not fill with what is elsewhere; priors are for the trials to come
             lock.close()
 
     def _take(self, order: dict[str, Any]) -> None:
@@ -182,13 +183,15 @@ class TrialActor(Trainable):
         keep(self._folder, record)
         self._share()
 
-    def _share(self) -> None:
-        """Put the checkpoint where another machine finds it; one that is not taken goes with the next."""
+    def _share(self) -> bool:
+        """Put the checkpoint where another machine finds it; one that is not taken (False) goes with the next."""
         if self._mirror is not None:
             try:
                 self._mirror.push()
             except OSError as error:
                 print(f"the checkpoint could not be put into {self._mirror.store.where}: {error}", file=sys.stderr)
+                return False
+        return True
 
 
 def _locked(file: IO[str]) -> bool:

@@ -1,11 +1,12 @@
 """The driver, without Ray: what it makes of the reports that come back."""
 
 import errno
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from study_fakes import final_record, train_record
+from study_fakes import final_record, leave, train_record
 
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import PLANNED, Ledger
@@ -13,6 +14,7 @@ from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.header import BEST, LAST
 
 
 def driver_of(study, root: Path) -> Driver:
@@ -132,6 +134,45 @@ def test_a_trial_that_the_ledger_has_no_room_for_is_not_run(study_of, tmp_path, 
     assert again.plan()["number"] == 0
     complete(again, 0)
     assert again.exhausted
+
+
+def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
+    study = study_of("search.trials=3", "scheduler=none")
+    driver = driver_of(study, tmp_path)
+    folders = [tmp_path / "checkpoints" / f"{number:04d}" for number in range(3)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in (LAST, BEST):
+            leave(folder / name, {})
+    for number in range(2):
+        driver.plan()
+        complete(driver, number)
+    driver.plan()
+    hand_in(driver, 2, Report("started", host="here"))
+    driver.tick()
+    assert all((folder / LAST).exists() for folder in folders), "its worker may be closing it"
+    driver._spent[0].ended -= timedelta(seconds=31)
+    driver.tick()
+    assert [(folder / LAST).exists() for folder in folders] == [False, True, True]
+    again = driver_of(study, tmp_path)  # as where the first one was killed
+    assert [trial.id for trial in again._spent] == ["0000", "0001"]
+    again.stop("by a signal")
+    again.close()
+    assert [(folder / LAST).exists() for folder in folders] == [False, False, True]
+    assert all((folder / BEST).exists() for folder in folders)
+
+
+def test_a_trial_whose_end_the_ledger_lacks_keeps_its_state(study_of, tmp_path, monkeypatch):
+    driver = driver_of(study_of("search.trials=1"), tmp_path)
+    driver.plan()
+    folder = tmp_path / "checkpoints" / "0000"
+    folder.mkdir(parents=True)
+    leave(folder / LAST, {})
+    with monkeypatch.context() as full:
+        full.setattr(driver.ledger.store, "put", lambda *args, **kwargs: (_ for _ in ()).throw(FULL))
+        complete(driver, 0)
+    driver.close()
+    assert (folder / LAST).exists()
 
 
 def test_what_is_tuned_is_not_judged_by_epochs(study_of, tmp_path):

@@ -116,7 +116,8 @@ def test_killed_and_resumed_from_the_bucket_alone_while_requests_fail(
         (line,) = listed(results)
         assert (line.name, line.done, line.trials) == ("small", 4, 4)
         for name in checkpoints:
-            assert {"last.safetensors", "records.jsonl"} <= set(Mirror(tmp_path / "none", place.store.at(name)).named())
+            # What only training on would need is gone, here and there.
+            assert set(Mirror(tmp_path / "none", place.store.at(name)).named()) == {"records.jsonl"}
 
 
 @pytest.mark.ray
