@@ -102,7 +102,7 @@ class Signal:
         self.reason = ""
 
     def install(self) -> None:
-        """Take the signals. Called again once Ray runs, which has put a handler of its own in place."""
+        """Take the signals."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._handle)

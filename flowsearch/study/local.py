@@ -63,7 +63,8 @@ def joined_ray(
     }
     if address is not None:
         try:
-            ray.init(address=address, **said)
+            with _signals_left():
+                ray.init(address=address, **said)
         except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
             raise ValueError(_no_cluster(address, error)) from None
         quiet(verbose)
@@ -76,22 +77,36 @@ def joined_ray(
         return
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=scratch,
-            **said,
-            **options,
-        )
+        with _signals_left():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=scratch,
+                **said,
+                **options,
+            )
         quiet(verbose)
         try:
             _check_local(ray.util.get_node_ip_address())
             yield dict(ray.cluster_resources())
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _signals_left() -> Iterator[None]:
+    """Keep Ray from taking SIGTERM, which would end this process on the spot, during its start too."""
+    import ray._private.utils as utils
+
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda sigterm_handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 _link = Link()

@@ -307,7 +307,6 @@ def _run_trials(
         from flowsearch.study.searcher import TuneSearcher
         from flowsearch.study.trainable import TrialActor
 
-        stop.install()
         cluster = None if address is None else machines.Machines(study)
         driver.progress.slots = slots = machines.slots(study, resources) if cluster is None else cluster.slots()
         if study.resources.gpu == "auto":
