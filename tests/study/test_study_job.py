@@ -1,0 +1,134 @@
+"""The life of a trial: what the driver knows of it is what its ledger's events make of it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from study_fakes import final_record
+from test_study_driver import driver_of, epochs, hand_in
+from test_study_losses import GONE
+
+from flowsearch.study import retrying
+from flowsearch.study.ledger import Ledger
+from flowsearch.study.outcome import Failure
+from flowsearch.study.progress import TrialState, replay
+from flowsearch.study.trainable import Report
+from flowsearch.training.config import TrialConfig
+
+DIED = Failure(("ActorDiedError",), "the worker exited", "")
+MEMORY = Failure(("OutOfMemoryError", "RuntimeError"), "CUDA out of memory", "the trace")
+DIVERGED = Failure(("NonFiniteError", "ValueError"), "non-finite loss at epoch 3", "the trace")
+
+
+@pytest.fixture
+def tick(monkeypatch) -> Callable[[], None]:
+    """A clock that stands still until it is told to go on by ten seconds."""
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return clock[0]
+
+    for module in ("driver", "ledger", "progress"):
+        monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
+
+    def tick() -> None:
+        clock[0] += timedelta(seconds=10)
+
+    return tick
+
+
+class Life:
+    """Trial 0 and what happens to it, a method for each."""
+
+    def __init__(self, study, root: Path) -> None:
+        self.study, self.root = study, root
+        self.driver = driver_of(study, root)
+
+    @property
+    def trial(self) -> TrialState:
+        return self.driver.progress.trials[0]
+
+    def starts(self) -> None:
+        assert self.driver.plan()["number"] == 0
+        hand_in(self.driver, 0, Report("started", host="gpu-1"))
+
+    def trains(self) -> None:
+        hand_in(self.driver, 0, Report("record", epochs(self.driver, 0, self.trial.epoch + 1)[-1:]))
+
+    def is_lost(self) -> None:
+        self.driver.ended(0, died=True, failure=GONE)
+
+    def is_lost_with_notice(self) -> None:
+        hand_in(self.driver, 0, Report("leaving"))
+        self.driver.ended(0, died=True, failure=DIED)
+
+    def dies(self) -> None:
+        self.driver.ended(0, died=True, failure=DIED)
+
+    def dies_before_it_starts(self) -> None:
+        assert self.driver.plan()["number"] == 0
+        self.dies()
+
+    def finds_no_memory(self) -> None:
+        self._raises(MEMORY)
+
+    def diverges(self) -> None:
+        self._raises(DIVERGED)
+
+    def finishes(self) -> None:
+        hand_in(self.driver, 0, Report("record", [final_record(TrialConfig.from_dict(self.trial.config))]))
+        self.driver.ended(0)
+
+    def is_stopped(self) -> None:
+        self.driver.stop("by a signal")
+
+    def is_resumed(self) -> None:
+        self.driver.close()
+        self.driver = driver_of(self.study, self.root)
+
+    def is_retried(self) -> None:
+        retrying.note(self.driver.ledger, retrying.chosen(self.driver.progress, [], None))
+        self.is_resumed()
+
+    def _raises(self, failure: Failure) -> None:
+        hand_in(self.driver, 0, Report("raised", failure=failure))
+        self.driver.ended(0)
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        "starts, trains, finishes",
+        "starts, trains, is_lost, starts, is_lost, starts, trains, is_lost, starts, finishes",
+        "starts, trains, is_lost_with_notice, starts, trains, finishes",
+        "starts, trains, dies, starts, trains, dies",
+        "dies_before_it_starts, dies_before_it_starts",
+        "starts, is_lost, dies_before_it_starts, dies_before_it_starts",
+        "starts, trains, finds_no_memory, starts, is_lost, starts, trains, finds_no_memory",
+        "starts, trains, is_stopped, is_resumed, starts, trains, dies, starts, finishes",
+        "starts, is_lost, starts, trains, diverges, is_retried, starts, is_lost, starts, finishes",
+        "starts, finds_no_memory, starts, finds_no_memory, is_retried, starts, dies, starts, finishes",
+    ],
+)
+def test_a_replayed_trial_is_the_one_that_the_driver_knows(study_of, tmp_path, tick, life):
+    study = study_of("search.trials=1", "scheduler=none", "fixed.epochs=9")
+    at = Life(study, tmp_path)
+    for happens in life.split(", "):
+        tick()
+        getattr(at, happens)()
+        if at.trial.status != "running":
+            assert known(replay(study, Ledger(tmp_path / "ledger")).trials[0]) == known(at.trial), happens
+    assert at.trial.status in ("completed", "failed")
+    at.driver.close()
+
+
+def known(trial: TrialState) -> dict:
+    """What outlives the driver. How often it was taken up matters, and its numbers are noted, at different times."""
+    names = ("status", "reason", "attempt", "host", "started", "ended", "seconds", "micro_batch", "losses", "anew")
+    waits = trial.status in ("planned", "interrupted")
+    return {name: getattr(trial, name) for name in names} | (
+        {"taken_up": trial.taken_up} if waits else {"metrics": trial.metrics}
+    )
