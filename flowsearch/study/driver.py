@@ -120,7 +120,6 @@ class Driver:
             prior = None if self._run_prior is None else self.priors.needed(trial.number, trial.config)
             if prior is None:
                 self._queue.remove(trial)
-                trial.failure, trial.finished, trial.pruned = None, False, False
                 self._handed_out.add(trial.number)
                 return self._order(trial)
             if prior.failure is not None:
@@ -324,20 +323,22 @@ class Driver:
 
     def _take_up(self, trial: TrialState, one_more: Again) -> None:
         """Put a trial back into the queue: it goes on from its checkpoint."""
-        trial.status, trial.ended = schema.PLANNED, datetime.now(UTC)
-        trial.micro_batch = one_more.micro_batch or trial.micro_batch
-        lost = 0.0 if trial.leaving or trial.signed is None else (trial.ended - trial.signed).total_seconds()
-        trial.goes_on(one_more.cause, trial.epoch, lost)
         self._queue.appendleft(trial)
-        content: dict[str, Any] = {"cause": one_more.cause, "reason": one_more.reason}
-        content |= {"micro_batch": trial.micro_batch, "epoch": trial.epoch, "lost_seconds": lost}
-        self._guard(self.ledger.add, events.AGAIN, trial.id, attempt=trial.attempt, **content)
+        lost = 0.0 if trial.leaving or trial.signed is None else (datetime.now(UTC) - trial.signed).total_seconds()
+        self._happens(
+            trial,
+            events.AGAIN,
+            attempt=trial.attempt,
+            cause=one_more.cause,
+            reason=one_more.reason,
+            micro_batch=one_more.micro_batch or trial.micro_batch,
+            epoch=trial.epoch,
+            lost_seconds=lost,
+        )
         self._tell("again", trial, one_more.reason)
 
     def _started(self, trial: TrialState, host: str) -> None:
-        trial.begins(trial.attempt + 1, datetime.now(UTC))
-        trial.status, trial.reason, trial.host, trial.anew = schema.RUNNING, None, host, False
-        self._guard(self.ledger.add, events.STARTED, trial.id, attempt=trial.attempt, host=host, gpu=trial.gpu)
+        self._happens(trial, events.STARTED, attempt=trial.attempt + 1, host=host, gpu=trial.gpu)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)
 
@@ -361,23 +362,16 @@ class Driver:
         self._tell("epoch", trial)
 
     def _settle(self, trial: TrialState, outcome: Outcome, *, counts: bool = True) -> None:
-        if trial.status != schema.RUNNING:
-            # It died before it could say that it started.
-            trial.begins(trial.attempt + 1, datetime.now(UTC))
-        trial.status, trial.reason = settle(outcome)
-        trial.ended = datetime.now(UTC)
+        status, reason = settle(outcome)
         if outcome.disk_full:
-            self.no_room = f"trial {trial.id} could not be kept ({trial.reason})"
+            self.no_room = f"trial {trial.id} could not be kept ({reason})"
         if counts:
-            self.hopeless = self.hopeless or self._hopeless.noted(trial.status, trial.reason, bool(trial.current))
+            self.hopeless = self.hopeless or self._hopeless.noted(status, reason, bool(trial.current))
         trace = outcome.failure.trace if outcome.failure is not None else None
-        content = {
-            "attempt": trial.attempt,
-            "status": trial.status,
-            "reason": trial.reason,
-            "metrics": _plain(trial.metrics),
-        } | ({"traceback": trace} if trace else {})
-        noted = self._guard(self.ledger.add, events.ENDED, trial.id, **content)
+        # An attempt that broke before it could say that it started counts too.
+        content = {"attempt": trial.attempt + (trial.status != schema.RUNNING), "status": status, "reason": reason}
+        content |= {"metrics": _plain(trial.metrics)} | ({"traceback": trace} if trace else {})
+        noted = self._happens(trial, events.ENDED, **content)
         if trial.status in FINAL:
             # After the ledger, so that Optuna never knows of an end that the ledger lacks.
             self._guard(self.proposer.end, trial.number, self._end(trial))
@@ -387,6 +381,11 @@ class Driver:
             self._guard(self._keep_trace, trial, trace)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("ended", trial)
+
+    def _happens(self, trial: TrialState, event: str, **content: Any) -> bool:
+        """Change the trial by an event of its life, and say whether the ledger could take that event down."""
+        trial.apply(event, content, datetime.now(UTC))
+        return self._guard(self.ledger.add, event, trial.id, **content)
 
     def _keep_trace(self, trial: TrialState, trace: str) -> None:
         """Put the traceback where a person finds it."""

@@ -1,7 +1,7 @@
 """What a study's driver knows of its trials; the live view and the closing table are drawn from it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,9 +12,9 @@ from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study.changes import differing
 from flowsearch.study.file import Study
+from flowsearch.study.job import Job
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.outcome import Failure
 from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED
 
@@ -39,7 +39,7 @@ class Loss:
 
 
 @dataclass
-class TrialState:
+class TrialState(Job):
     """A trial as the driver sees it."""
 
     number: int
@@ -50,36 +50,16 @@ class TrialState:
     configuration: int = 0
     """Which configuration of the study it is, and which of its repeats."""
     repeat: int = 0
-    status: str = schema.PLANNED
-    reason: str | None = None
-    attempt: int = 0
-    host: str | None = None
-    gpu: float = 0.0
-    """Its share of a GPU."""
-    started: datetime | None = None
-    ended: datetime | None = None
-    earlier_seconds: float = 0.0
-    """Time spent in attempts before this one."""
     phase: str | None = None
-    epoch: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     """Of the best epoch so far, and at the end everything of the last record that is a number."""
-    current: dict[str, Any] = field(default_factory=dict)
-    """The last epoch's record."""
     pruned: bool = False
-    micro_batch: int | None = None
-    """Images whose gradient is computed at once, where memory ran out before."""
-    taken_up: Counter[str] = field(default_factory=Counter)
-    """How often it was taken up again by itself, by cause."""
-    losses: list["Loss"] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
     """What was lost each time that its worker or machine went away."""
-    leaving: bool = False
-    """Whether its worker has said that its machine is about to go, and has kept the trial's state."""
     signed: datetime | None = None
     """When its worker was last heard of with all that it had done kept in the checkpoint."""
     anew: bool = False
     """Whether its next attempt begins from the start, its checkpoints cleared."""
-    failure: Failure | None = None
     finished: bool = False
 
     @property
@@ -87,29 +67,27 @@ class TrialState:
         """The trial's name everywhere: its number, with leading zeros."""
         return f"{self.number:04d}"
 
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of all attempts up to now."""
-        if self.started is None or (self.ended is None and self.status != schema.RUNNING):
-            return self.earlier_seconds
-        return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
-
-    def begins(self, attempt: int, at: datetime) -> None:
-        """Take down that an attempt begins; how long the one before went on is not known if it has no end."""
-        if self.ended is not None:
-            self.earlier_seconds = self.seconds
-        self.attempt, self.started, self.ended = attempt, at, None
+    def apply(self, event: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Take in what happened to it, as `Job` does, and what of it concerns only trials."""
+        if event == events.STARTED:
+            self.anew = False
+        elif event == events.AGAIN:
+            self.finished = self.pruned = False
+            epoch = content.get("epoch", 0)
+            self.overcame(epoch)
+            if content["cause"] != "memory":
+                self.losses.append(Loss(self.host, epoch, content.get("lost_seconds", 0.0)))
+        elif event == events.RETRIED:
+            self.status, self.reason, self.anew = schema.PLANNED, None, content["anew"]
+            self.metrics = {} if self.anew else self.metrics
+            self.taken_up.clear()
+            self.losses.clear()
+        super().apply(event, content, at)
 
     def overcame(self, epoch: int) -> None:
         """A machine that is lost after further epochs is the first one again."""
         if self.losses and epoch > self.losses[-1].epoch:
             self.taken_up["lost"] = 0
-
-    def goes_on(self, cause: str, epoch: int, seconds: float) -> None:
-        """Count that it is taken up again, `seconds` of training after `epoch` being lost."""
-        self.taken_up[cause] += 1
-        if cause != "memory":
-            self.losses.append(Loss(self.host, epoch, seconds))
 
     @property
     def share(self) -> float:
@@ -255,36 +233,16 @@ def replay(study: Study, ledger: Ledger) -> Progress:
     """
     progress = Progress(study=study)
     for event in ledger.events:
-        if event.event == events.PLANNED and event.subject.isdigit():
-            known = progress.planned(int(event.subject), event.content["values"])
+        number = int(event.subject) if event.subject.isdigit() else None
+        if number is not None and event.event == events.PLANNED:
+            known = progress.planned(number, event.content["values"])
             then = event.content.get("config", known.config)
             known.config = then if differing(then, known.config) else known.config
-            continue
-        trial = progress.trials.get(int(event.subject)) if event.subject.isdigit() else None
-        if trial is None:
-            continue
-        if event.event == events.STARTED:
-            trial.begins(event.content["attempt"], event.time)
-            trial.status, trial.reason, trial.anew = schema.RUNNING, None, False
-            trial.host = event.content.get("host")
-        elif event.event == events.AGAIN:
-            trial.status, trial.ended = schema.PLANNED, event.time
-            trial.micro_batch = event.content.get("micro_batch")
-            epoch = event.content.get("epoch", 0)
-            trial.overcame(epoch)
-            trial.goes_on(event.content["cause"], epoch, event.content.get("lost_seconds", 0.0))
-        elif event.event == events.RETRIED:
-            trial.status, trial.reason, trial.anew = schema.PLANNED, None, event.content["anew"]
-            trial.metrics = {} if trial.anew else trial.metrics
-            trial.taken_up.clear()
-            trial.losses.clear()
-        elif event.event == events.ENDED:
-            attempt = event.content.get("attempt", trial.attempt)
-            if attempt != trial.attempt:  # it died before it could say that it started
-                trial.begins(attempt, event.time)
-            trial.status, trial.reason = event.content["status"], event.content.get("reason")
-            trial.metrics = event.content.get("metrics", {})
-            trial.ended = event.time
+        elif number in progress.trials:
+            trial = progress.trials[number]
+            trial.apply(event.event, event.content, event.time)
+            if event.event == events.ENDED:  # a driver at work has them from the records
+                trial.metrics = event.content.get("metrics", {})
     for trial in progress.trials.values():
         if trial.status == schema.RUNNING:
             trial.status, trial.reason = schema.INTERRUPTED, "its driver was killed"

@@ -31,7 +31,7 @@ def tick(monkeypatch) -> Callable[[], None]:
         def now(cls, tz=None):
             return clock[0]
 
-    for module in ("driver", "ledger", "progress"):
+    for module in ("driver", "job", "ledger", "progress"):
         monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
 
     def tick() -> None:

@@ -1,0 +1,66 @@
+"""What a trial and the pre-training of a prior have in common: attempts on workers, which may be lost, until an end."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flowsearch.results import schema
+from flowsearch.study import ledger as events
+from flowsearch.study.outcome import Failure
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A job as the driver sees it."""
+
+    status: str = schema.PLANNED
+    reason: str | None = None
+    attempt: int = 0
+    host: str | None = None
+    gpu: float = 0.0
+    """Its share of a GPU."""
+    started: datetime | None = None
+    ended: datetime | None = None
+    earlier_seconds: float = 0.0
+    """Time spent in attempts before this one."""
+    epoch: int = 0
+    current: dict[str, Any] = field(default_factory=dict)
+    """The last epoch's record."""
+    micro_batch: int | None = None
+    """Images whose gradient is computed at once, where memory ran out before."""
+    taken_up: Counter[str] = field(default_factory=Counter)
+    """How often it was taken up again by itself, by cause."""
+    leaving: bool = False
+    """Whether its worker has said that its machine is about to go, and has kept the job's state."""
+    failure: Failure | None = None
+    """What was raised."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all attempts up to now."""
+        if self.started is None or (self.ended is None and self.status != schema.RUNNING):
+            return self.earlier_seconds
+        return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+    def apply(self, event: str, content: Mapping[str, Any], at: datetime) -> None:
+        """Take in what happened to it, in the words of the ledger: as it happens, and when a ledger is read again."""
+        if event == events.STARTED:
+            self._begin(content["attempt"], at)
+            self.status, self.reason, self.host = schema.RUNNING, None, content.get("host")
+        elif event == events.AGAIN:
+            self.status, self.ended, self.failure = schema.PLANNED, at, None
+            self.micro_batch = content.get("micro_batch")
+            self.taken_up[content["cause"]] += 1
+        elif event == events.ENDED:
+            attempt = content.get("attempt", self.attempt)
+            if attempt != self.attempt:  # it died before it could say that it started
+                self._begin(attempt, at)
+            self.status, self.reason, self.ended = content["status"], content.get("reason"), at
+
+    def _begin(self, attempt: int, at: datetime) -> None:
+        """Count the attempt before, of which it is not known how long it went on if it has no end."""
+        if self.ended is not None:
+            self.earlier_seconds = self.seconds
+        self.attempt, self.started, self.ended = attempt, at, None
