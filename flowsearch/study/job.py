@@ -60,7 +60,7 @@ class Job:
             self.status, self.reason, self.ended = content["status"], content.get("reason"), at
 
     def _begin(self, attempt: int, at: datetime) -> None:
-        """Count the attempt before, of which it is not known how long it went on if it has no end."""
+        """Take down that an attempt begins; how long the one before went on is not known if it has no end."""
         if self.ended is not None:
             self.earlier_seconds = self.seconds
         self.attempt, self.started, self.ended = attempt, at, None

@@ -8,14 +8,14 @@ decided before (`searcher`), so priors change nothing about that.
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
+from flowsearch.study.job import Job
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
 from flowsearch.study.records import Record, read_records
@@ -35,32 +35,14 @@ _AGAIN_SECONDS = 1.0
 
 
 @dataclass
-class PriorState:
+class PriorState(Job):
     """A prior that trials of this study need."""
 
     key: str
     config: dict[str, Any]
     """Of the first trial that needs it."""
-    status: str = schema.PLANNED
-    reason: str | None = None
-    failure: Failure | None = None
-    leaving: bool = False
-    """Whether its worker has said that its machine is about to go."""
-    attempt: int = 0
-    host: str | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    epoch: int = 0
-    current: dict[str, Any] = field(default_factory=dict)
-    """The last epoch's record."""
     trials: set[int] = field(default_factory=set)
     """Numbers of the trials that need it."""
-    gpu: float = 0.0
-    """Its share of a GPU."""
-    micro_batch: int | None = None
-    """Images whose gradient is computed at once, where memory ran out before."""
-    taken_up: Counter[str] = field(default_factory=Counter)
-    """How often it was taken up again by itself, by cause."""
     lock: TextIO | None = None
     asked: float = 0.0
 
@@ -123,7 +105,7 @@ class Priors:
             except OSError:
                 _log.exception("could not note who uses the prior %s", state.key)
         if state.status in (schema.PLANNED, ELSEWHERE) and self.store.finished(state.key):
-            self._finish(state, schema.COMPLETED, None)
+            self._finish(state, {"status": schema.COMPLETED})
         return None if state.status == schema.COMPLETED else state
 
     def used_by(self, number: int) -> str | None:
@@ -145,7 +127,7 @@ class Priors:
                 self._tell(f"{state.id}: another process is pre-training it; trials that need it wait")
             return None
         if self.store.finished(state.key):  # by the process that had the lock until now
-            self._finish(state, schema.COMPLETED, None)
+            self._finish(state, {"status": schema.COMPLETED})
             return None
         state.status, state.gpu = schema.RUNNING, common["gpu"]
         return common | {
@@ -161,10 +143,9 @@ class Priors:
         """Note a report on a running pre-training."""
         state = self._at(number)
         if report.kind == "started":
-            self._attempts[state.id] = state.attempt = self._attempts.get(state.id, 0) + 1
-            state.started, state.host = datetime.now(UTC), report.host
-            content = {"attempt": state.attempt, "host": report.host, "gpu": state.gpu, "config": state.config}
-            self._note(events.STARTED, state.id, **content)
+            self._attempts[state.id] = attempt = self._attempts.get(state.id, 0) + 1
+            content = {"attempt": attempt, "host": report.host, "gpu": state.gpu, "config": state.config}
+            self._happens(state, events.STARTED, **content)
             self._tell(f"{state.id} started: {state.words}, needed by trial {min(state.trials):04d}")
         state.leaving = report.kind == "leaving"
         state.failure = report.failure or state.failure
@@ -190,34 +171,34 @@ class Priors:
             outcome = Outcome("raised", Failure(("RuntimeError",), "it left no prior in the store", ""))
         one_more = again(outcome, state.taken_up, state.micro_batch or state.config["prior"]["batch_size"])
         if one_more is not None:
-            state.status, state.failure = schema.PLANNED, None
-            state.micro_batch = one_more.micro_batch or state.micro_batch
-            state.taken_up[one_more.cause] += 1
-            content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": state.micro_batch}
-            self._note(events.AGAIN, state.id, attempt=state.attempt, **content)
+            micro_batch = one_more.micro_batch or state.micro_batch
+            content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": micro_batch}
+            self._happens(state, events.AGAIN, attempt=state.attempt, **content)
             self._tell(f"{state.id} runs again: {one_more.reason}")
             return
-        status, reason = settle(outcome)
+        content = _end(state, outcome)
+        status, reason = content["status"], content["reason"]
         if status != schema.COMPLETED:
             found = outcome.failure or Failure(("RuntimeError",), str(reason), "")
             state.failure = Failure(found.kinds, f"{state.id}: {found.message or reason}", found.trace)
-        self._finish(state, status, reason)
-        said = {"traceback": state.failure.trace} if state.failure is not None and state.failure.trace else {}
-        self._note(
-            events.ENDED, state.id, attempt=state.attempt, status=status, reason=reason, seconds=_seconds(state), **said
-        )
+            content |= {"traceback": found.trace} if found.trace else {}
+        self._finish(state, content)
+        self._note(events.ENDED, state.id, **content)
         trials = len(state.trials)
         who = f"{trials} trial{'s' if trials > 1 else ''} waited for it" if status == schema.COMPLETED else str(reason)
-        self._tell(f"{state.id} {status} in {_seconds(state):.1f} s: {who}")
+        self._tell(f"{state.id} {status} in {content['seconds']:.1f} s: {who}")
 
     def stop(self, why: str) -> None:
         """The study stops here: what runs is interrupted, and whoever comes next goes on with it."""
         for state in self.states.values():
             if state.status == schema.RUNNING:
-                state.status, state.reason = settle(Outcome("interrupted", why=why))
-                content = {"status": state.status, "reason": state.reason, "seconds": _seconds(state)}
-                self._note(events.ENDED, state.id, attempt=state.attempt, **content)
+                self._happens(state, events.ENDED, **_end(state, Outcome("interrupted", why=why)))
             self._release(state)
+
+    def _happens(self, state: PriorState, event: str, **content: Any) -> None:
+        """Change the prior by an event of its life, and note that event in the ledger."""
+        state.apply(event, content, datetime.now(UTC))
+        self._note(event, state.id, **content)
 
     def _at(self, number: str) -> PriorState:
         return self.states[number.removeprefix(PREFIX)]
@@ -230,10 +211,10 @@ class Priors:
             self.states[key].epoch = done[-1]["epoch"] if done else 0
         return self.states[key]
 
-    def _finish(self, state: PriorState, status: str, reason: str | None) -> None:
-        state.status, state.reason, state.ended = status, reason, datetime.now(UTC)
+    def _finish(self, state: PriorState, content: Mapping[str, Any]) -> None:
+        state.apply(events.ENDED, content, datetime.now(UTC))
         self._release(state)
-        if status == schema.COMPLETED:
+        if state.status == schema.COMPLETED:
             # Wherever it was pre-trained, the study shows what its trials start from.
             try:
                 pictures = self.store.pictures(state.key)
@@ -248,5 +229,8 @@ class Priors:
             state.lock = None
 
 
-def _seconds(state: PriorState) -> float:
-    return (datetime.now(UTC) - state.started).total_seconds() if state.started is not None else 0.0
+def _end(state: PriorState, outcome: Outcome) -> dict[str, Any]:
+    """What the ledger says of an end; its seconds are those of the last attempt."""
+    status, reason = settle(outcome)
+    seconds = (datetime.now(UTC) - state.started).total_seconds() if state.started is not None else 0.0
+    return {"attempt": state.attempt, "status": status, "reason": reason, "seconds": seconds}

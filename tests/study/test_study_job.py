@@ -1,17 +1,20 @@
-"""The life of a trial: what the driver knows of it is what its ledger's events make of it."""
+"""The life of a job: what the driver knows of a trial or a prior is what its ledger's events make of it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from study_fakes import final_record
+from study_fakes import final_record, leave_prior
 from test_study_driver import driver_of, epochs, hand_in
 from test_study_losses import GONE
+from test_study_priors import TWELVE
+from test_study_priors import driver_of as driver_with_priors
 
 from flowsearch.study import retrying
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
+from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import TrialState, replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
@@ -31,7 +34,7 @@ def tick(monkeypatch) -> Callable[[], None]:
         def now(cls, tz=None):
             return clock[0]
 
-    for module in ("driver", "job", "ledger", "progress"):
+    for module in ("driver", "job", "ledger", "priors", "progress"):
         monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
 
     def tick() -> None:
@@ -132,3 +135,29 @@ def known(trial: TrialState) -> dict:
     return {name: getattr(trial, name) for name in names} | (
         {"taken_up": trial.taken_up} if waits else {"metrics": trial.metrics}
     )
+
+
+@pytest.mark.parametrize("end", [None, DIVERGED], ids=["finishes", "diverges"])
+def test_a_prior_is_what_its_events_make_of_it(study_of, tmp_path, tick, monkeypatch, end):
+    monkeypatch.setattr("flowsearch.study.priors._AGAIN_SECONDS", 0.0)
+    driver = driver_with_priors(study_of(*TWELVE, "search.trials=1"), tmp_path / "study")
+    for failure, attempt in ((GONE, 1), (MEMORY, 2), (end, 3)):
+        order = driver.plan()
+        (state,) = driver.priors.states.values()
+        driver.take(state.id, Report("started", host="gpu-1"))
+        tick()
+        if failure is None:
+            leave_prior(Path(order["checkpoint_dir"]))
+        elif failure is not GONE:
+            driver.take(state.id, Report("raised", failure=failure))
+        driver.ended(state.id, died=failure is GONE, failure=failure)
+        assert (state.attempt, order["micro_batch"]) == (attempt, 8 if attempt == 3 else None)
+        replayed = PriorState(state.key, state.config)
+        for event in driver.ledger.events:
+            if event.subject == state.id:
+                replayed.apply(event.event, event.content, event.time)
+        names = ("status", "reason", "attempt", "host", "started", "ended", "micro_batch", "taken_up")
+        assert {name: getattr(replayed, name) for name in names} == {name: getattr(state, name) for name in names}
+    assert state.status == ("completed" if end is None else "diverged")
+    assert driver.ledger.events[-1].content["seconds"] == 10
+    driver.close()
