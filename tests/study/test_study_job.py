@@ -11,11 +11,12 @@ from test_study_losses import GONE
 from test_study_priors import TWELVE
 from test_study_priors import driver_of as driver_with_priors
 
+from flowsearch.study import ledger as events
 from flowsearch.study import retrying
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.priors import PriorState
-from flowsearch.study.progress import TrialState, replay
+from flowsearch.study.progress import Loss, TrialState, replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
 
@@ -161,3 +162,18 @@ def test_a_prior_is_what_its_events_make_of_it(study_of, tmp_path, tick, monkeyp
     assert state.status == ("completed" if end is None else "diverged")
     assert driver.ledger.events[-1].content["seconds"] == 10
     driver.close()
+
+
+def test_events_that_say_no_more_than_their_kind_must_are_enough(study_of, tmp_path):
+    """As in a ledger of an earlier version."""
+    ledger = Ledger(tmp_path)
+    ledger.add(events.PLANNED, "0000", values={"prox": "unet", "folds": 2, "weights": "tied", "lr": 5e-4})
+    ledger.add(events.STARTED, "0000", attempt=1)
+    ledger.add(events.AGAIN, "0000", cause="lost")
+    waiting = replay(study_of(), ledger).trials[0]
+    assert (waiting.status, waiting.micro_batch, waiting.taken_up) == ("planned", None, {"lost": 1})
+    assert waiting.losses == [Loss(host=None, epoch=0, seconds=0.0)]
+    ledger.add(events.STARTED, "0000", attempt=2)
+    ledger.add(events.ENDED, "0000", status="completed")
+    ended = replay(study_of(), ledger).trials[0]
+    assert (ended.status, ended.reason, ended.attempt, ended.metrics) == ("completed", None, 2, {})
