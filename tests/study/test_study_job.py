@@ -58,6 +58,7 @@ class Life:
     def starts(self) -> None:
         assert self.driver.plan()["number"] == 0
         hand_in(self.driver, 0, Report("started", host="gpu-1"))
+        assert not self.trial.anew, "another attempt would clear the checkpoints of this one"
 
     def trains(self) -> None:
         hand_in(self.driver, 0, Report("record", epochs(self.driver, 0, self.trial.epoch + 1)[-1:]))
@@ -86,6 +87,13 @@ class Life:
         hand_in(self.driver, 0, Report("record", [final_record(TrialConfig.from_dict(self.trial.config))]))
         self.driver.ended(0)
 
+    def dies_after_its_last_record(self) -> None:
+        hand_in(self.driver, 0, Report("record", [final_record(TrialConfig.from_dict(self.trial.config))]))
+        self.dies()
+
+    def is_ended(self) -> None:
+        self.driver.ended(0)
+
     def is_stopped(self) -> None:
         self.driver.stop("by a signal")
 
@@ -103,21 +111,53 @@ class Life:
 
 
 @pytest.mark.parametrize(
-    "life",
+    ("life", "status", "attempt", "seconds", "lost"),
     [
-        "starts, trains, finishes",
-        "starts, trains, is_lost, starts, is_lost, starts, trains, is_lost, starts, finishes",
-        "starts, trains, is_lost_with_notice, starts, trains, finishes",
-        "starts, trains, dies, starts, trains, dies",
-        "dies_before_it_starts, dies_before_it_starts",
-        "starts, is_lost, dies_before_it_starts, dies_before_it_starts",
-        "starts, trains, finds_no_memory, starts, is_lost, starts, trains, finds_no_memory",
-        "starts, trains, is_stopped, is_resumed, starts, trains, dies, starts, finishes",
-        "starts, is_lost, starts, trains, diverges, is_retried, starts, is_lost, starts, finishes",
-        "starts, finds_no_memory, starts, finds_no_memory, is_retried, starts, dies, starts, finishes",
+        ("starts, trains, finishes", "completed", 1, 20, []),
+        (
+            "starts, trains, is_lost, starts, is_lost, starts, trains, is_lost, starts, finishes",
+            "completed",
+            4,
+            60,
+            [(1, 10), (1, 10), (2, 10)],
+        ),
+        ("starts, trains, is_lost_with_notice, starts, trains, finishes", "completed", 2, 40, [(1, 0)]),
+        ("starts, trains, dies, starts, trains, dies", "failed", 2, 40, [(1, 10)]),
+        ("starts, trains, dies_after_its_last_record, starts, is_ended", "interrupted", 2, 30, [(1, 0)]),
+        ("dies_before_it_starts, dies_before_it_starts", "failed", 1, 0, [(0, 0)]),
+        (
+            "starts, trains, finds_no_memory, starts, is_lost, starts, trains, finds_no_memory",
+            "failed",
+            3,
+            50,
+            [(1, 10)],
+        ),
+        (
+            "starts, trains, is_stopped, is_resumed, starts, trains, dies, starts, finishes",
+            "completed",
+            3,
+            50,
+            [(1, 10)],
+        ),
+        (
+            "starts, is_lost, starts, trains, diverges, is_retried, starts, is_lost, starts, finishes",
+            "completed",
+            4,
+            50,
+            [(0, 10)],
+        ),
+        (
+            "starts, finds_no_memory, starts, finds_no_memory, is_retried, starts, finds_no_memory, starts, finishes",
+            "completed",
+            4,
+            40,
+            [],
+        ),
     ],
 )
-def test_a_replayed_trial_is_the_one_that_the_driver_knows(study_of, tmp_path, tick, life):
+def test_a_replayed_trial_is_the_one_that_the_driver_knows(
+    study_of, tmp_path, tick, life, status, attempt, seconds, lost
+):
     study = study_of("search.trials=1", "scheduler=none", "fixed.epochs=9")
     at = Life(study, tmp_path)
     for happens in life.split(", "):
@@ -125,7 +165,8 @@ def test_a_replayed_trial_is_the_one_that_the_driver_knows(study_of, tmp_path, t
         getattr(at, happens)()
         if at.trial.status != "running":
             assert known(replay(study, Ledger(tmp_path / "ledger")).trials[0]) == known(at.trial), happens
-    assert at.trial.status in ("completed", "failed")
+    assert (at.trial.status, at.trial.attempt, at.trial.seconds) == (status, attempt, seconds)
+    assert [(loss.epoch, loss.seconds) for loss in at.trial.losses] == lost
     at.driver.close()
 
 
