@@ -50,7 +50,9 @@ class Job:
             self._begin(content["attempt"], at)
             self.status, self.reason, self.host = schema.RUNNING, None, content.get("host")
         elif event == events.AGAIN:
-            self.status, self.ended, self.failure = schema.PLANNED, at, None
+            if self.status == schema.RUNNING:  # else it died before it could say that it started
+                self.ended = at
+            self.status, self.failure, self.leaving = schema.PLANNED, None, False
             self.micro_batch = content.get("micro_batch")
             self.taken_up[content["cause"]] += 1
         elif event == events.ENDED:

@@ -72,7 +72,7 @@ class TrialState(Job):
         if event == events.STARTED:
             self.anew = False
         elif event == events.AGAIN:
-            self.finished = self.pruned = False
+            self.finished, self.pruned, self.signed = False, False, None
             epoch = content.get("epoch", 0)
             self.overcame(epoch)
             if content["cause"] != "memory":

@@ -125,6 +125,14 @@ class Life:
         ("starts, trains, dies, starts, trains, dies", "failed", 2, 40, [(1, 10)]),
         ("starts, trains, dies_after_its_last_record, starts, is_ended", "interrupted", 2, 30, [(1, 0)]),
         ("dies_before_it_starts, dies_before_it_starts", "failed", 1, 0, [(0, 0)]),
+        ("starts, trains, is_lost, dies_before_it_starts, starts, finishes", "completed", 2, 30, [(1, 10), (1, 0)]),
+        (
+            "starts, trains, is_lost_with_notice, dies_before_it_starts, dies_before_it_starts",
+            "failed",
+            2,
+            20,
+            [(1, 0), (1, 0)],
+        ),
         (
             "starts, trains, finds_no_memory, starts, is_lost, starts, trains, finds_no_memory",
             "failed",
