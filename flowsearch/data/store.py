@@ -151,7 +151,8 @@ def find_dataset(name: str, size: int) -> tuple[Manifest, Path]:
 
 
 def fingerprint_images(images: NDArray[np.uint8]) -> str:
-    """sha256 over pixels and shape, as `ImageWriter.close` gives it."""
+    """sha256 over the pixels of `images` (N, C, H, W), then their shape, as a `Manifest` has it: equal sets in equal
+    order have equal ones."""
     digest = hashlib.sha256()
     for start in range(0, len(images), 1024):
         digest.update(np.ascontiguousarray(images[start : start + 1024]).tobytes())

@@ -133,12 +133,14 @@ def total_variation(setting: Setting) -> Method:
 
 
 def adjoint(setting: Setting) -> Method:
-    """A^T y."""
+    """Nothing is trained: images (B, C, H, W) are A^T y / |A|^2, one data step from zero (paper eq. (8); `Adjoint`),
+    for a network to beat."""
     return (yield from _plain(setting, Adjoint(setting.task.operator)))
 
 
 def measurement(setting: Setting) -> Method:
-    """y where it is an image."""
+    """Nothing is reconstructed: images are y where it has their shape (B, C, H, W), A^T y / |A|^2 elsewhere (see
+    `Measurement`), the floor that each method's gain is counted from."""
     return (yield from _plain(setting, Measurement(setting.task.operator)))
 
 
