@@ -45,8 +45,13 @@ class Layout:
         return len(self.configurations) * self.repeats
 
     def place(self, number: int) -> Place:
-        """Where trial `number` belongs; IndexError where the study has no such trial."""
+        """Where trial `number` belongs; ValueError where the study, whose file was edited since, has no such trial."""
         configuration, repeat = divmod(number, self.repeats)
+        if configuration >= len(self.configurations):
+            raise ValueError(
+                f"a study keeps the trials that it has planned, and its file gives it {self.total} where trial "
+                f"{number:04d} was planned; put the file back (search.trials, repeats, the space), or begin a new study"
+            )
         branch, local = self.configurations[configuration]
         return Place(configuration, branch, local, repeat)
 

@@ -104,7 +104,7 @@ def test_trials_are_numbered_by_configuration_task_and_repeat():
         (0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2), (0, 1, 0),
     ]  # fmt: skip
     assert [one.configuration for one in places] == [0, 0, 0, 1, 1, 1, 2, 2]
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="gives it 144 where trial 0144 was planned"):
         layout.place(layout.total)
 
 

@@ -14,6 +14,7 @@ import flowsearch
 from flowsearch.cli.study import _go
 from flowsearch.study import load, resume, retry, run
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.listing import opened
 from flowsearch.study.progress import replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
@@ -287,6 +288,18 @@ def test_an_edited_study_file_is_refused_and_shown_as_it_was(study_of, tmp_path)
             go_on(ending.root, images=fingerprint, cpus=2)
     progress = replay(load(file), Ledger(ending.root / "ledger"))
     assert {trial.config["epochs"] for trial in progress.trials.values()} == {4}
+
+
+def test_a_study_file_edited_to_have_fewer_trials_than_are_planned_is_refused(study_of, tmp_path):
+    ending = go(study_of("search.trials=3", "scheduler=none"), tmp_path)
+    file = ending.root / "study.yaml"
+    file.write_text(file.read_text().replace("trials: 3", "trials: 2"))
+    words = "a study keeps the trials that it has planned, and its file gives it 2 where trial 0002 was planned; put"
+    for go_on in (resume, retry):
+        with pytest.raises(ValueError, match=words):
+            go_on(ending.root, images=fingerprint, cpus=2)
+    with pytest.raises(ValueError, match=words):
+        opened(ending.root)
 
 
 def test_fewer_configurations_than_trials_are_a_safe_change(study_of, tmp_path):
