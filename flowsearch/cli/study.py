@@ -107,7 +107,7 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
     """Run or resume with the view, then print the end and leave with its exit code."""
     from rich.console import Console
 
-    from flowsearch.cli.live import counts, duration, summarize, view
+    from flowsearch.cli.live import counts, summarize, view
     from flowsearch.storage import inside
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
@@ -126,7 +126,7 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
         console.print(f"go on with:  {go_on}", highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     summarize(console, ending.progress)
-    console.print(f"{counts(ending.progress)} in {duration(ending.seconds)}", highlight=False)
+    console.print(_end(ending), highlight=False)
     if ending.stopped == "budget":
         budget = ending.progress.study.budget
         whole = [name for name in ("gpu_hours", "usd") if getattr(budget, name) is not None]
@@ -149,6 +149,14 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
     if failed:
         typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {inside(root, 'errors')})", err=True)
         raise typer.Exit(1)
+
+
+def _end(ending: "Ending") -> str:
+    """How many trials ended how, and in what time; or that they had before."""
+    from flowsearch.cli.live import counts, duration
+
+    said = counts(ending.progress)
+    return f"nothing was left to do: {said}" if ending.nothing_left else f"{said} in {duration(ending.seconds)}"
 
 
 def _report(root: Path | str) -> None:

@@ -46,6 +46,8 @@ class Ending:
     reason: str = ""
     """The same in words."""
     seconds: float = 0.0
+    nothing_left: bool = False
+    """Whether all trials had ended before it began."""
 
 
 class _Stop(BaseException):
@@ -265,8 +267,9 @@ def _drive(
             listener=listener,
             earlier=earlier,
         )
+        nothing_left = driver.remaining <= 0
         try:
-            if driver.remaining > 0 and not stop.asked:
+            if not nothing_left and not stop.asked:
                 _run_trials(driver, stop, cpus, address, verbose, carried, hold)
         finally:
             why: Why = "" if driver.exhausted and not progress.running else stop.why
@@ -276,7 +279,8 @@ def _drive(
                 driver.stop(reason)
                 driver.close()
                 _note(ledger, events.STOPPED, why=stop.why, reason=reason, seconds=time.monotonic() - began)
-    return Ending(root.where if root.remote else root.local, progress, why, reason, time.monotonic() - began)
+    where = root.where if root.remote else root.local
+    return Ending(where, progress, why, reason, time.monotonic() - began, nothing_left)
 
 
 _REASONS = {

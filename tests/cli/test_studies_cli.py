@@ -92,6 +92,24 @@ def final(config: TrialConfig, psnr: float) -> dict:
     }
 
 
+def test_to_resume_a_study_that_is_through_says_so(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    study = load(file, ["space={prox: [resnet]}", "search.trials=1"])
+    (folder / schema.STUDY_FILE).write_text(dump(study.to_dict()))
+    ledger = Ledger(folder / schema.LEDGER)
+    driver = Driver(folder, replay(study, ledger), ledger, run_trial="none:none", window=1)
+    driver.plan()
+    driver.take(0, Report("started", host="here"))
+    driver.take(0, Report("record", [final(TrialConfig.from_dict(driver.progress.trials[0].config), 20.0)]))
+    driver.ended(0)
+    driver.close()
+    code, printed, said = flowsearch("study", "resume", folder)
+    assert code == 0, said
+    assert "nothing was left to do: 1 completed of 1 trials\n" in printed
+    assert " in " not in printed.splitlines()[-2]
+
+
 def test_list_names_each_study_in_a_line(root: Path) -> None:
     code, printed, _ = flowsearch("study", "list", root.parent)
     assert code == 0
