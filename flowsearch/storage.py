@@ -128,6 +128,16 @@ def store_at(where: Path | str) -> Store:
     return Bucket.at_uri(str(where))
 
 
+def on_disk(where: str, otherwise: str) -> Path:
+    """What `where`, a path or a file:// URI, names on this machine.
+
+    Raises ValueError for another URI, which a Path would mangle, and says what to do `otherwise`.
+    """
+    if is_uri(where) and not where.startswith("file://"):
+        raise ValueError(f"this takes what lies on this machine, not {where}; {otherwise}")
+    return Path(store_at(where).where)
+
+
 def inside(where: Path | str, name: str) -> Path | str:
     """The path or URI of what is called `name` in the folder `where`."""
     if not is_uri(where):

@@ -12,7 +12,7 @@ _HEADS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "measurement_psnr": "PSNR of the 
 
 def evaluate(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="A trial's checkpoints, a best.safetensors, or a study's results: its best trial.", show_default=False
         ),

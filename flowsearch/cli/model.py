@@ -1,17 +1,21 @@
 """Which model a command is told to use."""
 
 import json
+import shlex
 from pathlib import Path
 
+from flowsearch.storage import on_disk
 
-def find_model(path: Path) -> Path:
+
+def find_model(model: str) -> Path:
     """The checkpoint file of MODEL: a file, a trial's folder, or a study's results, whose best trial is taken.
 
-    Raises ValueError where there is none, FileNotFoundError where the path is not there.
+    Raises ValueError where there is none or it is in an object store, FileNotFoundError where the path is not there.
     """
     from flowsearch.results import schema
     from flowsearch.training.header import BEST
 
+    path = on_disk(model, f"write it into a folder first:  {_export(model)}")
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if path.is_file():
@@ -36,6 +40,16 @@ def find_model(path: Path) -> Path:
         f"{path} holds no model (no {BEST}); name a trial's folder, such as "
         "results/quickstart/checkpoints/0003, or a study's, such as results/quickstart"
     )
+
+
+def _export(uri: str) -> str:
+    """The command that brings a study's best model, or that of the trial that the URI names, to this machine."""
+    from flowsearch.results import schema
+
+    address, question, query = uri.partition("?")
+    study, _, trial = address.rstrip("/").partition(f"/{schema.CHECKPOINTS}/")
+    words = ["flowsearch", "study", "export", study + question + query, "--model", "FOLDER"]
+    return shlex.join(words + (["--trial", trial.partition("/")[0]] if trial else []))
 
 
 def parts_folder(model: Path) -> Path:

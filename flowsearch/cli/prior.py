@@ -1,15 +1,18 @@
 """`flowsearch prior`: the pre-trained flows that studies share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowsearch.cli.errors import user_errors
 
+if TYPE_CHECKING:
+    from flowsearch.training.prior_store import PriorStore
+
 app = typer.Typer(help="Pre-train flows as priors, list them, and look at what they know.", no_args_is_help=True)
 
-_Results = Annotated[Path, typer.Option(help="Folder that holds the results of all studies; priors lie in it.")]
+_Results = Annotated[str, typer.Option(help="Folder that holds the results of all studies; priors lie in it.")]
 
 
 @app.command()
@@ -22,7 +25,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a name, e.g. depth=8, data.size=32 or prior.epochs=20."),
     ] = None,
-    results: _Results = Path("results"),
+    results: _Results = "results",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Pre-train one prior, for all studies in the results' folder that need it; goes on where it was interrupted."""
@@ -31,8 +34,9 @@ def train(
         from flowsearch.study.source import Source
         from flowsearch.training import TrialConfig
         from flowsearch.training.prior import run_prior
-        from flowsearch.training.prior_store import FOLDER, PriorStore, prior_key
+        from flowsearch.training.prior_store import prior_key
 
+        store = _store(results)
         text = "{}" if file is None else file.read_text(encoding="utf-8")
         config = TrialConfig.from_dict({"pretrain": True} | Source(file or "command line", text, sets or []).values)
         if not config.pretrain:
@@ -43,7 +47,6 @@ def train(
             f"{config.levels} levels, depth {config.depth}, hidden {config.hidden}, on {config.data.source} at "
             f"{config.data.size}x{config.data.size}: up to {config.prior.epochs} epochs"
         )
-        store = PriorStore(results / FOLDER)
         key = prior_key(config, load(config.data).fingerprint)
         try:
             lock = store.hold(key)
@@ -64,7 +67,7 @@ def train(
 
 
 @app.command("list")
-def list_priors(results: _Results = Path("results")) -> None:
+def list_priors(results: _Results = "results") -> None:
     """The priors there are: what they are, how far, and which studies use them."""
     with user_errors():
         from rich.box import SIMPLE_HEAD
@@ -72,12 +75,11 @@ def list_priors(results: _Results = Path("results")) -> None:
         from rich.table import Table
 
         from flowsearch.cli.live import duration
-        from flowsearch.training.prior_store import FOLDER, PriorStore
 
-        console = Console()
-        priors = PriorStore(results / FOLDER).listed()
+        console, store = Console(), _store(results)
+        priors = store.listed()
         if not priors:
-            console.print(f"no priors in {results / FOLDER}", highlight=False)
+            console.print(f"no priors in {store.root}", highlight=False)
             return
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "MB", "used by"):
@@ -107,7 +109,7 @@ def list_priors(results: _Results = Path("results")) -> None:
             console.print(table)
         for prior in priors:
             if prior.damaged is not None:
-                path = results / FOLDER / prior.key / prior.damaged
+                path = store.folder(prior.key) / prior.damaged
                 console.print(
                     f"{path} is damaged; the prior is pre-trained again when it is needed",
                     highlight=False,
@@ -118,7 +120,7 @@ def list_priors(results: _Results = Path("results")) -> None:
 @app.command()
 def sample(
     prior: Annotated[str, typer.Argument(help="A prior's name, or its beginning, as `prior list` gives it.")],
-    results: _Results = Path("results"),
+    results: _Results = "results",
     count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 23,
     temperature: Annotated[float, typer.Option(min=0, help="Spread of the latents; 1 is the prior's own.")] = 0.7,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
@@ -128,9 +130,8 @@ def sample(
     with user_errors():
         from flowsearch.data import contact_sheet
         from flowsearch.training.prior import sample as draw
-        from flowsearch.training.prior_store import FOLDER, PriorStore
 
-        store = PriorStore(results / FOLDER)
+        store = _store(results)
         key = store.find(prior)
         images, about = draw(store.file(key), count, temperature, seed)
         path = out or Path(f"prior-{key}.png")
@@ -144,3 +145,13 @@ def sample(
         epochs = about["config"]["prior"]["epochs"]
         typer.echo(f"prior {key}: {about['bits_per_dim']:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
         typer.echo(f"mode, then {count} samples at temperature {temperature:g}: {path}")
+
+
+def _store(results: str) -> "PriorStore":
+    """The priors in the results' folder."""
+    from flowsearch.storage import on_disk
+    from flowsearch.training.prior_store import FOLDER, PriorStore
+
+    return PriorStore(
+        on_disk(results, "name a folder by --results; studies in an object store keep their own") / FOLDER
+    )

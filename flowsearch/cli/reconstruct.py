@@ -10,7 +10,7 @@ from flowsearch.cli.errors import user_errors
 
 def reconstruct(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="A trial's checkpoints, a best.safetensors, or a study's results: its best trial.", show_default=False
         ),

@@ -127,6 +127,14 @@ def test_what_no_person_can_mend_goes_on_as_it_is(error: OSError) -> None:
     assert found.value is error
 
 
+@pytest.mark.parametrize("command", [("list",), ("train",), ("sample", "0a")], ids=lambda words: words[0])
+def test_priors_are_not_looked_for_in_an_object_store(command: tuple[str, ...]) -> None:
+    code, _, said = flowsearch("prior", *command, "--results", "s3://bucket/results")
+    assert code == 2
+    assert said.startswith("error: this takes what lies on this machine, not s3://bucket/results; name a folder")
+    assert said.count("\n") == 1
+
+
 def test_prior_list_names_a_damaged_one_and_prior_train_mends_it(tmp_path) -> None:
     small = [*SMALL, "--set", "levels=2", "--set", "depth=1", "--set", "hidden=4", "--set", "prior.epochs=1"]
     results = ["--results", str(tmp_path)]

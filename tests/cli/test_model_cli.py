@@ -212,6 +212,11 @@ def _many(folder: Path) -> Path:
         (["{photos}", "{photos}"], "holds no model (no best.safetensors)"),
         (["{photos}/a.png", "{photos}"], "a.png has no header of a checkpoint"),
         (["{photos}/nothing", "{photos}"], "nothing does not exist"),
+        (
+            ["s3://bucket/results/a/checkpoints/0003?region=x", "{photos}"],
+            "not s3://bucket/results/a/checkpoints/0003?region=x; write it into a folder first:  "
+            "flowsearch study export 's3://bucket/results/a?region=x' --model FOLDER --trial 0003\n",
+        ),
     ],
 )
 def test_reconstruct_refuses_with_one_clear_line(
@@ -240,6 +245,16 @@ def test_evaluate_refuses_with_one_clear_line(arguments: list[str], rule: str, t
     assert code == 2
     assert rule in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_evaluate_takes_no_object_store_and_says_how_to_go_about_it(trial: Path) -> None:
+    code, _, said = flowsearch("evaluate", "s3://bucket/results/a")
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.endswith(
+        "not s3://bucket/results/a; write it into a folder first:  "
+        "flowsearch study export s3://bucket/results/a --model FOLDER\n"
+    )
+    assert flowsearch("evaluate", trial.resolve().as_uri())[0] == 0
 
 
 def test_a_method_without_a_network_is_refused(tmp_path: Path, photos: Path) -> None:
