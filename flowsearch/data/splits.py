@@ -54,7 +54,7 @@ class Datasets:
         return self.train if self.prior is None else np.concatenate((self.train, self.prior))
 
 
-def load(config: DataConfig) -> Datasets:
+def load(config: DataConfig, channels: int | None = None) -> Datasets:
     """The parts of a data set: test, then val, then train, in the order that `config.seed` gives its images.
 
     Test and validation images come first, so that they stay the same whatever the number of training images (of a
@@ -65,6 +65,9 @@ def load(config: DataConfig) -> Datasets:
     for priors are those that no other part holds (of the train part). Sets of other names may hold the same images: of
     those, what another part has is left out of `ood`, and then of the images for priors.
 
+    `channels` (1 for grey, 3 for colour) is what `source` is to give where it can choose, None what it gives by itself;
+    a prepared set cannot.
+
     Raises:
         ValueError: an unknown data set, a size that is not prepared, or too few images; says what to do.
     """
@@ -72,13 +75,13 @@ def load(config: DataConfig) -> Datasets:
     manifests: dict[str, Manifest] = {}
     """By what the images are for: `source`, `ood` or `prior`; a set may be called by any name."""
     for name, counts in _wanted(config).items():
-        channels = manifests["source"].channels if manifests else None
         found = _found(name, config, sum(counts.values()), channels)
         if not manifests:
             _check_counts(found.manifest, config)
             manifests["source"] = found.manifest
+            channels = found.manifest.channels
         for purpose in counts.keys() & {"ood", "prior"}:
-            if channels not in (None, found.manifest.channels):
+            if channels != found.manifest.channels:
                 raise ValueError(
                     f"data set {config.source} has {channels} channels and {purpose} {name} has "
                     f"{found.manifest.channels}; prepare both with --grey or both without, or set {purpose} to null"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
-from flowsearch.data import BUILT_IN, DataConfig, drawn, fingerprint_images, load
+from flowsearch.data import DataConfig, fingerprint_images, load
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
 from flowsearch.training.saved import Saved
 
@@ -22,8 +22,9 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
 
     On the trial's own data, named or not, these are the images and the noise of the trial, and so its numbers; `count`
     asks for fewer of them, or for more of a part of a published partition: elsewhere the next images were trained on.
-    Of another `source` they are its first ones by the trial's data seed, `count` of them, built-in ones in the
-    network's channels; so they are of a set that was made anew under the name of the trial's own, if it is named.
+    Of another `source` they are its first ones by the trial's data seed, `count` of them, in the network's channels
+    where the source can choose; so they are of a set that was made anew under the name of the trial's own, if it is
+    named.
 
     Raises ValueError for a split or source that is not there, images that are no longer the trial's though no source
     is named, more images of the trial's own than its split has, or images of another number of channels.
@@ -93,13 +94,11 @@ def _own(saved: Saved, split: str, named: bool, count: int | None) -> NDArray[np
 
 
 def _others(data: DataConfig, split: str, source: str, count: int | None, channels: int) -> NDArray[np.uint8]:
-    """The first images of another source: `count` of them, or as many as the trial's split has; built-in ones in grey
-    for a grey network."""
+    """The first images of another source: `count` of them, or as many as the trial's split has; in the network's
+    channels where the source can choose."""
     counts = {"train": 1, "val": 1, split: count or getattr(data, split)}  # a small source may have no more
-    if channels == 1 and source in BUILT_IN:
-        first = 0 if split == "test" else data.test
-        return drawn(source, data.size, data.seed, first + counts[split], grey=True)[0][first:]
-    return getattr(load(replace(data, source=source, ood=None, prior=None, prior_images=None, **counts)), split)
+    others = load(replace(data, source=source, ood=None, prior=None, prior_images=None, **counts), channels)
+    return getattr(others, split)
 
 
 def _spread(values: list[float]) -> dict[str, float] | None:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,28 @@ def test_a_grey_network_sees_built_in_images_in_grey(tmp_path: Path) -> None:
         found[source, split] = json.loads((tmp_path / "x.json").read_text())["psnr"]["mean"]
     assert found[None, "ood"] == pytest.approx(found["anime", "test"], abs=0.3)  # the same images, other noise
     assert abs(found["anime", "val"] - found["anime", "test"]) > 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_source_of_ones_own_is_called_for_what_the_network_has(
+    channels: int, trial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "eitherway.py").write_text(
+        "import numpy as np\n"
+        "def load(size, *, grey, count):\n"
+        f"    assert grey is {channels == 1}\n"
+        "    for index in range(count):\n"
+        "        rng = np.random.default_rng(index)\n"
+        "        yield rng.integers(0, 256, (size, size) if grey else (size, size, 3), dtype=np.uint8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "eitherway", raising=False)
+    model = trial
+    if channels == 1:
+        assert flowsearch("data", "prepare", "charcoal", _many(tmp_path), "--size", 16, "--grey")[0] == 0
+        model = train(tmp_path / "grey", "data.source=charcoal", "data.ood=null")
+    code, printed, said = flowsearch("evaluate", model, "--source", "eitherway:load")
+    assert (code, "on 4 images of eitherway:load (test)" in printed) == (0, True), said
 
 
 def _many(folder: Path) -> Path:
