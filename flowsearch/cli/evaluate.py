@@ -73,6 +73,12 @@ def _print(judged: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     console.print(table)
+    if judged["left_out"]:
+        console.print(
+            f"{judged['left_out']} more of its images are left out: the network or its prior was trained on them",
+            highlight=False,
+            soft_wrap=True,
+        )
     if judged["non_finite"]:
         console.print(
             f"{judged['non_finite']} of {judged['images']} reconstructions are not finite; what is said of all of them "

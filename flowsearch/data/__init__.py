@@ -5,7 +5,7 @@ from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
 from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over
-from flowsearch.data.splits import Counted, Datasets, counted, load
+from flowsearch.data.splits import Counted, Datasets, counted, load, without_copies
 from flowsearch.data.store import (
     Manifest,
     data_home,
@@ -39,4 +39,5 @@ __all__ = [
     "open_images",
     "prepare",
     "spread_over",
+    "without_copies",
 ]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -235,9 +236,8 @@ def _leave_out_copies(config: DataConfig, pieces: dict[str, NDArray[np.uint8]]) 
         others = [part for part, other in taken.items() if part in pieces and other not in (name, *BUILT_IN)]
         if not others:
             continue
-        known = {_digest(image) for part in others for image in pieces[part]}
         images = pieces[purpose]
-        kept = [row for row, image in enumerate(images) if _digest(image) not in known]
+        kept = without_copies(images, [pieces[part] for part in others])
         if len(kept) < len(images):
             _log.warning(
                 "%d of %d images of %s are left out of %s: other parts have the same pixels",
@@ -246,8 +246,18 @@ def _leave_out_copies(config: DataConfig, pieces: dict[str, NDArray[np.uint8]]) 
                 name,
                 purpose,
             )
-            pieces[purpose] = np.array(images[kept])
-            pieces[purpose].flags.writeable = False
+        pieces[purpose] = kept
+
+
+def without_copies(images: NDArray[np.uint8], others: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The `images` (N, C, H, W) whose pixels none of the `others` has: as they are, or a read-only copy of fewer."""
+    known = {_digest(image) for part in others for image in part}
+    kept = [row for row, image in enumerate(images) if _digest(image) not in known]
+    if len(kept) == len(images):
+        return images
+    fewer = np.array(images[kept])
+    fewer.flags.writeable = False
+    return fewer
 
 
 def _digest(image: NDArray[np.uint8]) -> bytes:

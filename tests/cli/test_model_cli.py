@@ -141,6 +141,52 @@ def test_evaluate_does_not_need_the_priors_images(photos: Path, tmp_path: Path) 
     assert code == 0, said
 
 
+@pytest.mark.parametrize(
+    ("pretrain", "count", "expected"),
+    [
+        (True, 4, "was trained on all of the first 4 test images of anime, and is evaluated on images that it has not"),
+        (True, 9, "on 3 images of anime (test)"),
+        (False, 4, "on 4 images of anime (test)"),
+    ],
+    ids=["none left", "some left", "no prior"],
+)
+def test_evaluate_leaves_out_what_the_prior_was_trained_on(
+    pretrain: bool, count: int, expected: str, tmp_path: Path
+) -> None:
+    more = ["prox=glow", "features=null", "depth=1", "levels=1", "hidden=4", "prior.epochs=1", "data.ood=null"]
+    model = train(tmp_path / "trial", *more, f"pretrain={pretrain}", "data.prior=anime", "data.prior_images=6")
+    code, printed, said = flowsearch("evaluate", model, "--source", "anime", "--count", count, "--json", tmp_path / "x")
+    assert (code, expected in printed + said) == (2 if "all" in expected else 0, True), printed + said
+    assert ("6 more of its images are left out" in printed) == (count == 9)
+    if code == 0:
+        assert json.loads((tmp_path / "x").read_text())["left_out"] == (6 if pretrain else 0)
+
+
+def test_evaluate_leaves_out_copies_of_training_images(tmp_path: Path) -> None:
+    """Also where they are in a set of another name; not where it is not known what the network was trained on."""
+    folder = _many(tmp_path)
+    assert flowsearch("data", "prepare", "first", folder, "--size", 16)[0] == 0
+    model = train(tmp_path / "trial", "data.source=first", "data.ood=null", "data.train=20")
+    assert flowsearch("data", "prepare", "copy", folder, "--size", 16)[0] == 0
+    arguments = ["evaluate", model, "--source", "copy", "--count", 28]
+    code, printed, said = flowsearch(*arguments)
+    assert (code, "on 8 images of copy (test)" in printed, "20 more of its images" in printed) == (0, True, True), said
+    shutil.rmtree(find_dataset("first", 16)[1])
+    assert "on 28 images of copy (test)" in flowsearch(*arguments)[1]
+
+
+def test_evaluate_refuses_a_priors_set_of_which_it_cannot_tell_what_was_trained_on(tmp_path: Path) -> None:
+    folder = _many(tmp_path)
+    for name in ("own", "priors"):
+        assert flowsearch("data", "prepare", name, folder, "--size", 16, "--limit", 30)[0] == 0
+    more = ["prox=glow", "features=null", "depth=1", "levels=1", "hidden=4", "prior.epochs=1", "data.ood=null"]
+    model = train(tmp_path / "trial", *more, "pretrain=true", "data.source=own", "data.prior=priors", "data.train=8")
+    shutil.rmtree(find_dataset("own", 16)[1])
+    code, _, said = flowsearch("evaluate", model, "--source", "priors")
+    assert "error: the network's prior was trained on images of priors, and which ones cannot be told (" in said
+    assert (code, said.count("\n")) == (2, 1)
+
+
 def test_reconstruct_writes_pictures_of_folders_and_files(trial: Path, photos: Path, tmp_path: Path) -> None:
     code, printed, said = flowsearch("reconstruct", trial, photos, "--out", tmp_path / "out")
     assert code == 0, said
@@ -200,7 +246,7 @@ def test_a_source_of_ones_own_is_called_for_what_the_network_has(
         "def load(size, *, grey, count):\n"
         f"    assert grey is {channels == 1}\n"
         "    for index in range(count):\n"
-        "        rng = np.random.default_rng(index)\n"
+        "        rng = np.random.default_rng(1000 + index)\n"
         "        yield rng.integers(0, 256, (size, size) if grey else (size, size, 3), dtype=np.uint8)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
