@@ -6,12 +6,13 @@ Importing the package loads neither ray nor optuna nor torch; `run` and `resume`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowsearch.study.driving import Ending
     from flowsearch.study.file import Study, StudyFileError, load
     from flowsearch.study.progress import Progress, TrialState
-    from flowsearch.study.runner import Ending, resume, retry, run
+    from flowsearch.study.runner import resume, retry, run
 
 _HOMES = {
-    "Ending": "runner",
+    "Ending": "driving",
     "Progress": "progress",
     "Study": "file",
     "StudyFileError": "file",

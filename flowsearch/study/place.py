@@ -5,8 +5,10 @@ pre-trained priors and Optuna's journal; it is made again from the store whereve
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flowsearch.data.store import data_home
 from flowsearch.lazy import lazy
@@ -55,6 +57,15 @@ class Place:
     def exists(self) -> bool:
         """Whether a study is kept here."""
         return schema.STUDY_FILE in self.store.names()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the study came from (`provenance`); nothing where it cannot be read."""
+        try:
+            known = json.loads(self.store.get(schema.PROVENANCE_FILE))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
 
     def study(self, sets: Sequence[str] = ()) -> Study:
         """The study file, with overrides. Raises ValueError where there is none, or it cannot be used."""
