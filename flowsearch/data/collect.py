@@ -20,6 +20,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsearch.cores import cores
 from flowsearch.data.decode import OutOfRangeError
 from flowsearch.data.source import Read, Skipped
 from flowsearch.data.store import IMAGES
@@ -154,8 +155,7 @@ def _attempt(batch: list[tuple[int, Read]], job: Job) -> list[tuple[int, _Outcom
 def _decoded(reads: Iterable[tuple[int, Read]], job: Job) -> Generator[tuple[int, _Outcome], None, None]:
     """Each image with its outcome, in the order of `reads`. Pillow decodes and resizes without holding Python's lock,
     so threads serve, and start at once."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(cores, _MOST_THREADS)
+    threads = min(cores(), _MOST_THREADS)
     waiting: deque[Future[list[tuple[int, _Outcome]]]] = deque()
     pool = ThreadPoolExecutor(threads)
     source = iter(reads)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import flowsearch
+from flowsearch.cores import cores
 from flowsearch.data.anime import draw_anime
 from flowsearch.data.faces import draw_face
 from flowsearch.data.store import (
@@ -57,8 +58,7 @@ def drawn(name: str, size: int, seed: int, count: int, *, grey: bool = False) ->
 def _draw_all(aside: Path, name: str, size: int, seed: int, count: int, grey: bool) -> None:
     channels = 1 if grey else 3
     np.lib.format.open_memmap(aside / IMAGES, mode="w+", dtype=np.uint8, shape=(count, channels, size, size)).flush()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = max(1, min(cores, 32, count // _WORTH_A_PROCESS))
+    parts = max(1, min(cores(), 32, count // _WORTH_A_PROCESS))
     bounds = [count * part // parts for part in range(parts + 1)]
     arguments = [name, str(size), str(seed), str(int(grey))]
     # Own interpreters instead of multiprocessing: no fork of a process with threads, no second run of the caller.

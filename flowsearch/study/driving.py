@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowsearch.cores import cores
 from flowsearch.results import schema
 from flowsearch.storage import inside
 from flowsearch.study import ledger as events
@@ -46,9 +47,7 @@ class Means:
     @property
     def cores(self) -> int:
         """Cores of this machine that trials may use."""
-        if self.cpus:
-            return self.cpus
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        return self.cpus or cores()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ bounds where the search decides as it goes; `Plan` says which.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from flowsearch.cores import cores
 from flowsearch.data.config import DataConfig
 from flowsearch.data.splits import Counted, counted
 from flowsearch.study.file import Study
@@ -109,7 +109,7 @@ def make_plan(
     """
     device, found_bytes, found_gpus = _device()
     gpu_bytes, gpus = gpu_bytes or found_bytes, gpus or found_gpus or 1
-    cpus = cpus or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cpus = cpus or cores()
     known = Shapes(device, shapes)
     corners = []
     first = study.branches[0]  # the task decides next to nothing of what a step takes
@@ -120,10 +120,10 @@ def make_plan(
             from flowsearch.bench.steps import measure_prior, measure_step
 
             say(f"timing a step of the {which} configuration on {device} ...")
-            plain, cores = config.to_dict(), study.resources.cpu
-            known.remember(shape_of(plain, channels), **measure_step(config, channels, cores))
+            plain, threads = config.to_dict(), study.resources.cpu
+            known.remember(shape_of(plain, channels), **measure_step(config, channels, threads))
             if config.pretrain:
-                known.remember(prior_shape_of(plain, channels), **measure_prior(config, channels, cores))
+                known.remember(prior_shape_of(plain, channels), **measure_prior(config, channels, threads))
         corners.append(_corner(study, which, values, config, known, gpu_bytes))
     return _whole(study, corners, device, gpu_bytes, cpus, gpus)
 
