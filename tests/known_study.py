@@ -1,7 +1,7 @@
 """Studies whose answers are known beforehand, written by the real writer: PSNR = what the configuration is worth, what
 the seed adds, what the image adds and what is left."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ def known_study(
     rest: float = 0.1,
     study: str = "",
     drop: float = 2.0,
+    lost: Collection[tuple[int, int]] = (),
 ) -> Results:
     """Write a study of the configurations in `worth`, each with its mean test PSNR, and open it.
 
     `of_seed`, `of_image` and `rest` are standard deviations; what an image adds is the same for all. `study` is text of
-    the study file beside its name. Out of distribution everything is `drop` dB lower.
+    the study file beside its name. Out of distribution everything is `drop` dB lower. `lost` are trials and images
+    whose test PSNR is not finite.
     """
     rng = np.random.default_rng(seed)
     hard = rng.normal(0, of_image, images)
@@ -48,7 +50,7 @@ def known_study(
                         {
                             "split": split,
                             "image": i,
-                            "psnr": float(value),
+                            "psnr": float("nan") if split == "test" and (number, i) in lost else float(value),
                             "measurement_psnr": MEASURED + float(hard[i]),
                         }
                         for i, value in enumerate(psnr)
@@ -63,5 +65,6 @@ def known_study(
     return load(root)
 
 
-def _mean(rows: list[dict[str, Any]], split: str) -> float:
-    return float(np.mean([row["psnr"] for row in rows if row["split"] == split]))
+def _mean(rows: list[dict[str, Any]], split: str) -> float | None:
+    mean = float(np.mean([row["psnr"] for row in rows if row["split"] == split]))
+    return mean if np.isfinite(mean) else None

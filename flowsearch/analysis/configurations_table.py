@@ -6,7 +6,7 @@ from html import escape
 import pandas as pd
 
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import decibels, described, label, memory, whole
+from flowsearch.analysis.wording import decibels, described, label, memory, missing, whole
 from flowsearch.results import Results
 from flowsearch.results.configurations import front, objectives, ranked
 from flowsearch.statistics import student_interval
@@ -64,11 +64,11 @@ def _row(results: Results, one: pd.Series, shown: list[str], first: list[str], r
 
 
 def _mean(results: Results, one: pd.Series, metric: str) -> str:
-    """The mean over the configuration's repeats, with half its interval."""
+    """The mean over the configuration's repeats, with half its interval; a dash where it is not known."""
+    if missing(one[metric]):
+        return "–"
     trials = results.completed[results.completed["trial_id"].isin(one["trials"])]
     values = trials[metric].dropna().astype(float).tolist()
-    if not values:
-        return "–"
     interval = student_interval(values)
     half = interval.high - interval.mean
     shown = _shown(metric, interval.mean)

@@ -13,6 +13,7 @@ from flowsearch.analysis.wording import (
     listed,
     missing,
     named,
+    not_finite,
     number,
     over,
     p_value,
@@ -23,7 +24,7 @@ from flowsearch.analysis.wording import (
 )
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
-from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, non_finite
 
 _TOLD = 2
 """So many tasks are told one by one; more are summed up."""
@@ -45,13 +46,13 @@ def findings(results: Results) -> list[str]:
     if results.completed.empty:
         return [_none_completed(results)]
     if len(objectives(results)) > 1:
-        return [*_fronts(results), *factor_sentences(results)]
+        return [*_fronts(results), *_unknown(results), *factor_sentences(results)]
     if len(tasks(results)) > _TOLD:
         best = [_bests(results)]
     else:
         best = [_of_task(results, task, _best(results, task)) for task in tasks(results)]
     held = held_against(results)
-    return [*best, *_against(results, held), *factor_sentences(results), *_limits(results, held)]
+    return [*best, *_unknown(results), *_against(results, held), *factor_sentences(results), *_limits(results, held)]
 
 
 def status_line(results: Results) -> str:
@@ -118,6 +119,14 @@ def _best(results: Results, task: str) -> str:
             text += f" {where.format(spread(row['score']))}"
             text += f", {above(gain.interval.mean)} their measurements ({over(gain)})." if gain is not None else "."
     return text
+
+
+def _unknown(results: Results) -> list[str]:
+    """Which numbers are left out, for images that have none."""
+    found = non_finite(results)
+    if found.empty:
+        return []
+    return [f"Reconstructions that are not finite leave means over their images unknown: {not_finite(found, _LISTED)}."]
 
 
 def _bests(results: Results) -> str:

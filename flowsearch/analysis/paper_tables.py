@@ -12,10 +12,21 @@ from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.selection import tasks
-from flowsearch.analysis.wording import brief, command_line, decibels, missing, named, number, p_value, signed, whole
+from flowsearch.analysis.wording import (
+    brief,
+    command_line,
+    decibels,
+    missing,
+    named,
+    not_finite,
+    number,
+    p_value,
+    signed,
+    whole,
+)
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
-from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score
+from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score, non_finite
 from flowsearch.statistics import holm
 
 _OVER = {
@@ -92,14 +103,15 @@ def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table
         return None
     rows = []
     for task, table in found.items():
-        scores: dict[str, Score] = dict(zip(table["label"], table["score"], strict=True))
+        scores = _scores(table)
+        unknown = set(table["label"]) - set(scores)
         tried = {name: score for name, score in scores.items() if name not in UNTRIED}
         top = max((decibels(score.interval.mean) for score in tried.values()), key=float, default="")
         gains = [(row["score"], row["gain"]) for _, row in table.iterrows() if row["gain"] is not None]
         measured = decibels(gains[0][0].interval.mean - gains[0][1].interval.mean) if gains else _EMPTY
         cells = [Cell(task), Cell(measured)]
         for name in methods:
-            text = _spread(scores[name]) if name in scores else _EMPTY
+            text = _spread(scores[name]) if name in scores else "unknown" if name in unknown else _EMPTY
             cells.append(Cell(text, name in scores and decibels(scores[name].interval.mean) == top))
         images, seeds = ({getattr(score, what) for score in scores.values()} for what in ("images", "seeds"))
         rows.append([*cells, Cell(_range(images)), Cell(_range(seeds))])
@@ -113,14 +125,27 @@ def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table
         f"{_choice(results)}, over its completed seeds and the images; bold: the highest mean. Images differ in how "
         "hard they are, so these intervals are wider than those of the gains."
     )
+    if any(cell.text == "unknown" for row in rows for cell in row):
+        caption += " Unknown: over a reconstruction that is not finite; the notes at the end count these."
     return Table(title, caption, heads, rows)
 
 
 def _reached(results: Results, split: str) -> dict[str, pd.DataFrame]:
-    """By task, the best configuration of each method with what it reached on a test set."""
-    found = {task: reached(results, best_of_each(results, "label", task), split) for task in tasks(results)}
-    found = {task: table.dropna(subset=["score"]) for task, table in found.items()}
+    """By task, the best configuration of each method with what it reached on a test set; no score where that is unknown
+    for an image that is not finite."""
+    rows = non_finite(results)
+    failed = set(rows.loc[rows["split"] == split, "trial_id"])
+    found = {}
+    for task in tasks(results):
+        table = reached(results, best_of_each(results, "label", task), split)
+        lost = pd.Series([not failed.isdisjoint(trials) for trials in table["trials"]], table.index, dtype=bool)
+        found[task] = table[table["score"].notna() | lost]
     return {task: table for task, table in found.items() if len(table)}
+
+
+def _scores(table: pd.DataFrame) -> dict[str, Score]:
+    """What is known, by method."""
+    return {name: score for name, score in zip(table["label"], table["score"], strict=True) if score is not None}
 
 
 def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
@@ -172,8 +197,7 @@ def _beside(found: dict[str, dict[str, pd.DataFrame]]) -> Table | None:
     rows = []
     for split, set_name in _SETS.items():
         for task, table in found[split].items():
-            scores: dict[str, Score] = dict(zip(table["label"], table["score"], strict=True))
-            for name, theirs, score in published.beside(scores, task, split):
+            for name, theirs, score in published.beside(_scores(table), task, split):
                 mean = score.interval.mean
                 texts = (task, set_name, name, decibels(theirs), _spread(score), signed(mean - theirs))
                 rows.append([Cell(text) for text in texts])
@@ -270,6 +294,8 @@ def _notes(results: Results) -> list[tuple[str, str]]:
     if len(objectives(results)) > 1:
         chosen += f". The study has other objectives too: {', '.join(list(objectives(results))[1:])}"
     notes.append(("chosen by", chosen))
+    if len(failed := non_finite(results)):
+        notes.append(("not finite", f"{not_finite(failed, len(failed))}; means over them are unknown"))
     return [*notes, *(("not read", note) for note in results.notes)]
 
 

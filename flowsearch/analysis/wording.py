@@ -149,6 +149,17 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
+def not_finite(found: pd.DataFrame, most: int) -> str:
+    """Rows of `non_finite`: `trial 0003: 2 of 24 test images and 1 of 24 out of distribution`, of `most` trials."""
+    told = []
+    for trial, rows in list(found.groupby("trial_id", sort=False))[:most]:
+        ending = {"test": "test images", "ood": "out of distribution"}
+        counts = [f"{row['failed']} of {row['images']} {ending[row['split']]}" for _, row in rows.iterrows()]
+        told.append(f"trial {trial}: {listed(counts)}")
+    left = found["trial_id"].nunique() - most
+    return "; ".join(told) + (f"; and of {plural(left, 'more trial')}" if left > 0 else "")
+
+
 def spread(score: Score) -> str:
     """A PSNR with its interval: `29.06 dB (28.91 to 29.20)`; alone where it has none."""
     mean = f"{decibels(score.interval.mean)} dB"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from flowsearch.results import schema
+from flowsearch.results.objective import over_images
 
 if TYPE_CHECKING:
     from flowsearch.results.reader import Results
@@ -36,9 +37,9 @@ def configurations(results: "Results", task: str | None = None) -> pd.DataFrame:
 def gathered(trials: pd.DataFrame) -> pd.DataFrame:
     """A row per configuration of completed `trials`.
 
-    Each metric is the mean over its trials, `repeats` says how many these are and `trials` lists their ids. The other
-    columns are those of the first of them, `ended` is that of the last. Trials without a configuration's number (of
-    before there were repeats) are a configuration each.
+    Each metric is the mean over its trials (one over test images is missing where a trial's is), `repeats` says how
+    many these are and `trials` lists their ids. The other columns are those of the first of them, `ended` is that of
+    the last. Trials without a configuration's number (of before there were repeats) are a configuration each.
     """
     trials = trials.sort_values(["study", "configuration", "repeat"], kind="stable", na_position="last")
     own = trials["trial_id"].where(trials["configuration"].isna(), "")
@@ -46,7 +47,9 @@ def gathered(trials: pd.DataFrame) -> pd.DataFrame:
     number = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     grouped = trials.groupby(number, sort=False)
     found = trials.drop(columns=_METRICS)[~pd.Series(number, trials.index).duplicated()].reset_index(drop=True)
-    means = trials[_METRICS].astype(float).groupby(number, sort=False).mean().reset_index(drop=True)
+    values = trials[_METRICS].astype(float).groupby(number, sort=False)
+    known = values.count().eq(values.size(), axis="index") | ~np.array([over_images(name) for name in _METRICS])
+    means = values.mean().where(known).reset_index(drop=True)
     found = found.assign(ended=grouped["ended"].max().to_numpy(), repeats=grouped.size().to_numpy(dtype=int))
     ids = pd.Series(grouped["trial_id"].agg(tuple).tolist(), found.index, dtype=object)
     return pd.concat([found, means], axis=1).assign(trials=ids)

@@ -68,6 +68,12 @@ def unknown_metric(name: str) -> str:
     return f"a metric is one of {', '.join(METRICS)}, not {name}{why or nearest(name, METRICS)}"
 
 
+def over_images(metric: str) -> bool:
+    """Whether it is a mean over test images: missing where one of them has no finite value, and so is a mean over
+    repeats of which one misses it."""
+    return metric.startswith(("test_", "ood_"))
+
+
 def finite(metrics: Mapping[str, Any], metric: str) -> float | None:
     """The value of `metric`, if it is a finite number."""
     value = metrics.get(metric)

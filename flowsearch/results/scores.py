@@ -1,8 +1,13 @@
-"""What configurations reach on the test images, seed by seed and image by image, with intervals."""
+"""What configurations reach on the test images, seed by seed and image by image, with intervals.
+
+A mean over images of which one has no finite value is unknown, as in a trial's own numbers: that over the others would
+flatter a network that fails on the hardest images.
+"""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 
 from flowsearch.statistics import Interval, student_interval, two_level, two_level_difference, welch_difference
@@ -41,7 +46,8 @@ class Score:
 class Scores:
     """A metric of `chosen`, rows of `configurations`: `test_psnr` and the like image by image, others by trial.
 
-    Where a configuration's images were not kept, its trials' means stand for them.
+    Where a configuration's images were not kept, its trials' means stand for them. What is over an image without a
+    finite value is unknown, and so is what is over a trial's mean that is.
     """
 
     def __init__(self, results: "Results", chosen: pd.DataFrame, metric: str = "test_psnr") -> None:
@@ -49,7 +55,8 @@ class Scores:
         trials = results.trials[results.trials["trial_id"].isin(ids)].sort_values("seed", kind="stable")
         trials = trials.set_index("trial_id")
         self._seeds = trials["seed"].astype(object)
-        self._means = trials.reindex(columns=[metric]).astype(float).dropna()
+        means = trials.reindex(columns=[metric]).astype(float)
+        self._means = means.where(np.isfinite(means))
         split, _, quantity = metric.partition("_")
         if split not in SPLITS or quantity not in METRICS:
             self._values = self._measured = pd.DataFrame()
@@ -62,32 +69,36 @@ class Scores:
     def value(self, one: Any) -> float:
         """Mean over the seeds and images of the configuration `one`; NaN where nothing is known."""
         values = self._of(self._values, one)
-        values = values if len(values) else self._of(self._means, one)
-        return float(values.to_numpy().mean()) if len(values) else float("nan")
+        values = values if values.size else self._of(self._means, one)
+        return float(values.to_numpy().mean()) if values.size and _known(values) else float("nan")
 
     def mean(self, one: Any) -> Score | None:
         """The same with its interval; None where nothing is known."""
         values = self._of(self._values, one)
-        if len(values):
-            return _score(two_level(values.to_numpy()))
+        if values.size:
+            return _score(two_level(values.to_numpy())) if _known(values) else None
         means = self._of(self._means, one)
-        return _of_seeds(student_interval(means.to_numpy().ravel())) if len(means) else None
+        return _of_seeds(student_interval(means.to_numpy().ravel())) if means.size else None
 
     def gain(self, one: Any) -> Score | None:
-        """Its mean above the measurements', image by image; None where the measurements are no images."""
+        """Its mean above the measurements', image by image; None where that is not known."""
         values, measured = self._of(self._values, one), self._of(self._measured, one)
+        if not (_known(values) and _known(measured)):
+            return None
         gains = (values - measured).dropna(axis="columns")
         return _score(two_level(gains.to_numpy())) if gains.size else None
 
     def difference(self, one: Any, two: Any) -> Score | None:
         """Mean of `one` minus that of `two`, paired by image; by seed too where both have the same seeds."""
         values = [self._of(self._values, each) for each in (one, two)]
+        if not all(map(_known, values)):
+            return None
         both = values[0].columns.intersection(values[1].columns)
         if len(both) and _same_set(one, two):
             first, second = (side[both].to_numpy() for side in values)
             return _score(two_level_difference(first, second, same_seeds=self._same_seeds(*values)))
         means = [self._of(self._means, each) for each in (one, two)]
-        if not (len(means[0]) and len(means[1])):
+        if not (means[0].size and means[1].size):
             return None
         one_S, two_S = (side.to_numpy().ravel() for side in means)
         if self._same_seeds(*means):
@@ -106,10 +117,30 @@ class Scores:
 
 
 def _table(images: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A row per trial and a column per image; empty where the images have no such column."""
+    """A row per trial that has values and a column per image: infinite where an image has no finite value, NaN where
+    there is no such image."""
     if column not in images:
         return pd.DataFrame()
-    return images.pivot_table(index="trial_id", columns="image", values=column)
+    values = images[column].astype(float)
+    there = values.groupby(images["trial_id"]).transform("count") > 0
+    found = images[there].assign(**{column: values.where(np.isfinite(values), np.inf)})
+    return found.pivot_table(index="trial_id", columns="image", values=column)
+
+
+def _known(values: pd.DataFrame) -> bool:
+    """Whether all of them, if there are any, are finite."""
+    return not values.size or bool(np.isfinite(values.to_numpy()).all())
+
+
+def non_finite(results: "Results") -> pd.DataFrame:
+    """A row per completed trial and test set of which an image's PSNR is not finite: `trial_id`, `split`, `failed`, how
+    many these are, and `images`, of how many."""
+    images = results.images
+    images = images[images["trial_id"].isin(results.completed["trial_id"])]
+    failed = ~np.isfinite(images["psnr"].astype(float))
+    counts = images.assign(failed=failed).groupby(["trial_id", "split"])["failed"].agg(["sum", "size"])
+    found = counts[counts["sum"] > 0].rename(columns={"sum": "failed", "size": "images"}).reset_index()
+    return found.sort_values(["trial_id", "split"], ascending=[True, False], ignore_index=True)
 
 
 def _same_set(one: Any, two: Any) -> bool:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from flowsearch.results import schema
-from flowsearch.results.objective import finite
+from flowsearch.results.objective import finite, over_images
 from flowsearch.study.file import Study
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ class Configuration:
         return [trial for trial in self.trials if trial.status == schema.COMPLETED]
 
     def measured(self, metric: str) -> list[float]:
-        """The values of `metric` over its completed repeats, as far as they are finite."""
+        """The values of `metric` over its completed repeats, as far as they are finite; of one that is over test images
+        all or none."""
         values = [finite(trial.metrics, metric) for trial in self.completed]
+        if over_images(metric) and None in values:
+            return []
         return [value for value in values if value is not None]
 
     def mean(self, metric: str) -> float | None:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from known_study import known_study
 
+from flowsearch.analysis.comparisons import reached
+from flowsearch.analysis.configurations_table import configurations_table
+from flowsearch.analysis.findings import findings
+from flowsearch.analysis.paper_tables import paper
 from flowsearch.results import Results, load
+from flowsearch.results.scores import Scores, non_finite
 from flowsearch.statistics import holm
 
 PROX = [({"prox": "glow"}, 29.0), ({"prox": "resnet"}, 28.0), ({"prox": "unet"}, 27.9)]
@@ -149,3 +154,43 @@ def test_configurations_are_means_over_their_repeats(repeated: Results) -> None:
     assert found["val_psnr"][0] == pytest.approx(first["val_psnr"].mean())
     assert found["trials"][0] == tuple(first["trial_id"])
     assert found["trial_id"].tolist() == ["0000", "0005", "0010"]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Trial 0001, the second seed of the best configuration, has two test images that are not finite."""
+    folder = tmp_path_factory.mktemp("known") / "broken"
+    return known_study(folder, PROX, repeats=2, lost=[(1, 3), (1, 4)])
+
+
+def test_a_mean_over_an_image_that_is_not_finite_is_unknown(broken: Results) -> None:
+    chosen = broken.configurations
+    assert chosen["test_psnr"].isna().tolist() == [True, False, False]
+    assert chosen["ood_psnr"].notna().all()
+    found = reached(broken, chosen)
+    assert [score is None for score in found["score"]] == [True, False, False]
+    assert [gain is None for gain in found["gain"]] == [True, False, False]
+    table = broken.compare("prox")
+    assert list(zip(table["first"], table["second"], strict=True)) == [("resnet", "unet")]
+    assert len(broken.compare("prox", split="ood")) == 3
+    scores = Scores(broken, chosen)
+    assert np.isnan(scores.value(chosen.iloc[0]))
+
+
+def test_how_many_are_not_finite_is_said_beside_what_is_unknown(broken: Results) -> None:
+    assert non_finite(broken).to_dict("records") == [{"trial_id": "0001", "split": "test", "failed": 2, "images": 30}]
+    said = " ".join(findings(broken))
+    assert "leave means over their images unknown: trial 0001: 2 of 30 test images." in said
+    assert "It reaches" not in said
+    made = paper(broken)
+    (table,) = [one for one in made.tables if one.title.startswith("Table I:")]
+    assert [cell.text for cell in table.rows[0]][table.heads.index("glow")] == "unknown"
+    assert "the notes at the end count these" in table.caption
+    notes = dict(made.notes)
+    assert notes["not finite"] == "trial 0001: 2 of 30 test images; means over them are unknown"
+    assert "–" in configurations_table(broken)
+
+
+def test_what_is_finite_is_not_said_to_be_otherwise(single: Results) -> None:
+    assert non_finite(single).empty
+    assert "not finite" not in " ".join(findings(single))

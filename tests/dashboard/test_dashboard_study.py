@@ -285,6 +285,19 @@ def test_trials_of_different_tasks_are_not_judged_against_each_other(tmp_path: P
     assert "These trials are of different tasks" in text_of(pages, "/compare", f"?compare={one},{alone}")
 
 
+def test_numbers_over_an_image_that_is_not_finite_are_unknown_and_it_is_said(tmp_path: Path) -> None:
+    root = known_study(tmp_path / "s", [({}, 29.0), ({}, 28.0)], lost=[(0, 1)]).path
+    pages = Pages(Library(root))
+    page = text_of(pages, "/trial/0000")
+    assert "1 of 30 test images; means over them are unknown" in page
+    assert "gain over the measurements" not in page
+    assert "gain out of distribution" in page
+    assert "not finite" not in text_of(pages, "/trial/0001")
+    shown = text_of(pages, "/compare", "?compare=0000,0001")
+    assert "Not finite, so that means over them are unknown: trial 0000: 1 of 30 test images. Mean PSNR" in shown
+    assert shown.count("0000 against 0001") == 1
+
+
 def test_better_and_worse_are_corrected_for_all_rows_of_the_table(tmp_path: Path) -> None:
     """Of seven equals two intervals leave zero out by chance, among the 14 of the table."""
     worth = [({}, mean) for mean in (29.0, 28.0, *[29.0] * 6)]

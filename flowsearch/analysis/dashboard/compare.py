@@ -18,13 +18,14 @@ from flowsearch.analysis.wording import (
     duration,
     interval_ends,
     missing,
+    not_finite,
     number,
     signed,
     similarity,
     whole,
 )
 from flowsearch.results import schema
-from flowsearch.results.scores import Score, Scores
+from flowsearch.results.scores import Score, Scores, non_finite
 from flowsearch.statistics import holm
 
 MOST = 8
@@ -101,6 +102,11 @@ class Compare:
                     score = scores.difference(chosen.loc[first], chosen.loc[other])
                     if score is not None and score.images:
                         found.append((f"{first} against {other}", title.lower(), score))
+        failed = non_finite(few)
+        unknown = f"Not finite, so that means over them are unknown: {not_finite(failed, len(failed))}. "
+        unknown = unknown if len(failed) else ""
+        if not found and unknown:
+            return html.P(unknown, className="empty")
         if not found:
             apart = len(self.by_task) == len(self.ids)
             none = "These trials are of different tasks" if apart else "These trials share no test image"
@@ -116,10 +122,10 @@ class Compare:
                 label="Paired differences",
             ),
             html.P(
-                f"{several}Mean PSNR of the first trial minus the other's over the images that both saw, with a "
-                "bootstrap interval over images. It says nothing of other seeds. Better and worse are said where the "
-                "p-value, corrected for all rows of this table (Holm), is at most 0.05; the intervals are not "
-                "corrected.",
+                f"{unknown}{several}Mean PSNR of the first trial minus the other's over the images that both saw, "
+                "with a bootstrap interval over images. It says nothing of other seeds. Better and worse are said "
+                "where the p-value, corrected for all rows of this table (Holm), is at most 0.05; the intervals are "
+                "not corrected.",
                 className="note",
             ),
         ]

@@ -22,12 +22,13 @@ from flowsearch.analysis.wording import (
     duration,
     memory,
     missing,
+    not_finite,
     number,
     signed,
     whole,
 )
 from flowsearch.results import schema
-from flowsearch.results.scores import Scores
+from flowsearch.results.scores import Scores, non_finite
 
 _SHOWN: dict[str, Callable[[Any], str]] = {
     "seconds": duration,
@@ -156,6 +157,9 @@ class TrialPage:
             if found is not None:
                 ends = f"{signed(found.interval.low)} to {signed(found.interval.high)}, {found.images} images"
                 entries.append((title, f"{signed(found.interval.mean)} dB ({ends})"))
+        if len(failed := non_finite(own)):
+            said = not_finite(failed, 1).partition(": ")[2]
+            entries.append(("not finite", f"{said}; means over them are unknown"))
         return bits.facts(entries) if entries else html.P("Nothing has been measured yet.", className="empty")
 
     def again(self) -> bits.Children:
