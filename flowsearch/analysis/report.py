@@ -10,12 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from flowsearch.analysis import paper_formats, theme
 from flowsearch.analysis.configurations_table import configurations_table
-from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section
+from flowsearch.analysis.figures import GRIDS, SECTIONS, GridSection, Plot, Section, spoken
 from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.analysis.paper_figures import is_drawn
 from flowsearch.analysis.paper_tables import Paper, paper
@@ -143,19 +142,12 @@ def _plot(results: Results, section: Section, plot: Plot, figures: dict[str, str
     figures[f"figure-{plot.name}"] = figure.to_json()
     height = figure.layout.height or theme.HEIGHT
     width = (figure.layout.meta or {}).get("min_width")
-    name = escape(_called(section, plot, figure))
+    name = escape(spoken(section.title, plot.task, figure))
     place = f'<div class="plot" role="img" aria-label="{name}" data-figure="figure-{plot.name}"'
     place += f' style="min-height:{height}px'
     if width is None:
         return f'{place}"></div>'
     return f'<div class="scroll wide">{place};min-width:{width}px"></div></div>'
-
-
-def _called(section: Section, plot: Plot, figure: go.Figure) -> str:
-    """What somebody hears of a figure who does not see it: its section, its task and its axes."""
-    where = section.title if plot.task is None else f"{section.title}, {plot.task}"
-    axes = [axis.title.text for axis in (figure.layout.yaxis, figure.layout.xaxis) if axis.title.text]
-    return f"{where}: {' against '.join(axes)}" if axes else where
 
 
 def _grids(results: Results, section: GridSection) -> Part:

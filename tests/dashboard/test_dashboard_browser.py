@@ -67,6 +67,22 @@ def test_the_overview_says_how_the_study_stands(browse: Browse, url: str) -> Non
     assert page.locator(IDS).inner_text() == "0013"
 
 
+@pytest.mark.parametrize(
+    ("where", "figure", "name"),
+    [
+        ("", "best-so-far", "Best so far: validation PSNR (dB) against completed trials"),
+        ("/trial/0000", "trial/psnr", "Validation PSNR: validation PSNR (dB) against epoch"),
+        ("/compare?compare=0000,0001", "compare/loss", "Validation loss: validation loss (log scale) against epoch"),
+    ],
+    ids=["a study's", "a trial's", "of several trials"],
+)
+def test_a_figure_has_a_name_to_be_heard(browse: Browse, url: str, where: str, figure: str, name: str) -> None:
+    page = browse(f"{url}{where}")
+    page.locator(f'[data-plot="{figure}"]').scroll_into_view_if_needed()
+    page.wait_for_selector(f'[data-plot="{figure}"] .js-plotly-plot')
+    assert page.locator(f'[data-plot="{figure}"] [role=img]').get_attribute("aria-label") == name
+
+
 def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: str) -> None:
     """Its first sight is text in the grid's order and place; the grid takes that place once it is there."""
     held: list[Any] = []

@@ -1,6 +1,7 @@
 """What the dashboard knows of a study: its state while it grows, trials to be run again, and what is broken in it."""
 
 import fcntl
+import html
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.analysis.report import render
 from flowsearch.analysis.wording import interval_ends
 from flowsearch.results import Writer, load, schema
 from flowsearch.study.source import Source
@@ -263,6 +265,14 @@ def test_lines_are_in_the_order_in_which_trials_were_chosen(study: Path) -> None
         made = draw(Watched(study), name, ["0002", "0000"], None).figure
         assert made is not None
         assert [trace["name"] for trace in made["data"]] == ["trial 0002", "trial 0000"]
+
+
+def test_a_figure_is_called_as_in_the_report(study: Path) -> None:
+    watched = Watched(study)
+    heard = re.findall(r'role="img" aria-label="([^"]*)" data-figure="figure-([^"]*)"', render(load(study)))
+    assert len(heard) > 5
+    for name, figure in heard:
+        assert draw(watched, figure, [], None).spoken == html.unescape(name)
 
 
 def test_trials_of_different_tasks_are_not_judged_against_each_other(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def _live(app: Dash, pages: Pages) -> None:
         made = plots.draw(watched, own["name"], trials, want.get("ids"))
         if want.get("digest") == made.digest:
             return no_update
-        return {"digest": made.digest, "figure": made.figure, "html": made.html}
+        return {"digest": made.digest, "figure": made.figure, "html": made.html, "spoken": made.spoken}
 
     @app.callback(
         Output("grid", "rowTransaction"),

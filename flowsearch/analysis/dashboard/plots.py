@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.dashboard import trial_figures
 from flowsearch.analysis.dashboard.watch import Watched
-from flowsearch.analysis.figures import GRIDS, SECTIONS, Grid, Plot
+from flowsearch.analysis.figures import GRIDS, SECTIONS, Grid, Plot, spoken
 from flowsearch.results import Results
 
 _OF_TRIALS = {"trial": trial_figures.TRIAL, "compare": trial_figures.COMPARE}
@@ -37,6 +37,8 @@ class Drawn:
     digest: str
     figure: dict[str, Any] | None = None
     html: str = ""
+    spoken: str = ""
+    """What somebody hears of the figure who does not see it."""
 
 
 def sections(results: Results) -> list[Shown]:
@@ -52,12 +54,12 @@ def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str
     where, _, what = name.partition("/")
     if what:
         make = _OF_TRIALS[where][what]
-        return _figure(make.data(watched, tuple(trials)), make.draw)
-    pieces = {one.name: one for section in sections(watched.view()) for one in section.pieces}
-    piece = pieces[name]
+        return _figure(make.data(watched, tuple(trials)), make.draw, make.title)
+    pieces = {one.name: (section.title, one) for section in sections(watched.view()) for one in section.pieces}
+    title, piece = pieces[name]
     frame = piece.data(watched.view(shown))
     if isinstance(piece, Plot):
-        return _figure(frame, piece.draw)
+        return _figure(frame, piece.draw, title, piece.task)
     made = piece.draw(frame) if len(frame) else ""
     return Drawn(_digest(made), html=made)
 
@@ -68,7 +70,9 @@ def height(name: str) -> int:
     return _OF_TRIALS[where][what].height if what else theme.HEIGHT
 
 
-def _figure(frame: pd.DataFrame, draw_it: Callable[[pd.DataFrame], go.Figure]) -> Drawn:
+def _figure(
+    frame: pd.DataFrame, draw_it: Callable[[pd.DataFrame], go.Figure], title: str, task: str | None = None
+) -> Drawn:
     if frame.empty:
         return Drawn("empty")
     figure = draw_it(frame)
@@ -77,7 +81,7 @@ def _figure(frame: pd.DataFrame, draw_it: Callable[[pd.DataFrame], go.Figure]) -
     made = json.loads(text)
     if any(_stands_for_trials(trace) for trace in made["data"]):
         made["layout"].setdefault("dragmode", "select")
-    return Drawn(_digest(text), made)
+    return Drawn(_digest(text), made, spoken=spoken(title, task, figure))
 
 
 def _stands_for_trials(trace: dict[str, Any]) -> bool:

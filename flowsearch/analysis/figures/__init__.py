@@ -47,6 +47,13 @@ class Plot:
     """The task whose trials it shows, where the study has several."""
 
 
+def spoken(title: str, task: str | None, figure: go.Figure) -> str:
+    """What somebody hears of a figure who does not see it: its heading, its task and its axes."""
+    where = title if task is None else f"{title}, {task}"
+    axes = [axis.title.text for axis in (figure.layout.yaxis, figure.layout.xaxis) if axis.title.text]
+    return f"{where}: {' against '.join(axes)}" if axes else where
+
+
 @dataclass(frozen=True)
 class _Headed:
     """A heading, and how to read what is under it, which may depend on the study."""
