@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 app = typer.Typer(help="Prepare image sets, list them and look at them.", no_args_is_help=True)
 
@@ -107,7 +108,10 @@ def show(
             help="Height and width in pixels. Default: the one that it is prepared at, else 64.", show_default=False
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes. Default: NAME-SIZE.png.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=local, metavar="PATH", help="Where the contact sheet goes. Default: NAME-SIZE.png."),
+    ] = None,
     count: Annotated[int, typer.Option(help="How many images the sheet shows.", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="Seed of a built-in source, or of module:name.")] = 0,
 ) -> None:

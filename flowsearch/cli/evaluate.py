@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 _HEADS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "measurement_psnr": "PSNR of the measurement (dB)"}
 
@@ -31,7 +32,14 @@ def evaluate(
         int | None, typer.Option(help="Number of images. Default: as in the trial.", show_default=False, min=1)
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers, image by image, as JSON.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--json",
+            parser=local,
+            metavar="PATH",
+            help="Write the numbers, image by image, as JSON.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:

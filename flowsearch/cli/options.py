@@ -1,4 +1,4 @@
-"""The options by which commands choose a study: its file, changes to it, a profile and a name."""
+"""Options of several commands: those that choose a study, and what a path to be written may be."""
 
 import json
 from pathlib import Path
@@ -18,6 +18,16 @@ Profile = Annotated[
     str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)]
+
+
+def local(text: str) -> Path:
+    """The parser of a path to be written, on this machine; a URI would become a folder of a strange name."""
+    from flowsearch.storage import on_disk
+
+    try:
+        return on_disk(text, "write it here, and bring it there afterwards")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def overrides(sets: list[str] | None, name: str | None) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 if TYPE_CHECKING:
     from flowsearch.training.prior_store import PriorStore
@@ -124,7 +125,9 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 23,
     temperature: Annotated[float, typer.Option(min=0, help="Spread of the latents; 1 is the prior's own.")] = 0.7,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Where the picture goes. Default: prior-NAME.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=local, metavar="PATH", help="Where the picture goes. Default: prior-NAME.png.")
+    ] = None,
 ) -> None:
     """Write a picture of the most likely image, the mode g(0), and samples after it."""
     with user_errors():

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 
 def reconstruct(
@@ -16,7 +17,9 @@ def reconstruct(
         ),
     ],
     images: Annotated[list[Path], typer.Argument(help="Pictures of any size, or folders of them.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")] = Path("reconstructions"),
+    out: Annotated[Path, typer.Option(parser=local, metavar="FOLDER", help="Folder for the PNG files.")] = Path(
+        "reconstructions"
+    ),
     task: Annotated[
         str | None, typer.Option(help="Another task, e.g. denoise-0.2. Default: the trial's own.", show_default=False)
     ] = None,

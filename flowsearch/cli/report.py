@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 _STDOUT = Path("-")
 
@@ -23,7 +24,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Where to write it; - prints it. Default: report.html, .md or .tex in the first DIR."
+            "--out",
+            parser=local,
+            metavar="PATH",
+            help="Where to write it; - prints it. Default: report.html, .md or .tex in the first DIR.",
         ),
     ] = None,
     pictures: Annotated[

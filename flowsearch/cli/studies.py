@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,11 +93,17 @@ def export(
     form: Annotated[
         Literal["csv", "latex", "json"], typer.Option("--format", help="csv, json: all trials; latex: the best ones.")
     ] = "csv",
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: print it.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=local, metavar="PATH", help="File to write. Default: print it.", show_default=False),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write the best model there, for evaluate and reconstruct.", show_default=False
+            parser=local,
+            metavar="FOLDER",
+            help="Write the best model there, for evaluate and reconstruct.",
+            show_default=False,
         ),
     ] = None,
     trial: Annotated[

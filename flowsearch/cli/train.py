@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import local
 
 _USED = ("used_tv_weight", "used_gamma", "used_strength", "used_iterations")
 
@@ -22,9 +23,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a name, e.g. prox=resnet, folds=3 or data.size=32."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints; a run that stopped goes on from there.")] = Path(
-        "results/train"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=local, metavar="FOLDER", help="Folder for checkpoints; a run that stopped goes on from there."
+        ),
+    ] = Path("results/train"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Train and evaluate one network; print each epoch and what came out."""

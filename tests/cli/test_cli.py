@@ -135,6 +135,30 @@ def test_priors_are_not_looked_for_in_an_object_store(command: tuple[str, ...]) 
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--out"),
+        ("report", "results/none", "--out"),
+        ("reconstruct", "results/none", "a.png", "--out"),
+        ("evaluate", "results/none", "--json"),
+        ("data", "show", "faces", "--out"),
+        ("prior", "sample", "0", "--out"),
+        ("study", "export", "results/none", "--out"),
+        ("study", "export", "results/none", "--model"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_written_here_is_not_written_into_a_folder_named_like_a_bucket(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, said = flowsearch(*command, "s3://bucket/file")
+    assert code == 2
+    assert "this takes what lies on this machine" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_prior_list_names_a_damaged_one_and_prior_train_mends_it(tmp_path) -> None:
     small = [*SMALL, "--set", "levels=2", "--set", "depth=1", "--set", "hidden=4", "--set", "prior.epochs=1"]
     results = ["--results", str(tmp_path)]
