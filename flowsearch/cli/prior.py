@@ -145,8 +145,8 @@ def sample(
             contact_sheet(images, columns=columns, zoom=max(1, 128 // size)).save(path)
         except (OSError, ValueError) as error:
             raise ValueError(f"the picture cannot be written to {path}: {error}") from None
-        epochs = about["config"]["prior"]["epochs"]
-        typer.echo(f"prior {key}: {about['bits_per_dim']:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
+        epochs, bits = about["config"]["prior"]["epochs"], about.get("bits_per_dim", float("nan"))
+        typer.echo(f"prior {key}: {bits:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
         typer.echo(f"mode, then {count} samples at temperature {temperature:g}: {path}")
 
 

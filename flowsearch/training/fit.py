@@ -23,7 +23,7 @@ from flowsearch.training.config import TrialConfig
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.evaluate import Measured, validate
 from flowsearch.training.keeper import Keeper
-from flowsearch.training.loop import Step, batches, epoch_generator, seeded, set_rate, split, to_images
+from flowsearch.training.loop import Course, Step, batches, epoch_generator, nothing_done, seeded, to_images
 from flowsearch.training.memory import peak_bytes
 
 Record = dict[str, Any]
@@ -80,8 +80,8 @@ class Goal(Protocol):
         """Called once, before the first step."""
         ...
 
-    def look(self) -> str | None:
-        """The part of the network where the loss of the last batch stopped being finite, as far as that can be told."""
+    def look(self, *batch: Tensor) -> str | None:
+        """The part of the network where the loss of what `draw` gave stopped being finite, as far as can be told."""
         ...
 
 
@@ -96,8 +96,7 @@ class Reconstruct:
 
     def draw(self, x_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """See `Goal`."""
-        self.y = self.setting.task.measure(x_BCHW, generator)
-        return self.y, x_BCHW
+        return self.setting.task.measure(x_BCHW, generator), x_BCHW
 
     def loss(self, *part: Tensor) -> Tensor:
         """See `Goal`."""
@@ -114,9 +113,9 @@ class Reconstruct:
             x_BCHW = next(batches(self.setting.datasets.train, 64, False, generator, self.setting.device))
             self.model.initialize(self.setting.task.measure(x_BCHW, generator))
 
-    def look(self) -> str | None:
+    def look(self, *batch: Tensor) -> str | None:
         """See `Goal`."""
-        return trouble.in_network(self.model, self.y) if isinstance(self.model, Unrolled) else None
+        return trouble.in_network(self.model, batch[0]) if isinstance(self.model, Unrolled) else None
 
 
 class RemoveNoise:
@@ -149,7 +148,7 @@ class RemoveNoise:
     def begin(self, generator: torch.Generator) -> None:
         """Nothing."""
 
-    def look(self) -> str | None:
+    def look(self, *batch: Tensor) -> str | None:
         """Nowhere in particular."""
         return None
 
@@ -176,7 +175,7 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
     assert config.warmup is not None and config.flip is not None
     optimizer = build_optimizer(model, config)
     state: Record = {"epoch": 0, "seconds": 0.0, "best_loss": float("inf"), "best_epoch": 0, "prior": prior or {}}
-    under_way: Record = {"losses": [], "norms": [], "seconds": 0.0}
+    under_way = nothing_done()
     found = _last(folder)
     if found is not None:
         tensors, kept = found
@@ -193,33 +192,32 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
         with setting.drawing(0, 0):
             goal.begin(epoch_generator(config.seed, 0))
     keeper = Keeper(folder, model, optimizer)
-    step = Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts)
-    per_epoch = -(-len(datasets.train) // config.batch_size)
+    course = Course(
+        step=Step(goal.loss, model, optimizer, config.clip, graphs=not config.has_own_parts),
+        images_NCHW=datasets.train,
+        draw=goal.draw,
+        look=goal.look,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        flip=config.flip,
+        epochs=config.epochs,
+        warmup=config.warmup,
+        decay=config.decay,
+        device=setting.device,
+        micro_batch=setting.micro_batch,
+        drawing=setting.drawing,
+    )
     about: Record = {"config": config.to_dict(), "fingerprint": datasets.fingerprint, "phase": goal.phase}
     about |= {"channels": datasets.train.shape[1], "images": datasets.digests()}
     while state["epoch"] < config.epochs and not _stale(state, config.patience):
         epoch, began = state["epoch"] + 1, time.perf_counter() - under_way["seconds"]
-        generator = epoch_generator(config.seed, epoch)
-        losses, norms, under_way = under_way["losses"], under_way["norms"], {"losses": [], "norms": [], "seconds": 0.0}
-        done_before = len(losses)
         model.train()
-        for number, x_BCHW in enumerate(
-            batches(datasets.train, config.batch_size, config.flip, generator, setting.device)
-        ):
-            batch = goal.draw(x_BCHW, generator)
-            if number < done_before:
-                continue  # drawn all the same, so that the next batch is what it would have been
-            done = (epoch - 1) * per_epoch + number
-            set_rate(optimizer, done, config.warmup, config.epochs * per_epoch, config.decay)
-            with setting.drawing(epoch, number):
-                loss, norm = step(split(batch, setting.micro_batch), f"epoch {epoch}", goal.look)
-            norms.append(norm)
-            losses.append(loss)
-            if notice.given() and number + 1 < per_epoch:
-                here = {"losses": losses, "norms": norms, "seconds": time.perf_counter() - began}
-                keeper.write(about | {"epoch": state["epoch"], "state": state, "under_way": here})
-                raise notice.LeavingError(f"kept after {number + 1} of {per_epoch} steps of epoch {epoch}")
-        with setting.drawing(epoch, per_epoch):
+        try:
+            done, under_way = course.epoch(epoch, under_way), nothing_done()
+        except notice.LeavingError as leaving:
+            keeper.write(about | {"epoch": state["epoch"], "state": state, "under_way": leaving.under_way})
+            raise
+        with setting.drawing(epoch, course.per_epoch):
             val_loss, psnrs = goal.validate()
         if not math.isfinite(val_loss):
             raise NonFiniteError(f"non-finite validation loss at epoch {epoch}")
@@ -234,11 +232,11 @@ def fit(model: nn.Module, goal: Goal, setting: Setting, prior: Record | None = N
             "phase": goal.phase,
             "epoch": epoch,
             "so_far": costs(model, state, setting.device),
-            "train_loss": float(np.mean(losses)),
+            "train_loss": float(np.mean(done["losses"])),
             "val_loss": val_loss,
             "val_psnr": None if psnrs is None else psnrs[-1],
             "lr": optimizer.param_groups[0]["lr"],
-            "grad_norm": float(np.mean(norms)),
+            "grad_norm": float(np.mean(done["norms"])),
             "seconds": took,
             "folds": _fold_rows(model, psnrs) if isinstance(model, Unrolled) else [],
         }

@@ -1,14 +1,19 @@
-"""What pre-training and fitting share: batches, one optimizer step that refuses bad numbers, rates over time."""
+"""What pre-training and fitting share: epochs of optimizer steps that refuse bad numbers, batches, rates over time."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
 from flowsearch.models import trouble
+from flowsearch.training import notice
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.gradient import Gradient
 from flowsearch.training.metrics import clip
@@ -127,3 +132,67 @@ def set_rate(optimizer: optim.Optimizer, number: int, warmup: int, total: int, d
         factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (number - warmup) / max(1, total - warmup)))
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
+
+
+UnderWay = dict[str, Any]
+"""What has been done of an epoch: the `losses` and gradient `norms` of its steps, and the `seconds` that they took."""
+
+
+def nothing_done() -> UnderWay:
+    """Of an epoch that has not begun."""
+    return {"losses": [], "norms": [], "seconds": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The steps of a training, epoch by epoch; which ones they are depends on the epoch and these settings only."""
+
+    step: Step
+    images_NCHW: np.ndarray
+    draw: Callable[[Tensor, torch.Generator], tuple[Tensor, ...]]
+    """What the loss takes of a batch of images."""
+    look: Callable[..., str | None]
+    """The part of the network where the loss of such a batch stopped being finite."""
+    seed: int
+    batch_size: int
+    flip: bool
+    epochs: int
+    warmup: int
+    decay: str
+    device: torch.device
+    micro_batch: int | None = None
+    drawing: Callable[[int, int], AbstractContextManager[None]] = lambda epoch, number: nullcontext()
+    """Within it the step of that epoch and number is taken."""
+    called: str = ""
+    """What follows the number of an epoch where it is told of."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return -(-len(self.images_NCHW) // self.batch_size)
+
+    def epoch(self, epoch: int, before: UnderWay) -> UnderWay:
+        """Take the steps of an epoch (from 1) that `before` lacks; give what all of them came to.
+
+        Raises NonFiniteError as `Step` does, and LeavingError, with what has been done, where notice is given.
+        """
+        losses, norms = list(before["losses"]), list(before["norms"])
+        began = time.perf_counter() - before["seconds"]
+        generator = epoch_generator(self.seed, epoch)
+        images = batches(self.images_NCHW, self.batch_size, self.flip, generator, self.device)
+        for number, x_BCHW in enumerate(images):
+            batch = self.draw(x_BCHW, generator)
+            if number < len(before["losses"]):
+                continue  # drawn all the same, so that the next batch is what it would have been
+            done = (epoch - 1) * self.per_epoch + number
+            set_rate(self.step.optimizer, done, self.warmup, self.epochs * self.per_epoch, self.decay)
+            with self.drawing(epoch, number):
+                parts = split(batch, self.micro_batch)
+                loss, norm = self.step(parts, f"epoch {epoch}{self.called}", partial(self.look, *batch))
+            losses.append(loss)
+            norms.append(norm)
+            so_far = {"losses": losses, "norms": norms, "seconds": time.perf_counter() - began}
+            if notice.given() and number + 1 < self.per_epoch:
+                said = f"kept after {number + 1} of {self.per_epoch} steps of epoch {epoch}{self.called}"
+                raise notice.LeavingError(said, so_far)
+        return so_far

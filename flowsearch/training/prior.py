@@ -16,12 +16,12 @@ from flowsearch.data import Datasets, load
 from flowsearch.flows import Glow, dequantize
 from flowsearch.models import trouble
 from flowsearch.models.unrolled import in_precision
-from flowsearch.training import checkpoint
+from flowsearch.training import checkpoint, notice
 from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.evaluate import to_png
-from flowsearch.training.loop import Step, batches, epoch_generator, set_rate, split, to_images, to_pixels
+from flowsearch.training.loop import Course, Step, batches, epoch_generator, nothing_done, to_images, to_pixels
 from flowsearch.training.prior_store import PRIOR, UNFINISHED, picture_name, prior_key
 
 Record = dict[str, Any]
@@ -97,7 +97,8 @@ def pretrain(
     those of each image of the test sets by split.
 
     A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch;
-    where its file is damaged, it is moved aside and the prior is pre-trained again.
+    where its file is damaged, it is moved aside and the prior is pre-trained again. Where notice is given that the
+    machine will go (`notice`), it stops within an epoch, with a LeavingError, and goes on there.
     `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
     `bits_per_dim` that of the 8-bit validation images.
     """
@@ -107,53 +108,67 @@ def pretrain(
     finished, unfinished = place / PRIOR, place / UNFINISHED
     flow = build_flow(replace(config, seed=config.prior.seed), channels).to(device)
     if checkpoint.there(finished):
-        tensors, about = checkpoint.read(finished)
+        tensors, known = checkpoint.read(finished)
         checkpoint.restore(tensors, flow)
-        return flow, about
+        return flow, known
     prior = config.prior
     assert config.flip is not None and config.precision
     optimizer = optim.Adam([{"params": list(flow.parameters()), "peak": prior.lr}], lr=prior.lr, fused=True)
-    done, seconds = 0, 0.0
+    about: Record = {"epoch": 0, "seconds": 0.0, "config": config.to_dict(), "channels": channels}
     if checkpoint.there(unfinished):
         tensors, about = checkpoint.read(unfinished)
         checkpoint.restore(tensors, flow, optimizer)
-        done, seconds = about["epoch"], about["seconds"]
-    per_epoch = -(-len(images_NCHW) // prior.batch_size)
-    record: Record = {}
+    under_way, fresh = about.pop("under_way", nothing_done()), not about["epoch"]
     flow.memory = prior.memory
     flow.train()
-    likelihood = partial(likelihood_loss, flow, config.precision)
-    step = Step(likelihood, flow, optimizer, prior.clip)
-    for epoch in range(done + 1, prior.epochs + 1):
-        began = time.perf_counter()
-        generator = epoch_generator(prior.seed, epoch)
-        losses, norms = [], []
-        for number, x_BCHW in enumerate(batches(images_NCHW, prior.batch_size, config.flip, generator, device)):
-            set_rate(optimizer, (epoch - 1) * per_epoch + number, prior.warmup, prior.epochs * per_epoch, "cosine")
-            x_BCHW = dequantize(x_BCHW, generator)
-            if prior.noise:
-                x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
-            if micro_batch is not None and (epoch, number) == (1, 0):
-                # A flow's actnorms take their start from the first images that they see: the whole batch, as ever.
-                with torch.no_grad():
-                    likelihood_loss(flow, config.precision, x_BCHW)
-            look = partial(trouble.in_flow, flow, x_BCHW)
-            loss, norm = step(split([x_BCHW], micro_batch), f"epoch {epoch} of pre-training", look)
-            norms.append(norm)
-            losses.append(loss)
+
+    def draw(x_BCHW: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor]:
+        x_BCHW = dequantize(x_BCHW, generator)
+        if prior.noise:
+            x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
+        return (x_BCHW,)
+
+    if micro_batch is not None and fresh and not under_way["losses"]:
+        # A flow's actnorms take their start from the first images that they see: the whole batch, as ever.
+        generator = epoch_generator(prior.seed, 1)
+        x_BCHW = next(batches(images_NCHW, prior.batch_size, config.flip, generator, device))
+        with torch.no_grad():
+            likelihood_loss(flow, config.precision, *draw(x_BCHW, generator))
+    course = Course(
+        step=Step(partial(likelihood_loss, flow, config.precision), flow, optimizer, prior.clip),
+        images_NCHW=images_NCHW,
+        draw=draw,
+        look=partial(trouble.in_flow, flow),
+        seed=prior.seed,
+        batch_size=prior.batch_size,
+        flip=config.flip,
+        epochs=prior.epochs,
+        warmup=prior.warmup,
+        decay="cosine",
+        device=device,
+        micro_batch=micro_batch,
+        called=" of pre-training",
+    )
+    for epoch in range(about["epoch"] + 1, prior.epochs + 1):
+        began = time.perf_counter() - under_way["seconds"]
+        try:
+            done, under_way = course.epoch(epoch, under_way), nothing_done()
+        except notice.LeavingError as leaving:
+            state = checkpoint.state_tensors(flow, optimizer)
+            checkpoint.write(unfinished, state, about | {"under_way": leaving.under_way})
+            raise
         took = time.perf_counter() - began
-        seconds += took
         record = {
             "phase": "prior",
             "epoch": epoch,
-            "train_loss": float(np.mean(losses)),
+            "train_loss": float(np.mean(done["losses"])),
             "bits_per_dim": float(np.mean(bits_per_dim(flow, datasets.val, device))),
             "lr": optimizer.param_groups[0]["lr"],
-            "grad_norm": float(np.mean(norms)),
+            "grad_norm": float(np.mean(done["norms"])),
             "seconds": took,
         }
-        about = {"epoch": epoch, "seconds": seconds, "bits_per_dim": record["bits_per_dim"], "config": config.to_dict()}
-        about |= {"channels": channels, "record": record}
+        about |= {"epoch": epoch, "seconds": about["seconds"] + took, "bits_per_dim": record["bits_per_dim"]}
+        about["record"] = record
         last = epoch == prior.epochs
         if last:
             sets = {"test": datasets.test, "ood": datasets.ood}

@@ -1,7 +1,7 @@
 """The store of pre-trained priors: a folder each, named by what decides the prior. Neither torch nor Ray is loaded.
 
     <store>/<key>/prior.safetensors         the flow, once it is pre-trained; its header says what it is
-    <store>/<key>/unfinished.safetensors    flow and optimizer after the last epoch, until then
+    <store>/<key>/unfinished.safetensors    flow and optimizer as they are kept, until then
     <store>/<key>/pictures/                 its mode and samples, PNG
     <store>/<key>/users.jsonl               which trials of which studies have asked for it
 
