@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from flowsearch.data import DataConfig
-from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, fit, prior, run_trial
+from flowsearch.training import NonFiniteError, PriorConfig, TrialConfig, loop, run_trial
 from flowsearch.training import checkpoint as checkpoints
 from flowsearch.training.prior import sample
 from flowsearch.training.prior_store import PriorStore
@@ -73,14 +73,13 @@ def test_pretraining_comes_first_and_is_shared(tmp_path: Path) -> None:
 
 def test_a_prior_sees_further_images_and_the_network_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[int]] = {"prior": set(), "fit": set()}
-    for name, module in (("prior", prior), ("fit", fit)):
-        batches = module.batches
+    epoch = loop.Course.epoch
 
-        def noting(images: Any, *rest: Any, name: str = name, batches: Any = batches) -> Any:
-            seen[name].add(len(images))
-            return batches(images, *rest)
+    def noting(course: loop.Course, *rest: Any) -> Any:
+        seen["prior" if course.called == " of pre-training" else "fit"].add(len(course.images_NCHW))
+        return epoch(course, *rest)
 
-        monkeypatch.setattr(module, "batches", noting)
+    monkeypatch.setattr(loop.Course, "epoch", noting)
     trial = config("glow pre-trained", folds=1)
     trial = replace(trial, data=replace(trial.data, prior="faces", prior_images=5))
     list(run_trial(trial, prior_dir=tmp_path))
