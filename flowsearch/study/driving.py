@@ -131,6 +131,7 @@ def _run_trials(driver: Any, stop: Signal, means: Means, carried: own_parts.Carr
         from flowsearch.study.searcher import TuneSearcher
         from flowsearch.study.trainable import TrialActor
 
+        stop.install()
         cluster = None if means.address is None else machines.Machines(study)
         driver.progress.slots = slots = machines.slots(study, resources) if cluster is None else cluster.slots()
         if study.resources.gpu == "auto":

@@ -102,7 +102,7 @@ class Signal:
         self.reason = ""
 
     def install(self) -> None:
-        """Take the signals."""
+        """Take the signals. Called again once Ray runs, whose core has put a handler of its own before Python's."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._handle)

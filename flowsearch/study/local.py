@@ -98,7 +98,7 @@ def joined_ray(
 
 @contextmanager
 def _signals_left() -> Iterator[None]:
-    """Keep Ray from taking SIGTERM, which would end this process on the spot, during its start too."""
+    """Keep Ray's Python from taking SIGTERM, which would end this process on the spot, during its start too."""
     import ray._private.utils as utils
 
     theirs = utils.set_sigterm_handler
