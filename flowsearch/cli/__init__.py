@@ -4,6 +4,7 @@ import typer
 
 from flowsearch.cli import bench, cluster, data, prior, studies, study
 from flowsearch.cli.dashboard import dashboard
+from flowsearch.cli.doctor import doctor
 from flowsearch.cli.evaluate import evaluate
 from flowsearch.cli.plan import plan
 from flowsearch.cli.reconstruct import reconstruct
@@ -30,6 +31,7 @@ app.command()(evaluate)
 app.command()(reconstruct)
 app.command()(report)
 app.command()(dashboard)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

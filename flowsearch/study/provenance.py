@@ -32,14 +32,14 @@ def gather(fingerprint: str | None) -> dict[str, Any]:
         "host": platform.node(),
         "hosts": [platform.node()],
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cpus": os.cpu_count(),
         "command": sys.argv,
         "data_fingerprint": fingerprint,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """What the processor is called; on Linux by its model's name, which `platform` does not know."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -58,7 +58,7 @@ def test_surface() -> None:
         group.name: {c.name or c.callback.__name__ for c in group.typer_instance.registered_commands}
         for group in app.registered_groups
     }
-    assert names == {"train", "evaluate", "reconstruct", "report", "dashboard"}
+    assert names == {"train", "evaluate", "reconstruct", "report", "dashboard", "doctor"}
     assert groups == {
         "study": {"run", "resume", "retry", "plan", "show", "list", "export"},
         "prior": {"train", "list", "sample"},
