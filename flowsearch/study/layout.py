@@ -10,7 +10,7 @@ from flowsearch.study.file import Study
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """What a trial's number says."""
 
     configuration: int
@@ -44,7 +44,7 @@ class Layout:
         """Number of trials."""
         return len(self.configurations) * self.repeats
 
-    def place(self, number: int) -> Place:
+    def position(self, number: int) -> Position:
         """Where trial `number` belongs; ValueError where the study, whose file was edited since, has no such trial."""
         configuration, repeat = divmod(number, self.repeats)
         if configuration >= len(self.configurations):
@@ -53,14 +53,14 @@ class Layout:
                 f"{number:04d} was planned; put the file back (search.trials, repeats, the space), or begin a new study"
             )
         branch, local = self.configurations[configuration]
-        return Place(configuration, branch, local, repeat)
+        return Position(configuration, branch, local, repeat)
 
 
-def trial_values(study: Study, place: Place, proposed: dict[str, Any]) -> dict[str, Any]:
+def trial_values(study: Study, position: Position, proposed: dict[str, Any]) -> dict[str, Any]:
     """What tells a trial from the others: its task, where there are several, what was proposed, and its own seed."""
     values = dict(proposed)
     if study.tasks is not None:
-        values = {"task": study.tasks[place.branch]} | values
+        values = {"task": study.tasks[position.branch]} | values
     if study.repeats > 1:
-        values["seed"] = study.config(values).seed + place.repeat
+        values["seed"] = study.config(values).seed + position.repeat
     return values

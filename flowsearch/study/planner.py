@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from flowsearch.results import schema
 from flowsearch.study.file import Study
-from flowsearch.study.layout import Layout, Place, trial_values
+from flowsearch.study.layout import Layout, Position, trial_values
 from flowsearch.study.searcher import Earlier, End, Proposer, open_journal, set_aside
 from flowsearch.study.space import Values
 
@@ -71,14 +71,16 @@ class Planner:
         self._next = max(planned, default=-1) + 1
         configurations: list[dict[int, Values]] = [{} for _ in self._proposers]
         for number, values in planned.items():
-            place = self._layout.place(number)
-            configurations[place.branch][place.local] = {name: values[name] for name in values if name in self._names}
+            position = self._layout.position(number)
+            configurations[position.branch][position.local] = {
+                name: values[name] for name in values if name in self._names
+            }
         ended: list[dict[int, End]] = [{} for _ in self._proposers]
-        for configuration in {self._layout.place(number).configuration for number in ends}:
+        for configuration in {self._layout.position(number).configuration for number in ends}:
             end = self._end_of(configuration)
             if end is not None:
-                place = self._layout.place(configuration * self._layout.repeats)
-                ended[place.branch][place.local] = end
+                position = self._layout.position(configuration * self._layout.repeats)
+                ended[position.branch][position.local] = end
         if any(proposer.contradicts(ended[branch]) for branch, proposer in enumerate(self._proposers)):
             set_aside(self._journal, "before-retry")
             self._proposers = self._opened()
@@ -86,8 +88,8 @@ class Planner:
         for branch, proposer in enumerate(self._proposers):
             configurations[branch] |= proposer.restore(configurations[branch], ended[branch], counts[branch])
         for number in range(self._next):
-            place = self._layout.place(number)
-            self._configurations[place.configuration] = configurations[place.branch][place.local]
+            position = self._layout.position(number)
+            self._configurations[position.configuration] = configurations[position.branch][position.local]
         return {number: self._values(number) for number in range(self._next) if number not in planned}
 
     def next(self) -> tuple[int, Values] | None:
@@ -95,29 +97,29 @@ class Planner:
         if self.exhausted:
             return None
         number = self._next
-        place = self._layout.place(number)
-        if place.configuration not in self._configurations:
-            proposal = self._proposers[place.branch].next()
+        position = self._layout.position(number)
+        if position.configuration not in self._configurations:
+            proposal = self._proposers[position.branch].next()
             if proposal is None:
                 return None
-            assert proposal[0] == place.local, f"trial {number} is configuration {place.local}, not {proposal[0]}"
-            self._configurations[place.configuration] = proposal[1]
+            assert proposal[0] == position.local, f"trial {number} is configuration {position.local}, not {proposal[0]}"
+            self._configurations[position.configuration] = proposal[1]
         self._next += 1
         return number, self._values(number)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note the objective's value after epoch `step`; False where it was noted before or is not finite."""
-        place = self._layout.place(number)
+        position = self._layout.position(number)
         # Only a study that repeats nothing is judged by its epochs, so that there is one curve to note.
-        return self._layout.repeats == 1 and self._proposers[place.branch].report(place.local, step, value)
+        return self._layout.repeats == 1 and self._proposers[position.branch].report(position.local, step, value)
 
     def end(self, number: int, end: End) -> None:
         """Note how a trial ended; Optuna is told of its configuration once all its repeats have."""
         self._ends[number] = end
-        place = self._layout.place(number)
-        whole = self._end_of(place.configuration)
+        position = self._layout.position(number)
+        whole = self._end_of(position.configuration)
         if whole is not None:
-            self._proposers[place.branch].end(place.local, whole)
+            self._proposers[position.branch].end(position.local, whole)
 
     def close(self) -> None:
         """Tell what was held back, if nothing more will be proposed. An interrupted study keeps it for its resume."""
@@ -127,25 +129,25 @@ class Planner:
 
     def frozen(self, number: int) -> FrozenTrial:
         """Optuna's own record of a trial's configuration."""
-        place = self._layout.place(number)
-        return self._proposers[place.branch].frozen(place.local)
+        position = self._layout.position(number)
+        return self._proposers[position.branch].frozen(position.local)
 
     def visible(self, number: int) -> list[FrozenTrial]:
         """What a decision about a trial may take into account."""
-        place = self._layout.place(number)
-        return self._proposers[place.branch].visible(place.local)
+        position = self._layout.position(number)
+        return self._proposers[position.branch].visible(position.local)
 
-    def place(self, number: int) -> Place:
+    def position(self, number: int) -> Position:
         """What a trial's number says."""
-        return self._layout.place(number)
+        return self._layout.position(number)
 
     def _local(self, number: int) -> tuple[int, int]:
-        place = self._layout.place(number)
-        return place.branch, place.local
+        position = self._layout.position(number)
+        return position.branch, position.local
 
     def _values(self, number: int) -> Values:
-        place = self._layout.place(number)
-        return trial_values(self._study, place, self._configurations[place.configuration])
+        position = self._layout.position(number)
+        return trial_values(self._study, position, self._configurations[position.configuration])
 
     def _end_of(self, configuration: int) -> End | None:
         """How a configuration ended; None before all its repeats have."""

@@ -188,9 +188,9 @@ class Progress:
 
     def planned(self, number: int, values: dict[str, Any]) -> TrialState:
         """Take up trial `number`, which has these values."""
-        place = self.layout.place(number)
+        position = self.layout.position(number)
         config = self.study.config(values).to_dict()
-        trial = TrialState(number, values, config, place.configuration, place.repeat)
+        trial = TrialState(number, values, config, position.configuration, position.repeat)
         self.trials[number] = trial
         return trial
 

@@ -202,7 +202,7 @@ def _check_free(root: Place) -> None:
 def _configurations(study: Study, numbers: Iterable[int]) -> int:
     """How many configurations the trials of these numbers are of, of each task; what `search.trials` counts."""
     layout = Layout.of(study)
-    return max((layout.place(number).local + 1 for number in numbers), default=0)
+    return max((layout.position(number).local + 1 for number in numbers), default=0)
 
 
 def _check_unedited(root: Place, study: Study, progress: Progress) -> None:

@@ -99,13 +99,13 @@ def test_a_factor_that_means_nothing_beside_the_baseline_is_refused():
 def test_trials_are_numbered_by_configuration_task_and_repeat():
     layout = Layout.of(study(GRID, "tasks=[denoise-0.1, inpaint-9]", "repeats=3"))
     assert layout.total == 24 * 2 * 3
-    places = [layout.place(number) for number in range(8)]
-    assert [(one.branch, one.local, one.repeat) for one in places[:7]] == [
+    positions = [layout.position(number) for number in range(8)]
+    assert [(one.branch, one.local, one.repeat) for one in positions[:7]] == [
         (0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2), (0, 1, 0),
     ]  # fmt: skip
-    assert [one.configuration for one in places] == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert [one.configuration for one in positions] == [0, 0, 0, 1, 1, 1, 2, 2]
     with pytest.raises(ValueError, match="gives it 144 where trial 0144 was planned"):
-        layout.place(layout.total)
+        layout.position(layout.total)
 
 
 def test_more_trials_renumber_none():
