@@ -107,8 +107,11 @@ def _line(place: Place) -> Listed:
     for subject, (event, name) in last.items():
         ended = found.get(name)
         content = {} if ended is None else ended.content
-        configuration = int(subject) // progress.layout.repeats
-        trial = TrialState(int(subject), {}, {}, configuration, int(subject) % progress.layout.repeats)
+        try:
+            position = progress.layout.position(int(subject))
+        except ValueError:
+            return Listed(place.name, place, problem=f"{schema.STUDY_FILE} has fewer trials than are planned")
+        trial = TrialState(int(subject), {}, {}, position.configuration, position.repeat)
         trial.status = content.get("status") or (unfinished if event == events.STARTED else schema.PLANNED)
         trial.metrics = content.get("metrics", {})
         progress.trials[trial.number] = trial

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,11 +119,16 @@ def test_list_names_each_study_in_a_line(root: Path) -> None:
         assert words in line
 
 
-def test_list_passes_over_what_it_cannot_read(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / schema.STUDY_FILE).write_text("name: [")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("name: [", "study.yaml cannot be read"), (FILE.replace("trials: 4", "trials: 2"), "has fewer trials than are")],
+    ids=["torn", "edited"],
+)
+def test_list_passes_over_what_it_cannot_read(root: Path, tmp_path: Path, text: str, words: str) -> None:
+    shutil.copytree(root / schema.LEDGER, tmp_path / "torn" / schema.LEDGER)
+    (tmp_path / "torn" / schema.STUDY_FILE).write_text(text)
     code, printed, _ = flowsearch("study", "list", tmp_path)
-    assert (code, "cannot be read" in printed) == (0, True)
+    assert (code, words in printed) == (0, True)
     assert flowsearch("study", "list", tmp_path / "nowhere")[0] == 2
 
 
