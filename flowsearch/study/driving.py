@@ -70,8 +70,18 @@ class _Stop(BaseException):
     """Leaves Ray Tune's loop at once. Not an Exception: Tune would wait for the trials' current epochs."""
 
 
-def drive(root: Place, study: Study, means: Means, carried: own_parts.Carried | None, hold: Hold | Lease) -> Ending:
-    """Run what the ledger says is left of the study that this process holds; `carried` goes to its workers."""
+def drive(
+    root: Place,
+    study: Study,
+    means: Means,
+    carried: own_parts.Carried | None,
+    hold: Hold | Lease,
+    fingerprint: str,
+) -> Ending:
+    """Run what the ledger says is left of the study that this process holds.
+
+    `carried` goes to its workers, `fingerprint` is that of its images.
+    """
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
     from flowsearch.study import warm
@@ -90,7 +100,7 @@ def drive(root: Place, study: Study, means: Means, carried: own_parts.Carried | 
             ledger,
             run_trial=means.run_trial,
             run_prior=means.run_prior or (RUN_PRIOR if means.run_trial == RUN_TRIAL else None),
-            fingerprint=str(root.provenance.get("data_fingerprint")),
+            fingerprint=fingerprint,
             window=window,
             listener=means.listener,
             earlier=earlier,
@@ -98,7 +108,7 @@ def drive(root: Place, study: Study, means: Means, carried: own_parts.Carried | 
         nothing_left = driver.remaining <= 0
         try:
             if not nothing_left and not stop.asked:
-                _run_trials(driver, stop, means, carried, hold)
+                _run_trials(driver, stop, means, carried, hold, fingerprint)
         finally:
             why: Why = "" if driver.exhausted and not progress.running else stop.why
             reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
@@ -118,7 +128,14 @@ _REASONS = {
 }
 
 
-def _run_trials(driver: Any, stop: Signal, means: Means, carried: own_parts.Carried | None, hold: Hold | Lease) -> None:
+def _run_trials(
+    driver: Any,
+    stop: Signal,
+    means: Means,
+    carried: own_parts.Carried | None,
+    hold: Hold | Lease,
+    fingerprint: str,
+) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(means.cores, address=means.address, verbose=means.verbose)
@@ -138,7 +155,8 @@ def _run_trials(driver: Any, stop: Signal, means: Means, carried: own_parts.Carr
             reach = resources if cluster is None else machines.within_reach(resources)
             gpu = packing.look(reach, lambda: stop.asked)
             driver.packing = None if gpu is None else packing.Packing(gpu, counted(study.data_config).channels)
-        _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **provenance.gather(None))
+        known = provenance.gather(fingerprint) | {"study": study.to_dict()}
+        _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **known)
         driver.announce("begun")
         meter = Meter(study.budget, driver.ledger)
 

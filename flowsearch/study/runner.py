@@ -12,7 +12,7 @@ from flowsearch.storage import inside
 from flowsearch.study import changes, machines, modes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.driving import RUN_TRIAL, CheckData, Ending, Means, drive
-from flowsearch.study.file import DataConfig, Study, dump, load
+from flowsearch.study.file import DataConfig, Study, dump, load, read
 from flowsearch.study.holding import held
 from flowsearch.study.layout import Layout
 from flowsearch.study.lease import LEASE
@@ -20,6 +20,7 @@ from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import joined_ray
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Event, Listener, Progress, replay
+from flowsearch.study.source import Source
 
 
 def check_data(config: DataConfig) -> str:
@@ -79,7 +80,8 @@ def _run(root: Place, study: Study, means: Means) -> Ending:
         _check_free(root)
         root.store.put(schema.PROVENANCE_FILE, _json(known))
         root.store.put(schema.STUDY_FILE, dump(study.to_dict()).encode())
-        return drive(root, study, means, own_parts.carried(study, parts, means.address is not None), hold)
+        carried = own_parts.carried(study, parts, means.address is not None)
+        return drive(root, study, means, carried, hold, fingerprint)
 
 
 def resume(
@@ -152,28 +154,40 @@ def _go_on(
             ledger = Ledger(root.store.at(schema.LEDGER))
             progress = replay(study, ledger)
             _check_unedited(root, study, progress)
+            before = _noted(root, ledger)
+            if before is not None:
+                study = _changed(root, before, study, ledger, progress, means.listener)
             if retried is not None:
                 retrying.note(ledger, retrying.chosen(progress, *retried))
             if like is not None:
-                study = _changed(root, like, ledger, progress, means.listener)
-            return drive(root, study, means, own_parts.carried(study, known, means.address is not None), hold)
+                study = _changed(root, study, like, ledger, progress, means.listener)
+            carried = own_parts.carried(study, known, means.address is not None)
+            return drive(root, study, means, carried, hold, fingerprint)
 
 
-def _changed(root: Place, like: Study, ledger: Ledger, progress: Progress, listener: Listener | None) -> Study:
-    """The study with what is different in `like`, noted and said; refused where results would be spoilt."""
-    study = progress.study
+def _noted(root: Place, ledger: Ledger) -> Study | None:
+    """The study as the ledger has it, whatever was done to its file since; None where nothing ran yet."""
+    found = [event.content["study"] for event in ledger.events if "study" in event.content]
+    return read(Source(inside(root.where, schema.STUDY_FILE), dump(found[-1]))) if found else None
+
+
+def _changed(
+    root: Place, study: Study, like: Study, ledger: Ledger, progress: Progress, listener: Listener | None
+) -> Study:
+    """The `study` with what is different in `like`, noted and said; refused where results would be spoilt."""
     found, planned = changes.changes(study, like), _configurations(study, progress.trials)
     refused = changes.unsafe(found, planned)
     if refused:
         raise ValueError(
-            f"the study in {root} has begun, and its results would not belong together after this: "
+            f"the study in {root} has begun, and its results would not belong together with this: "
             f"{'; '.join(map(str, refused))}. What may change is search.trials (not below the "
-            f"{planned} that are planned), budget, resources and failures; else begin a new study"
+            f"{planned} that are planned), budget, resources and failures; else put it back, or begin a new study, "
+            "which may learn from this one (start_from)"
         )
     if not found:
         return study
-    ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found])
     changed = root.study([one.override for one in found])
+    ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found], study=changed.to_dict())
     known = root.provenance | {"trials": Layout.of(changed).total}
     root.store.put(schema.PROVENANCE_FILE, _json(known))
     root.store.put(schema.STUDY_FILE, dump(changed.to_dict()).encode())

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 
 import optuna
 import pandas as pd
@@ -12,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import flowsearch
 from flowsearch.cli.study import _go
-from flowsearch.study import load, resume, retry, run
+from flowsearch.study import load, resume, retry, run, runner
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.listing import opened
 from flowsearch.study.progress import replay
@@ -288,6 +289,43 @@ def test_an_edited_study_file_is_refused_and_shown_as_it_was(study_of, tmp_path)
             go_on(ending.root, images=fingerprint, cpus=2)
     progress = replay(load(file), Ledger(ending.root / "ledger"))
     assert {trial.config["epochs"] for trial in progress.trials.values()} == {4}
+
+
+EDITS = [
+    (("int: [1, 4]", "int: [1, 8]"), r"space.folds.int: \[1, 4\], now \[1, 8\]"),
+    (("sampler: tpe", "sampler: random"), 'search.sampler: "tpe", now "random"'),
+    (("trials: 12", "trials: 13"), None),
+]
+
+
+@pytest.mark.parametrize(("edit", "words"), EDITS, ids=["space", "sampler", "trials"])
+def test_an_edit_that_alters_no_trial_so_far_is_refused_or_taken_over(finished, tmp_path, monkeypatch, edit, words):
+    root = shutil.copytree(finished[0].root, tmp_path / "small")
+    file, said, driven = root / "study.yaml", [], []
+    monkeypatch.setattr(runner, "drive", lambda root, study, *means: driven.append((study.search.trials, means[-1])))
+    assert edit[0] in file.read_text()
+    file.write_text(file.read_text().replace(*edit))
+
+    def go_on():
+        resume(root, lambda event: said.append(event.note), images=fingerprint, cpus=2)
+
+    if words is None:
+        go_on()
+        go_on()
+        assert (said, driven) == (["changed: search.trials: 12, now 13"], [(13, "faces-32")] * 2)
+    else:
+        with pytest.raises(ValueError, match=words):
+            go_on()
+        assert driven == []
+
+
+def test_a_study_without_its_provenance_knows_its_images(finished, tmp_path, monkeypatch):
+    root = shutil.copytree(finished[0].root, tmp_path / "small")
+    (root / "provenance.json").write_text("{")
+    driven = []
+    monkeypatch.setattr(runner, "drive", lambda *means: driven.append(means[-1]))
+    resume(root, images=fingerprint, cpus=2)
+    assert driven == ["faces-32"]
 
 
 def test_a_study_file_edited_to_have_fewer_trials_than_are_planned_is_refused(study_of, tmp_path):
