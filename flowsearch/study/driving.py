@@ -124,7 +124,7 @@ def drive(
 _REASONS = {
     "signal": "interrupted from the keyboard or by a signal",
     "ray": "Ray died",
-    "taken": "another driver took the study over",
+    "taken": "another driver took the study over, or its folder was moved or removed",
 }
 
 

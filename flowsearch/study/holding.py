@@ -6,9 +6,11 @@ import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from flowsearch.results.lock import LOCK
@@ -21,12 +23,34 @@ Why = Literal["", "signal", "budget", "failures", "disk", "ray", "taken"]
 
 _LAST_SECONDS = 15
 """What a study has to write down its end after Ray died."""
+_LOOK_SECONDS = 1.0
+"""How often to look whether the study's folder is still there."""
 
 
 class Hold:
-    """A study held by a lock, which is never lost."""
+    """A study held by a lock on the file at `path`, which says who has it, in the words `who`.
 
-    lost = False
+    What is written to a folder that was moved away would make it anew, apart from all that is known of the study.
+    """
+
+    def __init__(self, path: Path, who: str) -> None:
+        self._path, self._who = path.absolute(), who
+        self._looked, self._lost = time.monotonic(), False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the folder was moved or removed, or somebody else took it with a lock file of its own; looked at
+        once a second at most."""
+        now = time.monotonic()
+        if not self._lost and now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            try:
+                self._lost = self._path.read_text() != self._who
+            except FileNotFoundError:
+                self._lost = True
+            except (OSError, ValueError):
+                pass  # nothing is known of it: a disk that does not answer now
+        return self._lost
 
 
 @contextmanager
@@ -38,16 +62,16 @@ def held(place: Place) -> Iterator[Hold | Lease]:
     """
     place.local.mkdir(parents=True, exist_ok=True)
     with (place.local / LOCK).open("a+") as file:
-        _lock(file, place.where)
+        who = _lock(file, place.where)
         if not place.remote:
-            yield Hold()
+            yield Hold(place.local / LOCK, who)
             return
         with Lease(place.store) as lease:
             yield lease
 
 
-def _lock(file: TextIO, root: str) -> None:
-    """Take the lock, and write into its file who has it.
+def _lock(file: TextIO, root: str) -> str:
+    """Take the lock, write into its file who has it, and give what was written.
 
     The lock is the kernel's, so that it goes with the process. On NFS (version 4, or 3 with its lock service) it holds
     between machines too; a file system without locks is refused.
@@ -63,8 +87,10 @@ def _lock(file: TextIO, root: str) -> None:
     except OSError as error:
         raise ValueError(f"{root} cannot be locked against a second driver ({error}); use another disk") from None
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
+    who = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n"
+    file.write(who)
     file.flush()
+    return who
 
 
 @contextmanager

@@ -1,0 +1,38 @@
+"""A study is held by one process, as long as its folder is where it was."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowsearch.results.lock import LOCK
+from flowsearch.study import holding
+from flowsearch.study.place import Place
+
+
+def _taken_over(folder: Path) -> None:
+    (folder / LOCK).unlink()
+    (folder / LOCK).write_text("process 1 on elsewhere since today\n")
+
+
+@pytest.mark.parametrize(
+    ("how", "lost"),
+    [
+        (lambda folder: None, False),
+        (lambda folder: (folder / LOCK).chmod(0o444), False),
+        (lambda folder: folder.rename(folder.with_name("other")), True),
+        (shutil.rmtree, True),
+        (_taken_over, True),
+    ],
+    ids=["left alone", "read-only", "renamed", "removed", "taken over"],
+)
+def test_a_hold_is_lost_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[Path], object], lost: bool
+) -> None:
+    monkeypatch.setattr(holding, "_LOOK_SECONDS", 0.0)
+    folder = tmp_path / "small"
+    with holding.held(Place(folder)) as hold:
+        assert not hold.lost
+        how(folder)
+        assert hold.lost is lost
