@@ -59,7 +59,7 @@ class Meter:
     def _catch_up(self, now: datetime | None) -> datetime:
         for event in self._ledger.events[self._seen :]:
             self._take(event)
-            self._last = event.time
+            self._last = max(self._last or event.time, event.time)
         self._seen = len(self._ledger.events)
         return now or datetime.now(UTC)
 

@@ -18,7 +18,7 @@ from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
 from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.mending import mend
+from flowsearch.study.mending import lost_ends, mend
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.packing import Packing
 from flowsearch.study.place import Place
@@ -83,6 +83,7 @@ class Driver:
             tell=lambda said: self._tell("prior", None, said),
         )
         progress.priors = self.priors.states
+        self._guard(self._restore_ends)
         self._spent = self._untidied()
         self._restore()
         waiting = [trial for trial in progress.trials.values() if trial.status not in FINAL]
@@ -187,6 +188,13 @@ class Driver:
         if isinstance(gpu, str):
             return self.packing.share(config, prior=prior) if self.packing is not None else 0.0
         return gpu
+
+    def _restore_ends(self) -> None:
+        for trial, content, at in lost_ends(self.place, self.progress.trials.values()):
+            _log.warning("the ledger lacks the end of trial %s, which its row has: %s", trial.id, content["status"])
+            trial.apply(events.ENDED, content, at)
+            trial.metrics = content["metrics"]
+            self._guard(self.ledger.add, events.ENDED, trial.id, at=at, **content)
 
     def _restore(self) -> None:
         trials = self.progress.trials
@@ -338,7 +346,9 @@ class Driver:
         self._tell("again", trial, one_more.reason)
 
     def _started(self, trial: TrialState, host: str) -> None:
-        self._happens(trial, events.STARTED, attempt=trial.attempt + 1, host=host, gpu=trial.gpu)
+        # With its values, so that its plan may be damaged.
+        said = {"host": host, "gpu": trial.gpu, "values": trial.values}
+        self._happens(trial, events.STARTED, attempt=trial.attempt + 1, **said)
         self._guard(self._writer.trial, self._row(trial))
         self._tell("started", trial)
 

@@ -76,12 +76,14 @@ class Ledger:
                 self.events.append(event)
         self._next = last + 1
 
-    def add(self, event: str, subject: str, **content: Any) -> Event:
-        """Write an event. Raises OSError where the store refuses it; nothing is left half-written then.
+    def add(self, event: str, subject: str, *, at: datetime | None = None, **content: Any) -> Event:
+        """Write an event that happened `at` a time, or now.
+
+        Raises OSError where the store refuses it; nothing is left half-written then.
 
         What is not about what is to run is then written with the next event.
         """
-        entry = Event(self._next, event, subject, datetime.now(UTC), content)
+        entry = Event(self._next, event, subject, at or datetime.now(UTC), content)
         self._next += 1
         self.events.append(entry)
         body = {"event": event, "subject": subject, "time": entry.time.isoformat(), **content}

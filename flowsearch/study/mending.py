@@ -4,7 +4,8 @@ The ledger knows how each trial ended, and each trial's folder its epochs. Trial
 go on, and their workers tell of their earlier epochs again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 from flowsearch.results import schema
@@ -12,7 +13,7 @@ from flowsearch.results.tables import read_arrow
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.place import Place
-from flowsearch.study.progress import TROUBLE, TrialState
+from flowsearch.study.progress import FINAL, TROUBLE, TrialState
 from flowsearch.study.records import Record
 
 
@@ -56,6 +57,25 @@ def mend(
             complete(trial.id, trial.attempt, place.records(f"{schema.CHECKPOINTS}/{trial.id}"))
     for prior, attempt in attempts.items():
         complete(prior, attempt, place.priors.records(prior.removeprefix(schema.PRIOR_PREFIX)))
+
+
+def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialState, dict[str, Any], datetime]]:
+    """Trials of which the ledger knows a start and no end, while the row of that attempt, which is written after it,
+    has one: what the event said, and when. The state of their training may be gone, so that they could only begin anew.
+    """
+    begun = {trial.id: trial for trial in trials if trial.status == schema.INTERRUPTED and trial.ended is None}
+    rows = read_arrow(place.store, schema.TRIALS, set(begun))[0].to_pylist() if begun else []
+    metrics = [column.name for column in schema.METRIC_COLUMNS if column.name != "seconds"]
+    return [
+        (
+            begun[row["trial_id"]],
+            {name: row[name] for name in ("attempt", "status", "reason")}
+            | {"metrics": {name: row[name] for name in metrics if row[name] is not None}},
+            row["ended"],
+        )
+        for row in rows
+        if row["status"] in FINAL and row["attempt"] == begun[row["trial_id"]].attempt and row["ended"] is not None
+    ]
 
 
 def _last_epochs(place: Place) -> dict[tuple[str, str], int]:

@@ -234,11 +234,11 @@ def replay(study: Study, ledger: Ledger) -> Progress:
     progress = Progress(study=study)
     for event in ledger.events:
         number = int(event.subject) if event.subject.isdigit() else None
-        if number is not None and event.event == events.PLANNED:
+        if number is not None and number not in progress.trials and "values" in event.content:
             known = progress.planned(number, event.content["values"])
             then = event.content.get("config", known.config)
             known.config = then if differing(then, known.config) else known.config
-        elif number in progress.trials:
+        if number in progress.trials:
             trial = progress.trials[number]
             trial.apply(event.event, event.content, event.time)
             if event.event == events.ENDED:  # a driver at work has them from the records

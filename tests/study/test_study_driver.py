@@ -175,6 +175,26 @@ def test_a_trial_whose_end_the_ledger_lacks_keeps_its_state(study_of, tmp_path, 
     assert (folder / LAST).exists()
 
 
+@pytest.mark.parametrize("event", ["planned", "ended"])
+def test_a_trial_that_is_done_is_not_run_again_where_an_event_of_it_is_damaged(study_of, tmp_path, event):
+    study = study_of("search.trials=2", "scheduler=none")
+    driver = driver_of(study, tmp_path)
+    for number in range(2):
+        driver.plan()
+        complete(driver, number)
+    driver.close()
+    (path,) = (tmp_path / "ledger").glob(f"*-{event}-0000.json")
+    path.write_text("{")
+    before = driver.progress.trials[0]
+    for _ in range(2):  # of which the second has what the first one noted
+        again = driver_of(study, tmp_path)
+        again.close()
+        found = again.progress.trials[0]
+        assert (again.plan(), found.status, found.attempt) == (None, "completed", 1)
+        assert (found.config, found.metrics) == (before.config, before.metrics)
+        assert found.seconds == pytest.approx(before.seconds, abs=0.5)
+
+
 def test_what_is_tuned_is_not_judged_by_epochs(study_of, tmp_path):
     driver = driver_of(study_of("search.trials=1", "space={method: [tv]}"), tmp_path)
     driver.plan()
