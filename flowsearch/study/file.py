@@ -102,6 +102,9 @@ class Scheduler(_Section):
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
+_SCHEDULER = f"none, or a mapping of one of {', '.join(Scheduler.model_fields)}, such as {{asha: {{grace: 5}}}}"
+
+
 class Budget(_Section):
     """What a study may use. When a part is used up nothing more is launched; what runs is interrupted at its last
     checkpoint, and can be resumed with a larger budget."""
@@ -380,8 +383,7 @@ def _check_objective(source: Source, study: Study) -> None:
         )
     names = study.scheduler.named
     if len(names) != 1:
-        known = ", ".join(type(study.scheduler).model_fields)
-        raise source.error(("scheduler",), f"scheduler is none, or one of {known}, not {len(names)} of them")
+        raise source.error(("scheduler",), f"scheduler is {_SCHEDULER}, not of {len(names)} of them")
     if study.metric not in EPOCH_METRICS:
         raise source.error(
             ("objective", study.metric),
@@ -441,8 +443,9 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
         if way[0] == "objective" and way[1].startswith(("test_", "ood_")):
             return source.error(way, f"objective: {unknown_metric(way[1])}")
         hint = nearest(way[-1] if way[0] == "objective" and value in way else str(value), allowed)
+        metric = way[0] == "objective" and allowed == get_args(Metric)
         return source.error(
-            way, f"{way[0] if way[0] == 'objective' else name} is one of {', '.join(allowed)}, not {value!r}{hint}"
+            way, f"{'objective' if metric else name} is one of {', '.join(allowed)}, not {value!r}{hint}"
         )
     rules = {
         "value_error": str(context.get("error")),
@@ -460,7 +463,8 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
         "less_than_equal": f"at most {context.get('le')}",
         "greater_than": f"above {context.get('gt')}",
     }
-    return source.error(way, f"{name} is {rules.get(kind, first['msg'])}, not {value!r}")
+    rule = _SCHEDULER if way == ("scheduler",) else rules.get(kind, first["msg"])
+    return source.error(way, f"{name} is {rule}, not {value!r}")
 
 
 def _model_at(way: tuple[str, ...]) -> type[BaseModel]:
