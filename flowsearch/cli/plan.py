@@ -33,7 +33,7 @@ def plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a study will take: trials, priors, parameters, memory, GPU shares, time, cost; nothing is run."""
+    """Say what a study will take: trials, priors, parameters, memory, GPU shares, disk, time, cost; no trial is run."""
     with user_errors():
         from flowsearch.study.own_parts import importable
         from flowsearch.study.plan import make_plan

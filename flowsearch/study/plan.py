@@ -1,4 +1,4 @@
-"""What a study will take, said before anything runs: trials, priors, memory, time, money, and what a budget cuts.
+"""What a study will take, said before it runs: trials, priors, memory, disk, time, money, and what a budget cuts.
 
 Parameters are exact, those for colour images where the data set is not prepared here. Memory is a formula's or measured
 (`training.need`, `shapes`). Time is known only where a step has been measured on this machine. Numbers of a search are

@@ -109,9 +109,9 @@ class TrialConfig:
     any other of `operators.names.TASKS`, as a name or as a mapping such as {deblur: {sigma: 3, padding: reflect}}.
     Becomes its canonical text."""
     method: str = "unrolled"
-    """`unrolled`: the network of the paper's section IV. To compare it with: `feedforward` (one network on A^T y),
-    `pnp` (plug-and-play proximal gradient with a trained denoiser), `map` (eq. (7) by L-BFGS in the flow's latent
-    space), `tv` (total variation), `adjoint` and `measurement` (nothing is reconstructed)."""
+    """`unrolled`: the network of the paper's section IV. To compare it with: `feedforward` (one network on
+    A^T y / |A|^2), `pnp` (plug-and-play proximal gradient with a trained denoiser), `map` (eq. (7) by L-BFGS in the
+    flow's latent space), `tv` (total variation), `adjoint` and `measurement` (nothing is reconstructed)."""
     prox: str | None = None
     """The proximal map: `glow` (the paper's, by the latents of a flow), `score` (a step along the score of the same
     flow), `resnet`, `unet`, or one of one's own, `module:name`, with parameters as a mapping such

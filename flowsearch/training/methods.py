@@ -61,7 +61,7 @@ def unrolled(setting: Setting) -> Method:
 
 
 def feedforward(setting: Setting) -> Method:
-    """Train a plain network on A^T y as the unrolled ones are trained."""
+    """Train a plain network on A^T y / |A|^2 as the unrolled ones are trained."""
     network = build_feedforward(setting.config, setting.datasets.train.shape[1], setting.task.operator)
     model = network.to(setting.device)
     state = yield from fit(model, Reconstruct(model, setting), setting)

@@ -38,7 +38,7 @@ def run_prior(
     """Pre-train the flow of `config` into the store `prior_dir`; yield a record after each epoch and a last one.
 
     It is to `pretrain` what `run_trial` is to a trial, and is called in the same way; `checkpoint_dir` is not needed.
-    Called again after an interruption it goes on after the last epoch; of a finished prior it yields the last record.
+    Called again after an interruption it goes on as `pretrain` does; of a finished prior it yields the last record.
     """
     place = resolve(device)
     assert config.precision

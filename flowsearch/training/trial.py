@@ -33,14 +33,15 @@ def run_trial(
     `final`; `so_far` of a `train` record is what is known of the trial by then. Once the generator is closed the state
     is in `checkpoint_dir`, and at every yield of a record that is `kept`, which each epoch's is unless writing takes
     more than a twentieth of the time. Called again with the same configuration, the trial goes on after the last epoch
-    there, and its numbers are those of an undisturbed run. `prior_dir` keeps pre-trained flows, for whichever trial
-    needs the same one next (default: beside the checkpoints). Without folders nothing is left behind. `device` is
-    `auto` (CUDA where there is one), or torch's name of a device. With `micro_batch` each optimizer step adds up its
-    gradient over so many images at a time, which takes less memory and gives the same network up to rounding (and up to
-    what a part of one's own draws at random).
+    there, or within the next one where notice was given (`notice`), and its numbers are those of an undisturbed run.
+    `prior_dir` keeps pre-trained flows, for whichever trial needs the same one next (default: beside the checkpoints).
+    Without folders nothing is left behind. `device` is `auto` (CUDA where there is one), or torch's name of a device.
+    With `micro_batch` each optimizer step adds up its gradient over so many images at a time, which takes less memory
+    and gives the same network up to rounding (and up to what a part of one's own draws at random).
 
     Raises NonFiniteError if a loss or gradient is NaN or infinite, DataError (a ValueError) if the images are not to be
-    had or not those that the trial was begun with, ValueError if the device has no use for the precision.
+    had or not those that the trial was begun with, LeavingError once notice is given, ValueError if the device has no
+    use for the precision.
     """
     place = resolve(device)
     if config.precision is not None:
