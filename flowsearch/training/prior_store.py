@@ -2,11 +2,12 @@
 
     <store>/<key>/prior.safetensors         the flow, once it is pre-trained; its header says what it is
     <store>/<key>/unfinished.safetensors    flow and optimizer as they are kept, until then
+    <store>/<key>/records.jsonl             a record an epoch, as studies keep them
     <store>/<key>/pictures/                 its mode and samples, PNG
     <store>/<key>/users.jsonl               which trials of which studies have asked for it
 
 Whoever pre-trains holds the folder's lock. It is the operating system's (flock): it is gone when its holder is, however
-that died, so the next one takes over and goes on after the last epoch. It holds between processes of one machine, and
+that died, so the next one takes over and goes on from there. It holds between processes of one machine, and
 between machines that share a disk whose file system passes such locks on (NFS 4 does).
 """
 
