@@ -45,7 +45,8 @@ class PlainLines:
             self._say(event.note)
         elif event.kind == "begun":
             left = progress.total - progress.done
-            self._say(f"study {progress.study.name}: {left} trials to run, {progress.slots} at once")
+            trials = "1 trial" if left == 1 else f"{left} trials"
+            self._say(f"study {progress.study.name}: {trials} to run, {progress.slots} at once")
         elif event.kind == "prior":
             self._say(event.note)
         elif event.kind == "started" and trial is not None:

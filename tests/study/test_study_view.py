@@ -95,6 +95,7 @@ def test_plain_lines_name_what_starts_and_ends(progress):
 
     lines = printed(draw).splitlines()
     assert len(lines) == 4
+    assert ": 1 trial to run, " in lines[0]
     assert lines[1].startswith("trial 0003 started")
     assert "out of memory" in lines[3]
 
