@@ -90,8 +90,10 @@ def importable(study: Study, known: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def check(study: Study) -> None:
+def check(study: Study, channels: int | None = None) -> None:
     """Try each operator and proximal map of one's own once, on images of the study's shape.
+
+    `channels` are those of its images, which are loaded without it.
 
     Raises StudyFileError, with the line that names the part, for what is missing or is none.
     """
@@ -104,7 +106,7 @@ def check(study: Study) -> None:
     from flowsearch.operators import Task
     from flowsearch.training.build import build_prox
 
-    channels, size = load(study.data_config).train.shape[1], study.data_config.size
+    channels, size = channels or load(study.data_config).train.shape[1], study.data_config.size
     for task, spec in tasks.items():
         try:
             Task.named(task, size, channels)

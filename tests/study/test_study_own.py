@@ -1,6 +1,7 @@
 """Studies with parts of one's own: searched parameters, errors with their line, modules beside the study file."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from small_study import TEXT
 
 from flowsearch.parts import beside, load_part, modules_in
 from flowsearch.study import StudyFileError, load, own_parts, resume, run
+from flowsearch.study.plan import make_plan
 from flowsearch.training.prox_names import PROXES
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -115,6 +117,8 @@ def test_parts_are_tried_before_anything_runs(
         run(study, tmp_path / "results", cpus=2)
     assert rule in str(caught.value)
     assert ("--set" if line is None else f"own.yaml, line {line}: ") in str(caught.value)
+    with own_parts.importable(study, {}), pytest.raises(StudyFileError, match=re.escape(str(caught.value))):
+        make_plan(study, shapes=tmp_path / "shapes.json")
     assert not (tmp_path / "results").exists()
     assert not any(name.startswith("own_package") for name in sys.modules)
 
