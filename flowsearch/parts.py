@@ -2,11 +2,13 @@
 
 import re
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 from importlib import import_module, invalidate_caches
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +17,9 @@ from flowsearch.checks import nearest
 _WORD = r"[A-Za-z_]\w*"
 PART = rf"{_WORD}(?:\.{_WORD})*:{_WORD}(?:\.{_WORD})*"
 """What names a part, as a regular expression: `mylab.ops:Radon`."""
+
+_NOT_THEIRS = (Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")))
+"""Folders of flowsearch, Python and installed packages."""
 
 
 def is_part(text: str) -> bool:
@@ -74,12 +79,12 @@ def load_part(path: str) -> Callable[..., Any]:
         module = import_module(where)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{where}.".startswith(f"{error.name}."):
-            raise ValueError(f"{path}: importing {where} failed: {error}; install what it needs") from error
+            raise ValueError(f"{path}: importing {where} failed: {told(error)}; install what it needs") from error
         raise ValueError(
             f"{path}: there is no module {error.name}; install it, or put it on PYTHONPATH or beside the study file"
         ) from None
     except Exception as error:
-        raise ValueError(f"{path}: importing {where} failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path}: importing {where} failed: {told(error)}") from error
     try:
         part = reduce(getattr, name.split("."), module)
     except AttributeError:
@@ -90,3 +95,18 @@ def load_part(path: str) -> Callable[..., Any]:
     if not callable(part):
         raise ValueError(f"{path} is a function or a class, not {type(part).__name__}")
     return part
+
+
+def told(error: Exception) -> str:
+    """An error in a part: its type, what it says, and the last line of the researcher's own code that it came through.
+
+    `ValueError: no such angle (ops.py, line 12)`; no line where all of it is flowsearch's or an installed package's.
+    """
+    frames = [frame for frame in extract_tb(error.__traceback__) if _theirs(frame.filename)]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _theirs(file: str) -> bool:
+    """Whether the file of a frame is neither flowsearch's nor installed nor made up, as `<string>` is."""
+    return not file.startswith("<") and not any(Path(file).is_relative_to(folder) for folder in _NOT_THEIRS)

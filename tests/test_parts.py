@@ -47,9 +47,10 @@ def test_what_is_not_there_is_said(path: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("code", "rule"),
     [
-        ("import no_such_dependency", "importing part_failing failed: No module named 'no_such_dependency'"),
-        ("1 / 0", "importing part_failing failed: ZeroDivisionError"),
-        ("x = (", "importing part_failing failed: SyntaxError"),
+        ("import no_such_dependency", "No module named 'no_such_dependency' .part_failing.py, line 1.; inst"),
+        ("\n1 / 0", r"importing part_failing failed: ZeroDivisionError: division by zero \(part_failing.py, line 2\)$"),
+        ("import json\njson.loads('')", r"failed: JSONDecodeError: .* \(part_failing.py, line 2\)$"),
+        ("x = (", r"importing part_failing failed: SyntaxError: .* \(part_failing.py, line 1\)$"),
     ],
 )
 def test_a_module_that_fails_says_why(code: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from flowsearch.models.prox import ProximalMap
-from flowsearch.parts import load_part
+from flowsearch.parts import load_part, told
 
 
 class OwnProx(ProximalMap):
@@ -39,7 +39,7 @@ def own_prox(path: str, parameters: Mapping[str, Any], channels: int, size: int)
     except Exception as error:
         raise ValueError(
             f"prox {path} is called with channels {channels}, size {size} and its parameters {dict(parameters)}, and "
-            f"failed: {type(error).__name__}: {error}"
+            f"failed: {told(error)}"
         ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"prox {path} makes a torch.nn.Module, not {type(made).__name__}")
@@ -62,7 +62,7 @@ def check_prox(prox: ProximalMap, name: str, channels: int, size: int) -> None:
     try:
         tried = copy.deepcopy(prox)
     except Exception as error:
-        raise ValueError(f"{where} cannot be copied for each fold: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{where} cannot be copied for each fold: {told(error)}") from error
     generator = torch.Generator().manual_seed(0)
     x_BCHW = (torch.rand(2, channels, size, size, generator=generator) - 0.5).requires_grad_()
     shrinkage = torch.tensor(0.1, requires_grad=True) if prox.shrinks else None
@@ -75,7 +75,7 @@ def check_prox(prox: ProximalMap, name: str, channels: int, size: int) -> None:
     try:
         (mapped_BCHW * weights).sum().backward()
     except RuntimeError as error:
-        raise ValueError(f"{where} has no backward pass: {error}") from error
+        raise ValueError(f"{where} has no backward pass: {told(error)}") from error
     reached = {"the images": x_BCHW} | ({} if shrinkage is None else {"lambda": shrinkage})
     trained = {f"its parameter {own}": one for own, one in tried.named_parameters() if one.requires_grad}
     for what, tensor in {**reached, **trained}.items():
@@ -89,7 +89,7 @@ def _called(prox: ProximalMap, x_BCHW: Tensor, shrinkage: Tensor | None, where: 
     try:
         mapped: Any = prox(x_BCHW, shrinkage)
     except Exception as error:
-        raise ValueError(f"{where} failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{where} failed: {told(error)}") from error
     if not isinstance(mapped, Tensor):
         raise ValueError(f"{where} gives a tensor, not {type(mapped).__name__}")
     if mapped.shape != x_BCHW.shape or mapped.dtype != x_BCHW.dtype:

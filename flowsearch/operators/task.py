@@ -12,7 +12,7 @@ from flowsearch.operators.names import TaskSpec, check_task, measurements
 from flowsearch.operators.sensing import GaussianSensing, SubsampledTransform
 from flowsearch.operators.superres import BoxDecimation, GaussianDecimation
 from flowsearch.operators.wrapped import check_operator, wrap
-from flowsearch.parts import load_part
+from flowsearch.parts import load_part, told
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     except Exception as error:
         raise ValueError(
             f"task {spec}: {spec.kind} is called with channels {channels}, size {size} and the task's parameters, and "
-            f"failed: {type(error).__name__}: {error}"
+            f"failed: {told(error)}"
         ) from error
     if not isinstance(made, LinearOperator):
         return wrap(made, channels, size)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.operators.linear import LinearOperator
+from flowsearch.parts import told
 
 
 @runtime_checkable
@@ -94,7 +95,7 @@ def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:
     try:
         made = apply(given)
     except Exception as error:
-        raise ValueError(f"{what} failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{what} failed: {told(error)}") from error
     if not isinstance(made, Tensor):
         raise ValueError(f"{what} is a tensor, not {type(made).__name__}")
     return made

@@ -25,6 +25,9 @@ from own_package.helper import conv
 def net(channels, size, width=2, layers=1):
     return conv(channels)
 
+def unlike(channels, size):
+    return conv(channels, 1, size)
+
 def wrong(channels, size, layers=1):
     return conv(channels, 1 if layers < 3 else 2)
 
@@ -103,9 +106,10 @@ def test_what_cannot_be_is_refused_with_its_line(folder: Path, old: str, new: st
         ([], 5, "prox own_package.nets:wrong, for images of shape (3, 32, 32), in evaluation gives images of the"),
         (["space={prox: [own_package.nets:nat], folds: [1, 2]}"], None, "holds no nat; did you mean net?"),
         (["fixed.prox=own_package.nuts:net", "space={folds: [1, 2]}"], None, "no module own_package.nuts"),
+        (["fixed.prox=own_package.nets:unlike", "space={folds: [1, 2]}"], None, "1 to 2 positional arguments but 3 were given (nets.py, line 8)"),
         (["fixed.task={own_package.nets:Half: {}}", "space={folds: [1, 2]}"], None, "fixed.task"),
     ],
-    ids=["shape", "name", "module", "operator"],
+    ids=["shape", "name", "module", "fails", "operator"],
 )
 def test_parts_are_tried_before_anything_runs(
     folder: Path, tmp_path: Path, sets: list[str], line: int | None, rule: str
