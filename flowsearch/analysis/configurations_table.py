@@ -6,9 +6,10 @@ from html import escape
 import pandas as pd
 
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import decibels, described, label, memory, missing, whole
+from flowsearch.analysis.wording import described, label
 from flowsearch.results import Results
 from flowsearch.results.configurations import front, objectives, ranked
+from flowsearch.results.forms import EMPTY, missing, written
 from flowsearch.statistics import student_interval
 
 FRONT_CAPTION = "The Pareto front: the configurations that no other equals or beats in every objective"
@@ -66,18 +67,10 @@ def _row(results: Results, one: pd.Series, shown: list[str], first: list[str], r
 def _mean(results: Results, one: pd.Series, metric: str) -> str:
     """The mean over the configuration's repeats, with half its interval; a dash where it is not known."""
     if missing(one[metric]):
-        return "–"
+        return EMPTY
     trials = results.completed[results.completed["trial_id"].isin(one["trials"])]
     values = trials[metric].dropna().astype(float).tolist()
     interval = student_interval(values)
     half = interval.high - interval.mean
-    shown = _shown(metric, interval.mean)
-    return f"{shown} ± {_shown(metric, half)}" if len(values) > 1 and half > 0 and math.isfinite(half) else shown
-
-
-def _shown(metric: str, value: float) -> str:
-    if metric == "parameters":
-        return whole(value)
-    if metric.endswith("_bytes"):
-        return memory(value)
-    return decibels(value) if metric.endswith("psnr") else f"{value:.3g}"
+    shown = written(metric, interval.mean)
+    return f"{shown} ± {written(metric, half)}" if len(values) > 1 and half > 0 and math.isfinite(half) else shown

@@ -4,8 +4,9 @@ import pandas as pd
 
 from flowsearch.analysis.comparisons import ALPHA
 from flowsearch.analysis.statistics import FEW, effect
-from flowsearch.analysis.wording import decibels, listed, named, number, p_value, plural, signed
+from flowsearch.analysis.wording import listed, named, plural
 from flowsearch.results import Results
+from flowsearch.results.forms import form_of, p_value, signed, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
 from flowsearch.statistics import holm
 
@@ -105,6 +106,6 @@ def _value(factor: str, value: object) -> str:
 
 
 def _amount(metric: str, value: float, *, sign: bool = False, unit: bool = True) -> str:
-    if not metric.endswith("psnr"):
-        return number(float(value))
-    return (signed(value) if sign else decibels(value)) + (" dB" if unit else "")
+    if sign and form_of(metric) == "decibels":
+        return signed(value) + (" dB" if unit else "")
+    return written(metric, value, unit=unit)

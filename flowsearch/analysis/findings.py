@@ -5,25 +5,10 @@ import pandas as pd
 from flowsearch.analysis.comparisons import ALPHA, held_against, reached
 from flowsearch.analysis.factors import factor_sentences
 from flowsearch.analysis.selection import tasks
-from flowsearch.analysis.wording import (
-    above,
-    counted,
-    decibels,
-    described,
-    listed,
-    missing,
-    named,
-    not_finite,
-    number,
-    over,
-    p_value,
-    plural,
-    signed,
-    spread,
-    whole,
-)
+from flowsearch.analysis.wording import above, counted, described, listed, named, not_finite, over, plural, spread
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
+from flowsearch.results.forms import missing, p_value, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, non_finite
 
 _TOLD = 2
@@ -157,7 +142,7 @@ def _fronts(results: Results) -> list[str]:
         ends = []
         for name, more in wanted.items():
             end = found.sort_values(name, ascending=not more, kind="stable").iloc[0]
-            values = listed([f"{named(other)} {_metric(other, end[other])}" for other in wanted])
+            values = listed([f"{named(other)} {written(other, end[other], unit=True)}" for other in wanted])
             ends.append(f"the best {named(name)} is that of trial {end['trial_id']} ({end['label']}): {values}")
         kinds = listed([f"{count} {kind}" for kind, count in found["label"].value_counts().items()])
         text = (
@@ -263,12 +248,6 @@ def _kept(results: Results) -> str:
 def _ends(row: pd.Series) -> str:
     seeds = f" over {row['seeds']} seeds" if row["seeds"] > 1 else ""
     return f"95% interval {signed(row['low'])} to {signed(row['high'])}{seeds}"
-
-
-def _metric(metric: str, value: float) -> str:
-    if metric.endswith("psnr"):
-        return f"{decibels(value)} dB"
-    return whole(value) if metric == "parameters" else number(float(value))
 
 
 def _have(count: int) -> str:

@@ -12,20 +12,10 @@ from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.selection import tasks
-from flowsearch.analysis.wording import (
-    brief,
-    command_line,
-    decibels,
-    missing,
-    named,
-    not_finite,
-    number,
-    p_value,
-    signed,
-    whole,
-)
+from flowsearch.analysis.wording import command_line, named, not_finite
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
+from flowsearch.results.forms import decibels, missing, number, p_value, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score, non_finite
 from flowsearch.statistics import holm
 
@@ -253,7 +243,7 @@ def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
     rows = []
     for _, row in best.iterrows():
         own = [str(row["task"]), str(row["label"]), str(row["trial_id"]), *(_value(row[name]) for name in names)]
-        own += [whole(row["parameters"]), brief(row["seconds_per_image"]), whole(row["repeats"])]
+        own += [written(name, row[name]) for name in ("parameters", "seconds_per_image", "repeats")]
         own.append(whole(tried[row["task"], row["label"]]))
         rows.append([Cell(text) for text in own])
     same = [

@@ -20,8 +20,9 @@ from flowsearch.analysis.paper_figures import is_drawn
 from flowsearch.analysis.paper_tables import Paper, paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
-from flowsearch.analysis.wording import command_line, duration, number
+from flowsearch.analysis.wording import command_line
 from flowsearch.results import Results, load, schema
+from flowsearch.results.forms import duration, number
 from flowsearch.storage import inside, outside, store_at
 
 _POLICY = (

@@ -1,26 +1,19 @@
 """The report's table of methods and tasks: the best configuration of each method on each task."""
 
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from flowsearch.analysis.wording import brief, decibels, named, similarity, whole
+from flowsearch.analysis.wording import head, named
 from flowsearch.results import Results
 from flowsearch.results.configurations import ranked
-from flowsearch.results.standings import in_order, measured, standings
+from flowsearch.results.forms import written
+from flowsearch.results.standings import SHOWN, in_order, measured, standings
 
 CAPTION = (
     "For each method its best configuration on each task by {}, in which the test sets have no part. PSNR in dB and "
     "SSIM are means over the test images and over the configuration's seeds, OOD over the images out of distribution; "
     "time is of one image. The first row is what was measured, as an image."
 )
-_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "test_psnr": ("test PSNR", decibels),
-    "ood_psnr": ("OOD PSNR", decibels),
-    "test_ssim": ("SSIM", similarity),
-    "seconds_per_image": ("time", brief),
-    "parameters": ("parameters", whole),
-}
 _N = ' class="n"'
 
 
@@ -30,8 +23,8 @@ def standings_table(results: Results) -> str:
     found = standings(ranked(results).to_dict("records"), metric, more=more)
     if not found:
         return ""
-    groups = "".join(f'<th scope="colgroup" colspan="{len(_COLUMNS)}">{escape(task)}</th>' for task in found)
-    heads = "".join(f'<th scope="col"{_N}>{head}</th>' for head, _ in _COLUMNS.values()) * len(found)
+    groups = "".join(f'<th scope="colgroup" colspan="{len(SHOWN)}">{escape(task)}</th>' for task in found)
+    heads = "".join(f'<th scope="col"{_N}>{head(name)}</th>' for name in SHOWN) * len(found)
     rows = [_row("measured", [{"test_psnr": measured(best)} for best in found.values()], list(found.values()))]
     rows += [
         _row(name, [best.get(name, {}) for best in found.values()], list(found.values())) for name in in_order(found)
@@ -47,8 +40,8 @@ def standings_table(results: Results) -> str:
 def _row(name: str, trials: list[Any], bests: list[Any]) -> str:
     cells = []
     for trial, best in zip(trials, bests, strict=True):
-        for column, (_, show) in _COLUMNS.items():
-            text = escape(show(trial[column])) if column in trial else ""
+        for column in SHOWN:
+            text = escape(written(column, trial[column])) if column in trial else ""
             top = column in trial and _is_top(trial, best, column)
             cells.append(f"<td{_N}>{f'<b>{text}</b>' if top else text}</td>")
     return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'

@@ -1,33 +1,21 @@
 """The report's table of trials: what varied, how it ended, what it reached."""
 
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from flowsearch.analysis.findings import leading
-from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, similarity, whole
+from flowsearch.analysis.wording import head
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import ranked, varies
+from flowsearch.results.forms import missing, written
 
-_METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "val_psnr": ("val PSNR (dB)", decibels),
-    "test_psnr": ("test PSNR (dB)", decibels),
-    "test_ssim": ("test SSIM", similarity),
-    "ood_psnr": ("OOD PSNR (dB)", decibels),
-    "bits_per_dim": ("bits per dim", number),
-    "test_residual": ("test residual", number),
-    "used_tv_weight": ("TV weight", number),
-    "used_gamma": ("gamma", number),
-    "used_strength": ("strength", number),
-    "used_iterations": ("iterations", whole),
-    "epochs_run": ("epochs run", whole),
-    "parameters": ("parameters", whole),
-    "seconds_per_image": ("time per image", brief),
-    "seconds": ("time", duration),
-    "peak_memory_bytes": ("peak memory", memory),
-}
+_METRICS = (
+    *("val_psnr", "test_psnr", "test_ssim", "ood_psnr", "bits_per_dim", "test_residual"),
+    *("used_tv_weight", "used_gamma", "used_strength", "used_iterations", "epochs_run"),
+    *("parameters", "seconds_per_image", "seconds", "peak_memory_bytes"),
+)
 _N = ' class="n"'
 _ENDED_BADLY = (schema.FAILED, schema.DIVERGED, schema.INTERRUPTED)
 
@@ -55,9 +43,8 @@ def trials_table(results: Results) -> str:
     heads = [_head(name) for name in names]
     best = leading(results)
     rows = []
-    ways = [(name, _shown(name), is_number(name)) for name in names]
     for trial in trials[names].to_dict("records"):
-        cells = [_cell(trial[name], show, numeric) for name, show, numeric in ways]
+        cells = [_cell(name, trial[name]) for name in names]
         mark = ' class="best"' if trial["trial_id"] in best else ""
         rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
     return (
@@ -88,29 +75,22 @@ def maps_table(results: Results) -> str:
         ended=[done[key] for key in keys],
         mean=[means[key] for key in keys],
     )
-    columns: dict[str, tuple[str, Callable[[Any], str], bool]] = {
-        **({"task": ("task", str, False)} if several else {}),
-        "label": ("method", str, False),
-        "trial_id": ("best trial", number, False),
-        **({"repeats": ("seeds", whole, True)} if repeated else {}),
-        "val_psnr": ("val PSNR (dB)", decibels, True),
-        "test_psnr": ("test PSNR (dB)", decibels, True),
-        "ood_psnr": ("OOD PSNR (dB)", decibels, True),
-        "parameters": ("parameters", whole, True),
-        "seconds": ("time", duration, True),
-        "ended": ("completed", str, True),
-        "mean": ("mean val PSNR (dB)", decibels, True),
+    columns = {
+        **({"task": "task"} if several else {}),
+        "label": "method",
+        "trial_id": "best trial",
+        **({"repeats": "seeds"} if repeated else {}),
+        **{name: head(name, unit=True) for name in ("val_psnr", "test_psnr", "ood_psnr", "parameters", "seconds")},
+        "ended": "completed",
+        "mean": "mean val PSNR (dB)",
     }
+    summary["mean"] = [written("val_psnr", mean) for mean in summary["mean"]]
+    right = {field: "" if field in ("task", "label", "trial_id") else _N for field in columns}
     body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{_N if numeric else ''}>{escape(show(row[field]))}</td>"
-            for field, (_, show, numeric) in columns.items()
-        )
-        + "</tr>"
-        for _, row in summary.iterrows()
+        "<tr>" + "".join(f"<td{right[field]}>{escape(written(field, row[field]))}</td>" for field in columns) + "</tr>"
+        for row in summary.to_dict("records")
     )
-    heads = "".join(f'<th scope="col"{_N if numeric else ""}>{name}</th>' for name, _, numeric in columns.values())
+    heads = "".join(f'<th scope="col"{right[field]}>{name}</th>' for field, name in columns.items())
     return f'<div class="scroll maps"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -146,20 +126,16 @@ def _columns(trials: pd.DataFrame) -> list[str]:
     return [*first, *(name for name in (*config, *metrics) if name not in first)]
 
 
-def _shown(name: str) -> Callable[[Any], str]:
-    return _METRICS[name][1] if name in _METRICS else number
-
-
 def _head(name: str) -> str:
     about = escape(schema.column(schema.TRIALS, name).label, quote=True)
     first = ' data-first="descending"' if "psnr" in name or "ssim" in name else ""
-    title = escape(_METRICS[name][0] if name in _METRICS else "trial" if name == "trial_id" else name)
+    title = escape(head(name, unit=True) if name in _METRICS else "trial" if name == "trial_id" else name)
     button = f'<button type="button" title="{about}">{title}</button>'
     return f'<th scope="col"{_N if is_number(name) else ""}{first}>{button}</th>'
 
 
-def _cell(value: Any, show: Callable[[Any], str], numeric: bool = False) -> str:
-    kind = _N if numeric else ""
+def _cell(name: str, value: Any) -> str:
+    kind = _N if is_number(name) else ""
     if missing(value):
         return f"<td{kind}></td>"
-    return f'<td{kind} data-v="{escape(str(value), quote=True)}">{escape(show(value))}</td>'
+    return f'<td{kind} data-v="{escape(str(value), quote=True)}">{escape(written(name, value))}</td>'

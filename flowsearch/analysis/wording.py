@@ -1,6 +1,5 @@
-"""Numbers, times and configurations as a reader wants them."""
+"""Metrics, configurations and what is known of them in words; numbers are written by `results.forms`."""
 
-import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.results import schema
+from flowsearch.results.forms import decibels, missing, number, signed
 from flowsearch.results.scores import Score
 
 _SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "features", "blocks", "channels")
@@ -16,79 +16,9 @@ _SHOWN = ("prox_parameters", "depth", "levels", "hidden", "last_depth", "feature
 _USED = {"used_tv_weight": "weight", "used_gamma": "gamma", "used_strength": "strength"}
 
 
-def missing(value: Any) -> bool:
-    """Whether a table's cell is empty."""
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
-
-
-def number(value: Any) -> str:
-    """A number with the digits that matter; an empty cell is a dash."""
-    if missing(value):
-        return "–"
-    if isinstance(value, bool) or str(value) in ("True", "False"):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else str(value)
-    return str(value)
-
-
-def similarity(value: Any) -> str:
-    """An SSIM to a thousandth."""
-    return "–" if missing(value) else f"{float(value):.3f}"
-
-
-def decibels(value: Any) -> str:
-    """A PSNR to a hundredth of a dB."""
-    return "–" if missing(value) else f"{float(value):.2f}"
-
-
-def signed(value: float) -> str:
-    """A difference in dB with its sign."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def interval_ends(low: float, high: float) -> str:
-    """`+0.12 to +0.34`: an interval's ends in dB, with as many digits as show that an end is not zero."""
-    ends = [end for end in (low, high) if abs(end) > 1e-6]
-    digits = next((more for more in range(2, 6) if all(round(end, more) for end in ends)), 6)
-    return f"{low:+.{digits}f} to {high:+.{digits}f}".replace("-", "−")
-
-
 def above(value: float) -> str:
     """`9.54 dB above` or `0.30 dB below`."""
     return f"{abs(value):.2f} dB {'below' if value < 0 else 'above'}"
-
-
-def duration(seconds: Any) -> str:
-    """Seconds as `8 s`, `3 min 20 s` or `2 h 05 min`."""
-    if missing(seconds) or not math.isfinite(float(seconds)):
-        return "–"
-    total = round(float(seconds))
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60} min {total % 60:02d} s"
-    return f"{total // 3600} h {total % 3600 // 60:02d} min"
-
-
-def brief(seconds: Any) -> str:
-    """A short time as `0.4 ms`, `12 ms` or `1.3 s`."""
-    if missing(seconds) or not math.isfinite(float(seconds)):
-        return "–"
-    value = float(seconds)
-    return f"{value:.2g} s" if value >= 1 else f"{1000 * value:.2g} ms" if value < 0.1 else f"{1000 * value:.0f} ms"
-
-
-def memory(size: Any) -> str:
-    """Bytes as MB or GB."""
-    if missing(size):
-        return "–"
-    return f"{float(size) / 1e9:.1f} GB" if float(size) >= 1e9 else f"{float(size) / 1e6:.0f} MB"
-
-
-def whole(value: Any) -> str:
-    """A whole number with its thousands apart."""
-    return "–" if missing(value) else f"{int(value):,}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
@@ -132,6 +62,14 @@ def label(name: str, table: str = schema.TRIALS) -> str:
         return name
 
 
+def head(name: str, *, unit: bool = False) -> str:
+    """A metric at the head of a column: `val PSNR`, `time per image`; with `unit` `val PSNR (dB)`."""
+    words = name.removeprefix("used_").removesuffix("_bytes").replace("_", " ").replace("seconds", "time")
+    for written, said in (("psnr", "PSNR"), ("ssim", "SSIM"), ("ood", "OOD"), ("tv", "TV")):
+        words = words.replace(written, said)
+    return f"{words} (dB)" if unit and name.endswith("psnr") else words
+
+
 def named(metric: str) -> str:
     """A metric in a sentence: `validation PSNR`, `parameters`."""
     words = metric.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM")
@@ -142,11 +80,6 @@ def command_line(words: Sequence[Any]) -> str:
     """A command as it is typed into a shell, its program by name: wherever it is installed."""
     program, *arguments = map(str, words)
     return shlex.join([Path(program).name, *arguments])
-
-
-def p_value(p: float) -> str:
-    """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def not_finite(found: pd.DataFrame, most: int) -> str:

@@ -57,14 +57,23 @@ _BOOL = pa.bool_()
 _TIME = pa.timestamp("us", tz="UTC")
 
 
+_FORMS: Final = {"dB": "decibels", "s": "duration", "bytes": "memory", "bits": "fine", "UTC": "moment"}
+"""How values of a unit are written."""
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its Arrow type, its meaning and its unit. Every column may be null."""
+    """A column: its name, its Arrow type, its meaning, its unit, and how its values are written: a name of
+    `forms.FORMS`, of itself that of its unit. Every column may be null."""
 
     name: str
     type: pa.DataType
     about: str
     unit: str = ""
+    form: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", self.form or _FORMS.get(self.unit, "number"))
 
     @property
     def label(self) -> str:
@@ -120,31 +129,31 @@ CONFIG_COLUMNS: Final[tuple[Column, ...]] = (
 """A trial's flat configuration, under the study file's own names."""
 
 METRIC_COLUMNS: Final[tuple[Column, ...]] = (
-    Column("parameters", _LONG, "parameters"),
-    Column("epochs_run", _INT, "epochs run"),
-    Column("best_epoch", _INT, "best epoch"),
+    Column("parameters", _LONG, "parameters", form="whole"),
+    Column("epochs_run", _INT, "epochs run", form="whole"),
+    Column("best_epoch", _INT, "best epoch", form="whole"),
     Column("seconds", _REAL, "time", "s"),
     Column("prior_seconds", _REAL, "pre-training time", "s"),
     Column("train_seconds", _REAL, "training time", "s"),
     Column("peak_memory_bytes", _LONG, "peak memory", "bytes"),
-    Column("val_loss", _REAL, "validation loss"),
+    Column("val_loss", _REAL, "validation loss", form="fine"),
     Column("val_psnr", _REAL, "validation PSNR", "dB"),
-    Column("val_ssim", _REAL, "validation SSIM"),
+    Column("val_ssim", _REAL, "validation SSIM", form="similarity"),
     Column("test_psnr", _REAL, "test PSNR", "dB"),
-    Column("test_ssim", _REAL, "test SSIM"),
+    Column("test_ssim", _REAL, "test SSIM", form="similarity"),
     Column("ood_psnr", _REAL, "out-of-distribution PSNR", "dB"),
-    Column("ood_ssim", _REAL, "out-of-distribution SSIM"),
+    Column("ood_ssim", _REAL, "out-of-distribution SSIM", form="similarity"),
     Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
     Column("test_residual", _REAL, "residual |A x - y| / |y| on the test images"),
     Column("ood_residual", _REAL, "residual |A x - y| / |y| out of distribution"),
-    Column("seconds_per_image", _REAL, "time to reconstruct a test image", "s"),
+    Column("seconds_per_image", _REAL, "time to reconstruct a test image", "s", form="brief"),
     Column("bits_per_dim", _REAL, "prior's bits per dimension", "bits"),
     Column("test_bits_per_dim", _REAL, "prior's bits per dimension of the test images", "bits"),
     Column("ood_bits_per_dim", _REAL, "prior's bits per dimension out of distribution", "bits"),
     Column("used_tv_weight", _REAL, "weight of the total variation, given or tuned"),
     Column("used_gamma", _REAL, "weight of |z|^2, given or tuned"),
     Column("used_strength", _REAL, "noise that the denoiser was told to remove, given or tuned"),
-    Column("used_iterations", _INT, "iterations taken, tuned"),
+    Column("used_iterations", _INT, "iterations taken, tuned", form="whole"),
 )
 
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
@@ -171,8 +180,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         _ATTEMPT,
         Column("phase", _TEXT, "prior: pre-training; train: training"),
         _EPOCH,
-        Column("train_loss", _REAL, "training loss"),
-        Column("val_loss", _REAL, "validation loss"),
+        Column("train_loss", _REAL, "training loss", form="fine"),
+        Column("val_loss", _REAL, "validation loss", form="fine"),
         Column("val_psnr", _REAL, "validation PSNR", "dB"),
         Column("bits_per_dim", _REAL, "prior's bits per dimension", "bits"),
         Column("lr", _REAL, "learning rate"),
@@ -196,7 +205,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         _SPLIT,
         _IMAGE,
         Column("psnr", _REAL, "PSNR", "dB"),
-        Column("ssim", _REAL, "SSIM"),
+        Column("ssim", _REAL, "SSIM", form="similarity"),
         Column("measurement_psnr", _REAL, "measurement PSNR", "dB"),
         Column("residual", _REAL, "residual |A x - y| / |y|"),
         Column("bits_per_dim", _REAL, "prior's bits per dimension of the true image", "bits"),
@@ -214,6 +223,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     ),
 }
 
+_COLUMNS: Final = {table: {one.name: one for one in columns} for table, columns in TABLES.items()}
+
 MINIMIZED: Final = frozenset(
     {"val_loss", "bits_per_dim", "seconds", "prior_seconds", "train_seconds", "parameters"}
 ) | {"peak_memory_bytes", "test_residual", "ood_residual", "seconds_per_image", "test_bits_per_dim", "ood_bits_per_dim"}
@@ -222,10 +233,9 @@ MINIMIZED: Final = frozenset(
 
 def column(table: str, name: str) -> Column:
     """The column `name` of `table`; `KeyError` where there is none."""
-    for candidate in TABLES[table]:
-        if candidate.name == name:
-            return candidate
-    raise KeyError(f"{table} has no column {name}")
+    if name not in _COLUMNS[table]:
+        raise KeyError(f"{table} has no column {name}")
+    return _COLUMNS[table][name]
 
 
 def arrow_schema(table: str) -> pa.Schema:

@@ -10,6 +10,7 @@ from made_up import make_study
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures import SECTIONS, Plot, Section, best_so_far, curves, fold_by_fold, shift, tradeoffs
+from flowsearch.analysis.figures.marks import light
 from flowsearch.analysis.selection import by_task
 from flowsearch.results import Results, load
 
@@ -245,3 +246,19 @@ def _luminance(color: str) -> float:
     parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([25_771_457.0, 850.0], np.int32),  # float32 holds no odd number as large as that
+        ([29.065, 28.0], np.float32),
+        ([4e9, 1.0], np.float32),
+        ([1.0, np.nan], np.float32),
+        ([], np.int32),
+    ],
+)
+def test_whole_numbers_are_carried_as_they_are(values: list[float], kind: type) -> None:
+    carried = light(pd.Series(values, dtype=float))
+    assert carried.dtype == kind
+    assert np.allclose(carried, values, rtol=1e-7 if kind is np.float32 else 0, atol=0, equal_nan=True)

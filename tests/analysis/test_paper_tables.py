@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from flowsearch.analysis.paper_formats import to_latex, to_markdown
 from flowsearch.analysis.paper_tables import Cell, Paper, Table, paper
-from flowsearch.analysis.wording import p_value
 from flowsearch.cli import app
 from flowsearch.results import Results, load
+from flowsearch.results.forms import p_value
 
 TASKS = {"denoise-0.1": 0.0, "inpaint-19": 5.0}
 METHODS = {"glow": 29.0, "resnet": 28.0, "unet": 27.5}

@@ -11,6 +11,7 @@ from looking import DESKTOP, NARROW, open_at, until
 from made_up import make_study
 
 from flowsearch.results import load
+from flowsearch.results.forms import FORMS
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +82,25 @@ def test_a_figure_has_a_name_to_be_heard(browse: Browse, url: str, where: str, f
     page.locator(f'[data-plot="{figure}"]').scroll_into_view_if_needed()
     page.wait_for_selector(f'[data-plot="{figure}"] .js-plotly-plot')
     assert page.locator(f'[data-plot="{figure}"] [role=img]').get_attribute("aria-label") == name
+
+
+def test_the_tables_numbers_are_written_as_everywhere(browse: Browse, url: str) -> None:
+    page = browse(f"{url}/trials")
+    values = {
+        "number": [3, 0.000281, 0.1234, 96],
+        "fine": [0.003214, 0.5],
+        "decibels": [29.065],
+        "similarity": [0.8123],
+        "whole": [850, 25_771_456],
+        "memory": [332_512_000, 2.06e9],
+        "moment": ["2026-01-15T09:00:10+00:00"],
+        "duration": [0.04, 9.94, 9.96, 59.6, 200, 3599.6, 18_720],
+        "brief": [0.00042, 0.0121, 0.0996, 0.2551, 1.31, 152],
+    }
+    asked = [[form, value] for form, several in values.items() for value in several]
+    written = page.evaluate("(all) => all.map((one) => dashAgGridFunctions.flowsearchForm(...one))", asked)
+    assert written == [FORMS[form](value) for form, value in asked]
+    assert set(values) == set(FORMS)
 
 
 def test_the_table_can_be_read_before_its_script_has_come(browse: Browse, url: str) -> None:

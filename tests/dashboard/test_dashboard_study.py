@@ -24,7 +24,6 @@ from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.watch import Watched
 from flowsearch.analysis.report import render
-from flowsearch.analysis.wording import interval_ends
 from flowsearch.results import Writer, load, schema
 from flowsearch.study.source import Source
 from flowsearch.training import TrialConfig
@@ -317,22 +316,6 @@ def test_better_and_worse_are_corrected_for_all_rows_of_the_table(tmp_path: Path
     )
     assert made.count(" against ") == 14
     assert (made.count("Td('better'"), made.count("Td('worse'"), made.count("'no clear difference'")) == (2, 0, 12)
-
-
-@pytest.mark.parametrize(
-    ("ends", "shown"),
-    [
-        ((0.123, 0.456), "+0.12 to +0.46"),
-        ((0.004, 0.456), "+0.004 to +0.456"),
-        ((-0.5, -0.0004), "\u22120.5000 to \u22120.0004"),
-        ((0.0, 1e-17), "+0.00 to +0.00"),
-    ],
-    ids=["far", "near", "below", "zero"],
-)
-def test_an_interval_that_leaves_zero_out_is_not_shown_as_one_that_ends_there(
-    ends: tuple[float, float], shown: str
-) -> None:
-    assert interval_ends(*ends) == shown
 
 
 def test_pictures_are_found_by_their_address(study: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from flowsearch.analysis.wording import missing
 from flowsearch.results import Results, schema
+from flowsearch.results.forms import missing
 
 _IN_DATA = {"source": "data.source", "size": "data.size"}
 """Columns of the table of trials that a trial's configuration has in its data."""

@@ -12,33 +12,21 @@ from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.watch import View, Watched
-from flowsearch.analysis.wording import (
-    decibels,
-    described,
-    duration,
+from flowsearch.analysis.wording import described, head, not_finite
+from flowsearch.results import schema
+from flowsearch.results.forms import (
     interval_ends,
     missing,
-    not_finite,
     number,
     signed,
-    similarity,
-    whole,
+    written,
 )
-from flowsearch.results import schema
 from flowsearch.results.scores import Score, Scores, non_finite
 from flowsearch.statistics import holm
 
 MOST = 8
 """More trials than this side by side are not legible."""
-_NUMBERS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "val_psnr": ("val PSNR (dB)", decibels),
-    "test_psnr": ("test PSNR (dB)", decibels),
-    "ood_psnr": ("OOD PSNR (dB)", decibels),
-    "test_ssim": ("test SSIM", similarity),
-    "parameters": ("parameters", whole),
-    "epochs_run": ("epochs run", whole),
-    "seconds": ("time", duration),
-}
+_NUMBERS = ("val_psnr", "test_psnr", "ood_psnr", "test_ssim", "parameters", "epochs_run", "seconds")
 
 
 class Compare:
@@ -73,18 +61,18 @@ class Compare:
         links = [bits.trial_link(self.address, one) for one in self.ids]
         rows: list[Sequence[Any]] = [("status", *(bits.badge(str(one)) for one in self.trials["status"]))]
         rows += [
-            (one.name, *(_cell(value) for value in self.trials[one.name]))
+            (one.name, *(number(value) for value in self.trials[one.name]))
             for one in schema.CONFIG_COLUMNS
-            if len({_cell(value) for value in self.trials[one.name]}) > 1
+            if len({number(value) for value in self.trials[one.name]}) > 1
         ]
-        for name, (title, show) in _NUMBERS.items():
+        for name in _NUMBERS:
             values = list(self.trials[name])
             if all(missing(value) for value in values):
                 continue
             best = {_best(name, self.trials.loc[own, name]) for own in self.by_task.values()}
-            shown = zip(self.ids, map(show, values), strict=True)
+            shown = zip(self.ids, (written(name, value) for value in values), strict=True)
             cells = [html.B(text) if one in best else text for one, text in shown]
-            rows.append((title, *cells))
+            rows.append((head(name, unit=True), *cells))
         shared = "Everything else in their configuration is the same." if len(rows) > 1 else ""
         made = bits.table(("", *links), rows, label="What differs and what came of it")
         return [made, html.P(shared, className="note")]
@@ -186,10 +174,6 @@ def _told(found: Score, p: float) -> tuple[str, ...]:
         return signed(interval.mean), "one image only", str(found.images), ""
     verdict = ("better" if interval.mean > 0 else "worse") if p <= ALPHA else "no clear difference"
     return signed(interval.mean), interval_ends(interval.low, interval.high), str(found.images), verdict
-
-
-def _cell(value: Any) -> str:
-    return number(float(value)) if isinstance(value, float) else number(value)
 
 
 def _best(name: str, values: pd.Series) -> str | None:

@@ -10,8 +10,9 @@ from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.places import live
 from flowsearch.analysis.dashboard.standing import standing
-from flowsearch.analysis.wording import counted, decibels, duration, number
+from flowsearch.analysis.wording import counted
 from flowsearch.results.configurations import objectives
+from flowsearch.results.forms import duration, written
 
 
 def content(library: Library) -> bits.Children:
@@ -44,13 +45,7 @@ def _row(library: Library, name: str) -> tuple[Any, ...]:
         best = ranked.iloc[0] if len(ranked) else None
     except (ValueError, KeyError, OSError) as error:
         return (link, bits.badge("unreadable"), "", str(error), "", "", "")
-    value = (
-        ""
-        if best is None
-        else f"{decibels(best[metric])} dB"
-        if metric.endswith("psnr")
-        else number(float(best[metric]))
-    )
+    value = "" if best is None else written(metric, best[metric], unit=True)
     of = "" if best is None else bits.trial_link(address, str(best["trial_id"]))
     left = "" if now.seconds_left is None else f"about {duration(now.seconds_left)}"
     return (link, bits.badge(now.words), f"{now.done:,} of {now.total:,}", counted(now.counts), value, of, left)

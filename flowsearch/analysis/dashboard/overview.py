@@ -13,9 +13,10 @@ from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import decibels, described, duration, missing, number, plural, whole
+from flowsearch.analysis.wording import described, head, plural
 from flowsearch.results import schema
 from flowsearch.results.configurations import objectives, ranked
+from flowsearch.results.forms import duration, missing, written
 
 _ORDER = (
     schema.COMPLETED,
@@ -29,7 +30,8 @@ _ORDER = (
 _MOST_REASONS = 8
 _MOST_RUNNING = 24
 _PICTURES = 4
-_PSNRS = {"val_psnr": "val PSNR", "test_psnr": "test PSNR", "ood_psnr": "OOD PSNR", "measurement_psnr": "measured"}
+_NUMBERS = {name: head(name) for name in ("val_psnr", "test_psnr", "ood_psnr")}
+_NUMBERS |= {"measurement_psnr": "measured", "parameters": "parameters"}
 
 
 class Overview:
@@ -127,7 +129,7 @@ class Overview:
                     ],
                     className="going",
                 ),
-                decibels(row["val_psnr"]),
+                written("val_psnr", row["val_psnr"]),
             )
             for row in rows.head(_MOST_RUNNING).to_dict("records")
         ]
@@ -172,7 +174,7 @@ class Overview:
             lines.append(("budget", "no limit was set"))
         memory = self.view.trials["peak_memory_bytes"].dropna()
         if len(memory):
-            lines.append(("largest peak memory of a trial", f"{float(memory.max()) / 1e9:.2f} GB"))
+            lines.append(("largest peak memory of a trial", written("peak_memory_bytes", memory.max())))
         hosts = self.view.trials["host"].dropna().unique()
         if len(hosts):
             lines.append(("hosts", ", ".join(map(str, hosts[:6])) + (" ..." if len(hosts) > 6 else "")))
@@ -200,14 +202,9 @@ class Overview:
         return [bits.notice("Not everything could be read: ", note, ".") for note in self.view.said]
 
     def _numbers(self, best: Any, metric: str) -> list[tuple[str, Any]]:
-        entries: list[tuple[str, Any]] = []
-        if metric != "val_psnr":
-            entries.append((metric, number(float(best[metric]))))
-        for name, text in _PSNRS.items():
-            if not missing(best[name]):
-                entries.append((text, f"{decibels(best[name])} dB"))
-        entries += [("parameters", whole(best["parameters"]))] if not missing(best["parameters"]) else []
-        return entries
+        called = ({} if metric in _NUMBERS else {metric: metric}) | _NUMBERS
+        known = {name: text for name, text in called.items() if not missing(best[name])}
+        return [(text, written(name, best[name], unit=True)) for name, text in known.items()]
 
     def _pictures(self, best: Any) -> list[Component]:
         from flowsearch.analysis.dashboard.pictures import strip

@@ -11,8 +11,8 @@ from dash.development.base_component import Component
 from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.watch import Watched
-from flowsearch.analysis.wording import decibels, missing
 from flowsearch.results import schema
+from flowsearch.results.forms import decibels, missing
 
 Row = Mapping[Any, Any]
 

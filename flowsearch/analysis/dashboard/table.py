@@ -1,7 +1,7 @@
 """The table of trials: what varied, how it ended, what it reached; sorted and filtered in the browser."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import dash_ag_grid as dag
@@ -13,71 +13,15 @@ from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.trials_table import is_number, varying
-from flowsearch.analysis.wording import brief, decibels, duration, memory, missing, number, similarity, whole
+from flowsearch.analysis.wording import head
 from flowsearch.results import Results, schema
+from flowsearch.results.forms import missing, written
 
-_HEADS = {
-    "trial_id": "trial",
-    "val_psnr": "val PSNR",
-    "val_ssim": "val SSIM",
-    "test_psnr": "test PSNR",
-    "test_ssim": "test SSIM",
-    "ood_psnr": "OOD PSNR",
-    "ood_ssim": "OOD SSIM",
-    "bits_per_dim": "bits per dim",
-    "seconds": "time",
-    "seconds_per_image": "time per image",
-    "peak_memory_bytes": "peak memory",
-    "epochs_run": "epochs run",
-    "best_epoch": "best epoch",
-    "test_residual": "residual",
-}
 _METRICS = (
-    "val_psnr",
-    "test_psnr",
-    "ood_psnr",
-    "val_ssim",
-    "test_ssim",
-    "ood_ssim",
-    "val_loss",
-    "bits_per_dim",
-    "test_residual",
-    "used_tv_weight",
-    "used_gamma",
-    "used_strength",
-    "used_iterations",
-    "epochs_run",
-    "best_epoch",
-    "parameters",
-    "seconds",
-    "seconds_per_image",
-    "peak_memory_bytes",
+    *("val_psnr", "test_psnr", "ood_psnr", "val_ssim", "test_ssim", "ood_ssim", "val_loss", "bits_per_dim"),
+    *("test_residual", "used_tv_weight", "used_gamma", "used_strength", "used_iterations", "epochs_run", "best_epoch"),
+    *("parameters", "seconds", "seconds_per_image", "peak_memory_bytes"),
 )
-_FORMS = {
-    "val_psnr": "decibels",
-    "test_psnr": "decibels",
-    "ood_psnr": "decibels",
-    "measurement_psnr": "decibels",
-    "val_ssim": "similarity",
-    "test_ssim": "similarity",
-    "ood_ssim": "similarity",
-    "seconds": "duration",
-    "seconds_per_image": "brief",
-    "peak_memory_bytes": "memory",
-    "parameters": "whole",
-    "started": "moment",
-    "ended": "moment",
-}
-_WRITTEN: dict[str, Callable[[Any], str]] = {
-    "decibels": decibels,
-    "similarity": similarity,
-    "duration": duration,
-    "brief": brief,
-    "memory": memory,
-    "whole": whole,
-    "number": number,
-    "moment": lambda value: value[:16].replace("T", " "),
-}
 _FIRST_ROWS, _FIRST_WIDTH = 40, 2000
 """Of `_first_sight`: as much as a large window shows."""
 _WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "started": 150, "ended": 150, "task": 130}
@@ -180,11 +124,10 @@ def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, 
             break
         width += _WIDTHS.get(name, _WIDTH)
         numeric = is_number(name)
-        written = _WRITTEN[_FORMS.get(name, "number")] if numeric or name in _FORMS else str
-        cells = (written(row[name]) if name in row else "" for row in found[:_FIRST_ROWS])
+        cells = (written(name, row.get(name), empty="") for row in found[:_FIRST_ROWS])
         made.append(
             html.Div(
-                [html.B(_HEADS.get(name, name)), "\n".join(cells)],
+                [html.B(_head(name)), "\n".join(cells)],
                 className="number" if numeric else None,
                 style={"width": f"{_WIDTHS.get(name, _WIDTH)}px"},
             )
@@ -192,12 +135,16 @@ def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, 
     return bits.tagged(html.Div(made, className="first-sight"), aria_hidden="true")
 
 
+def _head(name: str) -> str:
+    return head(name) if name in _METRICS else "trial" if name == "trial_id" else name
+
+
 def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     known = schema.column(schema.TRIALS, name)
     numeric = is_number(name)
     made: dict[str, Any] = {
         "field": name,
-        "headerName": _HEADS.get(name, name),
+        "headerName": _head(name),
         "headerTooltip": known.label,
         "width": _WIDTHS.get(name, _WIDTH),
         "cellDataType": "number" if numeric else "text",
@@ -205,9 +152,8 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     }
     if numeric:
         made |= {"headerClass": "ag-right-aligned-header", "cellClass": "ag-right-aligned-cell number"}
-    if numeric or name in _FORMS:
-        form = _FORMS.get(name, "number")
-        made["valueFormatter"] = {"function": f"flowsearchForm('{form}', params.value)"}
+    if numeric or known.form != "number":
+        made["valueFormatter"] = {"function": f"flowsearchForm('{known.form}', params.value)"}
     if name == "trial_id":
         made |= {"cellRenderer": "TrialLink", "pinned": "left"}
     if name == "status":

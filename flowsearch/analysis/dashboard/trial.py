@@ -15,29 +15,10 @@ from flowsearch.analysis.dashboard.places import live, plot
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.trials_table import varying
-from flowsearch.analysis.wording import (
-    brief,
-    decibels,
-    described,
-    duration,
-    memory,
-    missing,
-    not_finite,
-    number,
-    signed,
-    whole,
-)
+from flowsearch.analysis.wording import described, not_finite
 from flowsearch.results import schema
+from flowsearch.results.forms import duration, missing, number, signed, written
 from flowsearch.results.scores import Scores, non_finite
-
-_SHOWN: dict[str, Callable[[Any], str]] = {
-    "seconds": duration,
-    "prior_seconds": duration,
-    "train_seconds": duration,
-    "seconds_per_image": brief,
-    "peak_memory_bytes": memory,
-    "parameters": whole,
-}
 
 
 class TrialPage:
@@ -132,7 +113,7 @@ class TrialPage:
         entries = []
         for one in known:
             mark = "own" if one.name in differs else None
-            entries.append((one.name, html.Span(_config(self.trial[one.name]), title=one.label, className=mark)))
+            entries.append((one.name, html.Span(number(self.trial[one.name]), title=one.label, className=mark)))
         return bits.facts(entries, "columns")
 
     def numbers(self) -> bits.Children:
@@ -140,16 +121,8 @@ class TrialPage:
         trial = self.trial
         entries: list[tuple[str, Any]] = []
         for one in schema.METRIC_COLUMNS:
-            value = trial[one.name]
-            if missing(value):
-                continue
-            if one.name.endswith("psnr"):
-                text = f"{decibels(value)} dB"
-            elif one.name in _SHOWN:
-                text = _SHOWN[one.name](value)
-            else:
-                text = number(value if isinstance(value, str) else float(value) if one.type == "double" else value)
-            entries.append((one.about, text))
+            if not missing(value := trial[one.name]):
+                entries.append((one.about, written(one.name, value, unit=True)))
         own = self.watched.view([str(trial["trial_id"])])
         chosen = own.trials.assign(trials=pd.Series([(str(trial["trial_id"]),)], dtype=object))
         for split, title in (("test", "gain over the measurements"), ("ood", "gain out of distribution")):
@@ -205,7 +178,3 @@ def layout(page: TrialPage) -> Component:
         ],
         className="cards",
     )
-
-
-def _config(value: Any) -> str:
-    return number(float(value)) if isinstance(value, float) else number(value)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from flowsearch.analysis.selection import of_task
-from flowsearch.analysis.wording import missing, number
 from flowsearch.results import Results, schema
+from flowsearch.results.forms import missing, number
 
 ABSENT = "absent"
 """What an axis says of trials to which its name does not apply: a ResNet has no depth of a flow."""

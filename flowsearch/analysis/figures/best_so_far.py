@@ -11,6 +11,7 @@ from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 from flowsearch.results.configurations import configurations, objectives, within_limits
+from flowsearch.results.forms import hovered
 from flowsearch.statistics import student_interval
 
 CAPTION = (
@@ -57,8 +58,8 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=frame["number"], y=frame["best"], mode="lines", line={"shape": "hv", "width": 2}, name="best so far"
     )
-    for trace in points(frame, x="number", y="value", hover="trial %{customdata}<br>%{y:.4g}", interval=repeated):
-        figure.add_trace(trace)
+    hover = f"trial %{{customdata}}<br>{hovered(metric, 'y')}"
+    figure.add_traces(list(points(frame, x="number", y="value", hover=hover, interval=repeated)))
     return figure
 
 

@@ -10,9 +10,10 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, by_group, light, trial_ids
 from flowsearch.analysis.selection import groups
 from flowsearch.analysis.statistics import alone
-from flowsearch.analysis.wording import label, number
+from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each, configurations, varies
+from flowsearch.results.forms import hovered, number, written
 from flowsearch.statistics import student_interval
 
 _CAPTION = (
@@ -93,7 +94,7 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
             customdata=trial_ids(rows),
             mode="markers",
             marker={"size": 7, "symbol": style.symbol, "color": style.color, "opacity": 0.5},
-            hovertemplate=f"{name}, trial %{{customdata}}<br>%{{y:.2f}} dB<extra></extra>",
+            hovertemplate=f"{name}, trial %{{customdata}}<br>{hovered('test_psnr', 'y')}<extra></extra>",
             **common,
         )
         ring = rows[rows["best"]]
@@ -118,7 +119,7 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
             marker={"size": 11, "symbol": style.symbol},
             showlegend=False,
             hovertemplate=(
-                f"{name}, {look.title} %{{meta}}<br>mean %{{y:.2f}} dB of %{{customdata[0]}}"
+                f"{name}, {look.title} %{{meta}}<br>mean {hovered('test_psnr', 'y')} of %{{customdata[0]}}"
                 "<br>95% interval %{customdata[1]} to %{customdata[2]}<extra></extra>"
             ),
             meta=means["value"].tolist(),
@@ -142,4 +143,4 @@ def _mean(values: pd.Series) -> tuple[float, float, float, int]:
 
 
 def _db(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"
+    return written("test_psnr", value)

@@ -12,9 +12,10 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import MOST_CELLS, Axis
 from flowsearch.analysis.figures.marks import light, trial_ids
 from flowsearch.analysis.selection import of_task
-from flowsearch.analysis.wording import label, number
+from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 from flowsearch.results.configurations import objectives
+from flowsearch.results.forms import hovered, number, written
 
 CAPTION = (
     "The mean objective of the completed trials in each cell of two searched names; nothing is interpolated, and a "
@@ -33,7 +34,7 @@ def data(results: Results, x: Axis, y: Axis, metric: str | None = None, task: st
     trials = trials.dropna(subset=[metric, x.name, y.name])
     frame = trials[["trial_id", "label", "task"]].assign(metric=metric, value=trials[metric].astype(float))
     frame["settings"] = [
-        f"{x.name} {number(one)}, {y.name} {number(two)}: {number(value)}"
+        f"{x.name} {number(one)}, {y.name} {number(two)}: {written(metric, value, unit=True)}"
         for one, two, value in zip(trials[x.name], trials[y.name], frame["value"], strict=True)
     ]
     for end, axis in (("x", x), ("y", y)):
@@ -67,7 +68,7 @@ def draw(frame: pd.DataFrame, x: Axis, y: Axis) -> go.Figure:
         colorscale="Cividis",
         hoverongaps=False,
         colorbar={"title": {"text": label(metric), "side": "right"}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate="mean %{z:.4g} of %{customdata} trials<extra></extra>",
+        hovertemplate=f"mean {hovered(metric, 'z')} of %{{customdata}} trials<extra></extra>",
     )
     figure.add_scatter(
         x=light(x.spread(frame["x"])),

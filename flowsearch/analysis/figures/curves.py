@@ -11,6 +11,7 @@ from flowsearch.analysis.figures.marks import band, by_group, light
 from flowsearch.analysis.selection import best_trials, groups, of_task
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results, schema
+from flowsearch.results.forms import hovered
 
 CAPTION = (
     "Strong lines are the best completed trial of each method, thin ones other trials, dotted ones those that were "
@@ -58,6 +59,7 @@ def draw(frame: pd.DataFrame, lines: int = _LINES) -> go.Figure:
             figure.add_traces(
                 band(spread.index.to_series(), spread["low"], spread["high"], color=style.color, name=name)
             )
+    hover = f"trial %{{customdata}}<br>epoch %{{x}}: {hovered('val_psnr', 'y')}<extra></extra>"
     faint = min(0.5, max(0.2, 15 / max(1, drawn)))
     parts = list(by_group(shown))
     for role in (STOPPED, OTHER, BEST):  # the best above all others
@@ -80,7 +82,7 @@ def draw(frame: pd.DataFrame, lines: int = _LINES) -> go.Figure:
                 name=name,
                 legendgroup=name,
                 showlegend=role == first,
-                hovertemplate=f"{name}, trial %{{customdata}}<br>epoch %{{x}}: %{{y:.2f}} dB<extra></extra>",
+                hovertemplate=f"{name}, {hover}",
             )
     if len(frame):
         figure.update_yaxes(range=_range(frame))

@@ -11,8 +11,9 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import searched
 from flowsearch.analysis.figures.marks import bars, light
 from flowsearch.analysis.statistics import effect
-from flowsearch.analysis.wording import label, number
+from flowsearch.analysis.wording import label
 from flowsearch.results import Results
+from flowsearch.results.forms import number
 
 CAPTION = (
     "How much each value of a name adds to the test PSNR beside its reference, an ablation's baseline or else the "

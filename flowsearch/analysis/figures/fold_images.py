@@ -3,9 +3,9 @@
 import pandas as pd
 
 from flowsearch.analysis.figures.grid import Head, Picture, pictures, table, within
-from flowsearch.analysis.wording import decibels, missing
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
+from flowsearch.results.forms import decibels, missing
 
 CAPTION = (
     "The first test image after each fold of the best trial of each unrolled network, with its PSNR in dB: first what "

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from flowsearch.analysis.selection import best_trials
-from flowsearch.analysis.wording import missing
 from flowsearch.results import Results
+from flowsearch.results.forms import missing
 
 _MANY = 6
 """Columns, from which on pictures are smaller."""

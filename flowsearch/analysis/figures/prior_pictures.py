@@ -3,8 +3,8 @@
 import pandas as pd
 
 from flowsearch.analysis.figures.grid import Head, Picture, pictures, table, within
-from flowsearch.analysis.wording import missing, number
 from flowsearch.results import Results, schema
+from flowsearch.results.forms import missing, number
 
 CAPTION = (
     "Each pre-trained flow: first its most likely image g(0), where networks that start from the mode begin, then "

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from flowsearch.analysis.figures.grid import Head, Picture, pictures, table, within
-from flowsearch.analysis.wording import decibels, missing, number
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
+from flowsearch.results.forms import decibels, missing, number
 
 CAPTION = (
     "From left to right: what was measured, what the best trial of each method makes of it, and the true image. "

@@ -9,6 +9,7 @@ from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 from flowsearch.results.configurations import configurations
+from flowsearch.results.forms import hovered
 
 CAPTION = (
     "Each point is a completed configuration: its PSNR on the test images against that on the images out of "
@@ -37,6 +38,8 @@ def draw(frame: pd.DataFrame) -> go.Figure:
             name=f"{lost:.2f} dB lost" if lost >= 0 else f"{-lost:.2f} dB gained",
             hoverinfo="skip",
         )
-    hover = "trial %{customdata}<br>test %{x:.2f} dB<br>out of distribution %{y:.2f} dB"
+    hover = (
+        f"trial %{{customdata}}<br>test {hovered('test_psnr', 'x')}<br>out of distribution {hovered('ood_psnr', 'y')}"
+    )
     figure.add_traces(list(points(frame, x="test_psnr", y="ood_psnr", hover=hover)))
     return figure

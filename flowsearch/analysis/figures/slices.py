@@ -8,9 +8,10 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import Axis
 from flowsearch.analysis.figures.marks import points
 from flowsearch.analysis.selection import groups, of_task
-from flowsearch.analysis.wording import label, number
+from flowsearch.analysis.wording import label
 from flowsearch.results import Results
 from flowsearch.results.configurations import objectives
+from flowsearch.results.forms import hovered, number
 
 CAPTION = (
     "The objective of each completed trial against each searched name, the other names being what they were in that "
@@ -41,6 +42,6 @@ def draw(frame: pd.DataFrame, axis: Axis) -> go.Figure:
     if axis.has_cells(frame["x"]) and places:
         figure.update_xaxes(range=[places[0] - 0.5, places[-1] + 0.5])
     frame = frame.assign(x=axis.spread(frame["x"]))
-    hover = f"trial %{{customdata}}<br>{axis.name} %{{text}}<br>%{{y:.4g}}"
+    hover = f"trial %{{customdata}}<br>{axis.name} %{{text}}<br>{hovered(metric, 'y')}"
     figure.add_traces(list(points(frame, x="x", y="value", hover=hover, text="setting")))
     return figure

@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import light, points, trial_ids
 from flowsearch.analysis.selection import groups
-from flowsearch.analysis.wording import decibels, described, label
+from flowsearch.analysis.wording import described, label
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import configurations, front, objectives, within_limits
+from flowsearch.results.forms import decibels, hovered
 
 FRONT_CAPTION = (
     "Each point is a completed configuration that keeps to the study's limits, a mean over its repeats where it has "
@@ -63,7 +64,9 @@ def draw(frame: pd.DataFrame, x: str, y: str) -> go.Figure:
         figure.add_scatter(
             x=light(best["x"]), y=light(best["y"]), mode="lines", line={"width": 1.5}, name="front", hoverinfo="skip"
         )
-    hover = f"trial %{{customdata}}<br>{_title(x)}: %{{x:,.4g}}<br>{_title(y)}: %{{y:,.4g}}"
+    hover = "trial %{customdata}<br>" + "<br>".join(
+        f"{_title(name)}: {hovered(name, axis, unit=False)}" for axis, name in (("x", x), ("y", y))
+    )
     figure.add_traces(list(points(frame, x="x", y="y", hover=hover)))
     if len(best):
         test = ["" if np.isnan(value) else f"<br>test PSNR {decibels(value)} dB" for value in best["test_psnr"]]

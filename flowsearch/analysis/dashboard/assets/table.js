@@ -13,19 +13,25 @@
   };
   function duration(seconds) {
     const whole = Math.round(seconds);
-    if (whole < 60) return `${whole} s`;
+    if (whole < 60) return `${seconds < 9.95 ? seconds.toFixed(1) : whole} s`;
     const two = (number) => String(number).padStart(2, "0");
     if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
     return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
   }
+  function brief(seconds) {
+    if (seconds >= 1) return duration(seconds);
+    return `${seconds >= 0.00995 ? (1000 * seconds).toFixed(0) : Number((1000 * seconds).toPrecision(2))} ms`;
+  }
+  // As flowsearch/results/forms.py has them.
   const forms = {
     number: general,
+    fine: (value) => String(Number(value.toPrecision(4))),
     decibels: (value) => value.toFixed(2),
     similarity: (value) => value.toFixed(3),
-    whole: (value) => value.toLocaleString("en"),
+    whole: (value) => value.toLocaleString("en", { maximumFractionDigits: 0 }),
     duration,
-    brief: (value) => (value >= 1 ? `${Number(value.toPrecision(2))} s` : `${Number((1000 * value).toPrecision(2))} ms`),
-    memory: (value) => (value >= 1e9 ? `${(value / 1e9).toFixed(1)} GB` : `${Math.round(value / 1e6)} MB`),
+    brief,
+    memory: (value) => (value >= 1e9 ? `${(value / 1e9).toFixed(2)} GB` : `${(value / 1e6).toFixed(1)} MB`),
     moment: (value) => value.slice(0, 16).replace("T", " "),
   };
   functions.flowsearchForm = (form, value) => (value === null || value === undefined ? "" : forms[form](value));
