@@ -58,14 +58,17 @@ def model(
     if as_json:
         typer.echo(json.dumps(vars(cost)))
         return
+    from flowsearch.results.forms import memory as size_of
+    from flowsearch.results.forms import whole
+
     typer.echo(
         f"{prox}, {folds} folds {weights}, {size}x{size}, batch {batch}, {memory}, {precision}, {_where(device)}"
     )
     for name, value in (
         ("step", f"{cost.step_seconds:.3f} s"),
         ("images a second", f"{cost.images_per_second:.2f}"),
-        ("parameters", f"{cost.parameters:,}"),
-        ("activation peak", f"{cost.activation_bytes / 1e6:,.1f} MB"),
+        ("parameters", whole(cost.parameters)),
+        ("activation peak", size_of(cost.activation_bytes)),
         ("gradient error", f"{cost.gradient_error:.2e}"),
     ):
         typer.echo(f"  {name:16s} {value}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from flowsearch.cli.live import duration, number, short
+from flowsearch.cli.live import short
+from flowsearch.results.forms import duration, written
 from flowsearch.results.labels import labels
 from flowsearch.results.standings import SHOWN, in_order, measured, standings
 from flowsearch.study.enumeration import varied
@@ -50,7 +51,7 @@ def standings_tables(progress: "Progress") -> list[Table]:
     found = standings(rows, progress.study.metric, more=progress.study.direction == "maximize")
     tables = []
     for task, best in found.items():
-        heads = ("method", "test", "ood", "SSIM", "s/image", "parameters")
+        heads = ("method", "test", "ood", "SSIM", "time/image", "parameters")
         table = _table(progress, task, "the best of each method", heads, left=1)
         table.add_row("measured", *_standing({"test_psnr": measured(best)}))
         for name in in_order(found):
@@ -76,11 +77,9 @@ def best_lines(progress: "Progress") -> list[str]:
         of = "" if task is None else f" on {task}"
         best = progress.best_of(task)
         if best is not None:
-            trial, mean = best.completed[0], best.mean(study.metric)
+            trial, mean = best.completed[0], written(study.metric, best.mean(study.metric), unit=True)
             repeats = f" (mean of {len(best.completed)} repeats)" if study.repeats > 1 else ""
-            lines.append(
-                f"best{of}: trial {trial.id}, {number(mean, study.metric)}{repeats}: {short(_proposed(progress, best))}"
-            )
+            lines.append(f"best{of}: trial {trial.id}, {mean}{repeats}: {short(_proposed(progress, best))}")
         elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
             lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")
     return lines
@@ -184,8 +183,7 @@ def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[st
 
 
 def _standing(trial: Mapping[str, Any]) -> list[str]:
-    forms = zip(SHOWN, (".2f", ".2f", ".3f", ".2g", ",.0f"), strict=True)
-    return ["" if trial.get(name) is None else format(trial[name], form) for name, form in forms]
+    return [written(name, trial.get(name), empty="") for name in SHOWN]
 
 
 def _caption(*said: str) -> str:
@@ -236,8 +234,7 @@ def _around(values: list[float], metric: str, sign: str = "") -> str:
     from flowsearch.statistics import student_interval
 
     interval = student_interval(values)
-    if metric == "parameters":
-        return f"{interval.mean:,.0f}"
-    form = ".2f" if metric.endswith("_psnr") else ".4g"
-    around = "" if interval.n < 2 else f" ±{format(interval.high - interval.mean, '.2g' if form == '.4g' else form)}"
-    return format(interval.mean, f"{sign}z{form}") + around
+    text = written(metric, abs(interval.mean))
+    below = interval.mean < 0 and any(digit in text for digit in "123456789")
+    around = f" ±{written(metric, interval.high - interval.mean)}" if interval.n > 1 and metric != "parameters" else ""
+    return f"{'-' if below else sign}{text}{around}"

@@ -68,11 +68,14 @@ def _print(judged: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from flowsearch.results.forms import decibels, similarity
+
     table = Table("", "mean", "standard deviation", "worst", "best", box=SIMPLE_HEAD)
     for name, head in _HEADS.items():
-        found, digits = judged[name], 3 if name == "ssim" else 2
-        keys = ("mean", "std", "min", "max")
-        table.add_row(head, *("unknown" if found is None else f"{found[key]:.{digits}f}" for key in keys))
+        found = judged[name] or {}
+        write = similarity if name == "ssim" else decibels
+        known = (found.get(key) for key in ("mean", "std", "min", "max"))
+        table.add_row(head, *("unknown" if value is None else write(value) for value in known))
     console = Console()
     console.print(
         f"{judged['model']}: {judged['prox']} on {judged['images']} images of {judged['source']} ({judged['split']}), "

@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flowsearch.results.forms import decibels, duration, written
+
 if TYPE_CHECKING:
     from flowsearch.study.progress import Event, Listener, Progress, TrialState
 
@@ -106,7 +108,7 @@ def draw(progress: "Progress") -> RenderableType:
             trial.id,
             ProgressBar(total=1.0, completed=trial.share, width=12),
             Text(f"{trial.phase} {trial.epoch}" if trial.phase else "starting"),
-            Text(number(value, study.metric)),
+            Text(written(study.metric, value, unit=True, empty="")),
             Text(short(trial.values), style="dim"),
         )
     for prior in progress.priors.values():
@@ -123,7 +125,7 @@ def draw(progress: "Progress") -> RenderableType:
     parts: list[RenderableType] = [head, whole, table]
     best, single = progress.best, progress.best_of(None)
     if best is not None and single is not None:
-        text = f"best so far  {number(single.mean(study.metric), study.metric)}  trial {best.id}  "
+        text = f"best so far  {written(study.metric, single.mean(study.metric), unit=True)}  trial {best.id}  "
         parts.append(Text.assemble((text, "green"), short(best.values)))
     elif len(study.objective) > 1 and study.tasks is None:
         parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
@@ -145,7 +147,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     best = progress.best
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
-        console.print(f"the measurements themselves: {measured:.2f} dB", highlight=False)
+        console.print(f"the measurements themselves: {decibels(measured)} dB", highlight=False)
     for line in lost_lines(progress):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for trial in progress.trouble:
@@ -180,15 +182,12 @@ def prox_table(progress: "Progress") -> Table:
     for prox, trials in sorted(groups.items()):
         best = next(iter(ranked(progress.study, trials)), None)
         shown = {name: None if best is None else best.mean(name) for name in (metric, *_OF_BEST)}
-        parameters = shown["parameters"]
         table.add_row(
             prox,
             str(len(trials)),
-            _bare(shown[metric], metric),
-            _bare(mean(one.metrics[metric] for one in trials), metric),
-            _bare(shown["test_psnr"], "test_psnr"),
-            _bare(shown["ood_psnr"], "ood_psnr"),
-            "" if parameters is None else f"{parameters:,.0f}",
+            written(metric, shown[metric], empty=""),
+            written(metric, mean(one.metrics[metric] for one in trials)),
+            *(written(name, shown[name], empty="") for name in _OF_BEST),
             duration(mean(one.seconds for one in trials)),
         )
     limits = f"\nthat keeps to {' and '.join(progress.study.constraints)}" if progress.study.constraints else ""
@@ -205,11 +204,11 @@ def counts(progress: "Progress") -> str:
 
 def outcome(trial: "TrialState", metric: str) -> str:
     """A trial's status with its value or its reason."""
-    value = trial.metrics.get(metric)
+    value = written(metric, trial.metrics.get(metric), unit=True, empty="")
     if trial.status == "completed":
-        return f"completed at {number(value, metric)}"
+        return f"completed at {value}"
     if trial.status == "pruned":
-        return f"pruned after epoch {trial.epoch}" + (f" at {number(value, metric)}" if value is not None else "")
+        return f"pruned after epoch {trial.epoch}" + (f" at {value}" if value else "")
     return f"{trial.status}: {trial.reason}"
 
 
@@ -225,27 +224,6 @@ def short(values: Mapping[str, Any]) -> str:
         else:
             words.append(f"{name}={value:.2g}" if isinstance(value, float) else f"{name}={value}")
     return " ".join(words)
-
-
-def number(value: float | None, metric: str) -> str:
-    """A metric with its unit."""
-    if value is None:
-        return ""
-    return f"{value:.2f} dB" if metric.endswith("_psnr") else f"{value:.4g}"
-
-
-def _bare(value: float | None, metric: str) -> str:
-    return number(value, metric).removesuffix(" dB")
-
-
-def duration(seconds: float) -> str:
-    """`47 s`, `3 min 20 s` or `5 h 12 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def left_text(progress: "Progress") -> str:

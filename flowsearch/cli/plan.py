@@ -11,7 +11,7 @@ from flowsearch.cli.options import File, Name, Profile, Sets, chosen
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flowsearch.study.plan import Corner, Plan
+    from flowsearch.study.plan import Plan
 
 
 def plan(
@@ -73,7 +73,7 @@ def _table(plan: "Plan") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from flowsearch.cli.live import duration
+    from flowsearch.results.forms import duration, memory, whole
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("trial", no_wrap=True)
@@ -86,8 +86,8 @@ def _table(plan: "Plan") -> "Table":
     for corner in plan.corners:
         table.add_row(
             corner.which,
-            f"{corner.parameters:,}",
-            _bytes(corner),
+            whole(corner.parameters),
+            f"{'' if corner.measured else '~'}{memory(corner.bytes)}",
             "-" if corner.gpu_share is None else f"{corner.gpu_share:.2f}",
             "?" if corner.step_seconds is None else f"{corner.step_seconds:.3g} s",
             time(corner.trial_seconds),
@@ -96,16 +96,10 @@ def _table(plan: "Plan") -> "Table":
     return table
 
 
-def _bytes(corner: "Corner") -> str:
-    return _size(corner.bytes) if corner.measured else f"~{_size(corner.bytes)}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
 def _lines(plan: "Plan", measured: bool) -> list[str]:
     """What the table's numbers mean, and what follows from them."""
+    from flowsearch.results.forms import memory
+
     lines = []
     if not all(corner.measured for corner in plan.corners):
         lines.append("~: by formula (weights, gradients, optimizer, activations); parameters are exact")
@@ -115,8 +109,8 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
         lines.append(f"no GPU here: as it is (resources.gpu: {plan.gpu:g}) the study needs another machine")
     if plan.disk_bytes_at_most:
         lines.append(
-            f"disk: about {_size(plan.disk_bytes)} for trained networks and priors, every trial taken as the middle "
-            f"one; at most {_size(plan.disk_bytes_at_most)}, with the checkpoints of those that run"
+            f"disk: about {memory(plan.disk_bytes)} for trained networks and priors, every trial taken as the middle "
+            f"one; at most {memory(plan.disk_bytes_at_most)}, with the checkpoints of those that run"
         )
     if plan.hours is None:
         lines.append("time: not known yet; --measure times a step of each on this machine")
@@ -135,6 +129,6 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
 
 
 def _hours(hours: float | None) -> str:
-    from flowsearch.cli.live import duration
+    from flowsearch.results.forms import duration
 
     return "?" if hours is None else duration(3600 * hours)

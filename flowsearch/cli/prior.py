@@ -75,7 +75,7 @@ def list_priors(results: _Results = "results") -> None:
         from rich.console import Console
         from rich.table import Table
 
-        from flowsearch.cli.live import duration
+        from flowsearch.results.forms import duration, memory
 
         console, store = Console(), _store(results)
         priors = store.listed()
@@ -83,8 +83,8 @@ def list_priors(results: _Results = "results") -> None:
             console.print(f"no priors in {store.root}", highlight=False)
             return
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "MB", "used by"):
-            right = head in ("epochs", "bits/dim", "time", "MB")
+        for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "size", "used by"):
+            right = head in ("epochs", "bits/dim", "time", "size")
             table.add_column(
                 head, justify="right" if right else "left", no_wrap=right or head == "prior", overflow="fold"
             )
@@ -103,7 +103,7 @@ def list_priors(results: _Results = "results") -> None:
                 f"{about.get('epoch')}/{config.get('prior', {}).get('epochs')}",
                 f"{about.get('bits_per_dim', float('nan')):.3f}",
                 duration(about.get("seconds", 0.0)),
-                f"{prior.bytes / 1e6:.1f}",
+                memory(prior.bytes),
                 users or "nobody yet",
             )
         if whole:

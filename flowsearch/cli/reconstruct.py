@@ -88,10 +88,10 @@ def _unused(stem: str, names: set[str]) -> str:
 
 
 def _line(row: Any) -> str:
+    from flowsearch.results.forms import decibels, similarity
+
     size = f"{row.width}x{row.height}"
     if row.psnr is None:
         return f"{size}, reconstructed"
-    return (
-        f"{size}, PSNR {row.psnr:.2f} dB (measurement {row.measurement_psnr:.2f} dB), "
-        f"SSIM {'-' if row.ssim is None else format(row.ssim, '.3f')}"
-    )
+    ssim = "unknown" if row.ssim is None else similarity(row.ssim)
+    return f"{size}, PSNR {decibels(row.psnr)} dB (measurement {decibels(row.measurement_psnr)} dB), SSIM {ssim}"

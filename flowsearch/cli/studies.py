@@ -67,7 +67,7 @@ def list_studies(
         from rich.console import Console
         from rich.table import Table
 
-        from flowsearch.cli.live import number
+        from flowsearch.results.forms import written
         from flowsearch.study.listing import listed
 
         console, studies = Console(), listed(root)
@@ -82,7 +82,7 @@ def list_studies(
                 table.add_row(one.name, "", "", one.problem, "", "")
                 continue
             states = ", ".join(f"{count} {status}" for status, count in sorted(one.states.items()))
-            best = "" if one.best is None else f"{number(one.best, one.metric)} (trial {one.best_trial})"
+            best = "" if one.best is None else f"{written(one.metric, one.best, unit=True)} (trial {one.best_trial})"
             done = f"{one.done}/{one.trials}"
             table.add_row(one.name, one.mode, done, states or "nothing yet", best, _age(one.changed))
         console.print(table)
@@ -154,7 +154,8 @@ def _trials(progress: "Progress") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from flowsearch.cli.live import duration, number, short
+    from flowsearch.cli.live import short
+    from flowsearch.results.forms import duration, written
 
     metric = progress.study.metric
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -166,7 +167,7 @@ def _trials(progress: "Progress") -> "Table":
         table.add_row(
             trial.id,
             trial.status,
-            number(trial.metrics.get(metric, trial.current.get(metric)), metric),
+            written(metric, trial.metrics.get(metric, trial.current.get(metric)), unit=True, empty=""),
             str(trial.metrics.get("epochs_run") or trial.epoch or ""),
             duration(trial.seconds) if trial.started is not None else "",
             Text(words),
@@ -176,7 +177,8 @@ def _trials(progress: "Progress") -> "Table":
 
 def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str) -> None:
     """Everything about one trial."""
-    from flowsearch.cli.live import duration, short
+    from flowsearch.cli.live import short
+    from flowsearch.results.forms import duration
     from flowsearch.study.listing import trace
 
     known = {trial.id: trial for trial in progress.trials.values()}
@@ -207,7 +209,7 @@ def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str)
 
 def _age(then: datetime | None) -> str:
     """`3 min ago`; nothing where nothing has happened."""
-    from flowsearch.cli.live import duration
+    from flowsearch.results.forms import duration
 
     if then is None:
         return ""

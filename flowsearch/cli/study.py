@@ -153,7 +153,8 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
 
 def _end(ending: "Ending") -> str:
     """How many trials ended how, and in what time; or that they had before."""
-    from flowsearch.cli.live import counts, duration
+    from flowsearch.cli.live import counts
+    from flowsearch.results.forms import duration
 
     said = counts(ending.progress)
     return f"nothing was left to do: {said}" if ending.nothing_left else f"{said} in {duration(ending.seconds)}"

@@ -79,6 +79,8 @@ def _refuse_other(config: Any, out: Path) -> None:
 
 
 def _line(record: dict[str, Any]) -> str:
+    from flowsearch.results.forms import duration, written
+
     if record["phase"] == "prior" and record.get("bits_per_dim") is None:
         return f"denoiser {record['epoch']:4d}   val loss {record['val_loss']:.5f}   {record['seconds']:.1f} s"
     if record["phase"] == "prior":
@@ -93,16 +95,15 @@ def _line(record: dict[str, Any]) -> str:
             f"epoch {record['epoch']:4d}   train loss {record['train_loss']:.5f}   val loss {record['val_loss']:.5f}   "
             f"val PSNR {record['val_psnr']:.2f} dB   {record['seconds']:.1f} s"
         )
-    ood = "" if record["ood_psnr"] is None else f"out of distribution {record['ood_psnr']:.2f} dB, "
-    test, seen = (_said(record[name], ".2f", " dB") for name in ("test_psnr", "measurement_psnr"))
+
+    def said(name: str) -> str:
+        return written(name, record[name], unit=True, empty="unknown")
+
+    ood = "" if record["ood_psnr"] is None else f"out of distribution {said('ood_psnr')}, "
     return (
-        f"test PSNR {test} (measurement {seen}), SSIM {_said(record['test_ssim'], '.3f')}, "
-        f"residual {_said(record['test_residual'], '.3f')}, {ood}"
-        + (f"epoch {record['best_epoch']}, " if record["best_epoch"] else "")
-        + f"{record['parameters']:,} parameters, {record['train_seconds'] + record['prior_seconds']:.0f} s, "
-        f"{record['seconds_per_image']:.2g} s an image"
+        f"test PSNR {said('test_psnr')} (measurement {said('measurement_psnr')}), SSIM {said('test_ssim')}, "
+        f"residual {said('test_residual')}, {ood}"
+        + (f"epoch {said('best_epoch')}, " if record["best_epoch"] else "")
+        + f"{said('parameters')} parameters, {duration(record['train_seconds'] + record['prior_seconds'])}, "
+        f"{said('seconds_per_image')} an image"
     )
-
-
-def _said(value: float | None, form: str, unit: str = "") -> str:
-    return "unknown" if value is None else f"{value:{form}}{unit}"

@@ -6,16 +6,12 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.results.configurations import ranked
+from flowsearch.results.forms import missing, written
 from flowsearch.results.latex import bold, escape, tabular
 from flowsearch.results.reader import Results
-from flowsearch.results.standings import SHOWN, in_order, measured, standings
+from flowsearch.results.standings import in_order, measured, standings
 
-_COLUMNS = {
-    "test_psnr": ("PSNR", ".2f"),
-    "test_ssim": ("SSIM", ".3f"),
-    "ood_psnr": ("OOD PSNR", ".2f"),
-    "parameters": ("Parameters", ",d"),
-}
+_HEADS = {"test_psnr": "PSNR", "test_ssim": "SSIM", "ood_psnr": "OOD PSNR", "parameters": "Parameters"}
 
 
 def to_csv(results: Results) -> str:
@@ -40,7 +36,7 @@ def to_latex(results: Results) -> str:
     if not found:
         kept = " and keeps to the constraints" if results.limits else ""
         raise ValueError(f"{results.where}: no trial was completed{kept}, so there is nothing to put into a table")
-    shown = {name: head for name, head in _COLUMNS.items() if name in SHOWN and _any(found, name)}
+    shown = {name: head for name, head in _HEADS.items() if _any(found, name)}
     within = "".join(f", {limit}" for limit in results.study.get("constraints") or [])
     note = f"% {results.name}: the best of each method by {metric}{within}; needs \\usepackage{{booktabs}}"
     groups = []
@@ -54,21 +50,17 @@ def to_latex(results: Results) -> str:
         )
         groups.append(
             [
-                [escape(task) if place == 0 else "", escape(name)]
-                + [_cell(row, column, form, highest) for column, (_, form) in shown.items()]
+                [escape(task) if place == 0 else "", escape(name)] + [_cell(row, column, highest) for column in shown]
                 for place, (name, row) in enumerate(rows)
             ]
         )
-    heads = ["Task", "Method", *(head for head, _ in shown.values())]
+    heads = ["Task", "Method", *shown.values()]
     return "\n".join([note, *tabular("ll" + "r" * len(shown), heads, groups), ""])
 
 
-def _cell(row: dict[str, Any], column: str, form: str, highest: float | None) -> str:
-    if not _there(row, column):
-        return ""
-    value = int(row[column]) if form.endswith("d") else float(row[column])
-    text = format(value, form)
-    top = column == "test_psnr" and highest is not None and text == format(highest, form)
+def _cell(row: dict[str, Any], column: str, highest: float | None) -> str:
+    text = written(column, row.get(column), empty="")
+    top = column == "test_psnr" and highest is not None and text == written(column, highest)
     return bold(text) if top else text
 
 
@@ -77,7 +69,7 @@ def _any(found: dict[str, Any], name: str) -> bool:
 
 
 def _there(row: Any, name: str) -> bool:
-    return plain(row.get(name)) is not None
+    return not missing(row.get(name))
 
 
 def plain(value: Any) -> Any:

@@ -71,6 +71,14 @@ def test_what_breaks_a_limit_is_never_best():
     assert "none of the completed trials keeps to parameters <= 10" in printed(nothing)
 
 
+def test_a_cost_as_the_objective_is_written_as_in_every_table():
+    rows = [(net(1), {"parameters": 25_771_456, "seconds_per_image": 152.0}), (net(2), {"parameters": 30_000_000})]
+    text = printed(progress_of(study_of("objective={parameters: minimize}"), rows))
+    assert "best: trial 0000, 25,771,456: " in text
+    assert text.count("25,771,456") == 3  # the best line, and the table's best and parameters
+    assert "e+07" not in text
+
+
 def test_what_is_not_known_keeps_no_limit():
     progress = progress_of(study_of("constraints=[peak_memory_bytes <= 1e9]"), FOUR)
     assert progress.best is None

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from flowsearch.cli.live import LiveView, duration, prox_table, short, summarize, view
+from flowsearch.cli.live import LiveView, prox_table, short, summarize, view
 from flowsearch.study.progress import Event, Progress, TrialState
 
 
@@ -103,10 +103,3 @@ def test_plain_lines_name_what_starts_and_ends(progress):
 def test_a_short_configuration():
     values = {"folds": 3, "prox": "glow", "lr": 2.81e-4, "weights": "tied", "pretrain": False}
     assert short(values) == "glow tied folds=3 lr=0.00028 fresh"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(1.24, "1.2 s"), (47, "47 s"), (200, "3 min 20 s"), (18720, "5 h 12 min")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
