@@ -24,10 +24,9 @@ from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.study.space import Parameter, Space, Values
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.need import Need, estimate, flow_parameters
+from flowsearch.training.prior_store import PRIOR_NAMES, prior_key
 
 _DRAWS = 51
-_PRIOR_NAMES = ("depth", "levels", "hidden", "last_depth", "flip", "precision")
-"""What tells two priors of a study apart."""
 _KEPT_BYTES = 4
 """What stays on disk of a parameter: its value at the best epoch."""
 _RUNNING_BYTES = 24
@@ -301,12 +300,12 @@ def _priors(study: Study) -> tuple[int, bool]:
     points = study.points()
     if points is not None:
         configs = [study.config(point) for point in points]
-        return len({tuple(getattr(one, name) for name in _PRIOR_NAMES) for one in configs if one.pretrain}), False
+        return len({prior_key(one, "") for one in configs if one.pretrain}), False
     space = study.parsed_space()
     if not any(study.config(values).pretrain for _, values in space.corners()):
         return 0, False
     distinct = 1.0
-    for name in _PRIOR_NAMES:
+    for name in PRIOR_NAMES:
         parameter = space.parameters.get(name)
         if parameter is None:
             continue

@@ -32,22 +32,24 @@ PICTURES = "pictures"
 _USERS, _LOCK = "users.jsonl", ".lock"
 
 
+_FLOW = tuple(name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory"))
+PRIOR_NAMES = (*_FLOW, "flip", "precision")
+"""What of a trial's flat names decides its prior; not `memory`, by which gradients are computed, but not which."""
+
+
 def prior_key(config: TrialConfig, fingerprint: str) -> str:
     """A name for everything that decides a prior: images, architecture, settings. Equal keys mean equal priors.
 
-    `memory` is no part of it: it decides how gradients are computed, not which. `mixing` tells a flow from those of
-    before its 1x1 convolutions were orthogonal, which cannot be read any more.
+    `mixing` tells a flow from those of before its 1x1 convolutions were orthogonal, which cannot be read any more.
     """
-    names = [name for name in OWN_FIELDS["glow"] if name not in ("pretrain", "memory")]
+    values = {name: getattr(config, name) for name in PRIOR_NAMES}
     prior = config.prior.to_dict()
     del prior["memory"]
     decided = {
         "fingerprint": fingerprint,
-        "flow": {name: getattr(config, name) for name in names} | {"mixing": "orthogonal"},
+        "flow": {name: values.pop(name) for name in _FLOW} | {"mixing": "orthogonal"},
         "prior": prior,
-        "flip": config.flip,
-        "precision": config.precision,
-    }
+    } | values
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:16]
 
 
