@@ -183,7 +183,7 @@ class Study(_Section):
     enqueue: list[dict[str, Any]] = []
     """search: configurations to try first; the sampler chooses the names that one leaves out."""
     start_from: list[str] = []
-    """search: folders of earlier studies, whose trials the sampler learns from before the first of this one."""
+    """search: earlier studies, by folder or URI, whose trials the sampler learns from before the first of this one."""
     scheduler: Scheduler | None = None
     prior: dict[str, Any] = {}
     budget: Budget = Budget()

@@ -1,13 +1,13 @@
 """What a study file says of modes, tasks, repeats and configurations to try first: its checks, and its points."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowsearch.checks import nearest
 from flowsearch.operators.names import parse_task
 from flowsearch.results import schema
 from flowsearch.results.objective import constraint
+from flowsearch.storage import store_at
 from flowsearch.study.enumeration import Point, ablation, grid
 from flowsearch.study.parameter import SpaceError, Values, parse, show
 from flowsearch.study.source import Source
@@ -192,10 +192,14 @@ def checked(space: Space, values: Mapping[str, Any]) -> Values:
 
 def check_start(study: "Study") -> None:
     """Refuse earlier studies that are not there; StudyFileError with the line that names one."""
-    for index, folder in enumerate(study.start_from):
-        if not (Path(folder) / schema.STUDY_FILE).is_file():
+    for index, where in enumerate(study.start_from):
+        try:
+            there = schema.STUDY_FILE in store_at(where).names()
+        except ValueError as error:
+            raise study.error(("start_from", index), f"start_from: {error}") from None
+        if not there:
             raise study.error(
                 ("start_from", index),
-                f"start_from: {folder} holds no study (there is no {schema.STUDY_FILE}); name a study's folder, such "
+                f"start_from: {where} holds no study (there is no {schema.STUDY_FILE}); name a study's folder, such "
                 "as results/quickstart",
             )

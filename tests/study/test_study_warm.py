@@ -40,8 +40,9 @@ def warm_driver(study: Study, root: Path) -> Driver:
     return Driver(root, replay(study, ledger), ledger, run_trial="study_fakes:run_trial", window=1, earlier=found)
 
 
-def test_completed_and_pruned_trials_are_taken_with_their_epochs(study_of, tmp_path, earlier):
-    driver = warm_driver(study_of(f"start_from={earlier}", "search.trials=2"), tmp_path)
+@pytest.mark.parametrize("scheme", ["", "file://"], ids=["path", "URI"])
+def test_completed_and_pruned_trials_are_taken_with_their_epochs(study_of, tmp_path, earlier, scheme):
+    driver = warm_driver(study_of(f"start_from={scheme}{earlier}", "search.trials=2"), tmp_path)
     taken = driver.proposer.study.trials
     before = driver_of(study_of("search.trials=5"), earlier).progress.trials
     assert [trial.state.name for trial in taken] == ["COMPLETE"] * 3 + ["PRUNED"]
@@ -86,5 +87,8 @@ def test_each_task_takes_its_own_trials(study_of, tmp_path, earlier):
 
 
 def test_a_folder_without_a_study_is_refused(study_of, tmp_path):
-    with pytest.raises(StudyFileError, match=r"--set start_from=.*holds no study"):
-        check_start(study_of(f"start_from={tmp_path}/nothing"))
+    for where in (f"{tmp_path}/nothing", f"file://{tmp_path}/nothing"):
+        with pytest.raises(StudyFileError, match=r"--set start_from=.*holds no study"):
+            check_start(study_of(f"start_from={where}"))
+    with pytest.raises(StudyFileError, match=r"--set start_from=.*cannot be opened"):
+        check_start(study_of("start_from=nowhere://x/y"))
