@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from flowsearch.cli.live import short
+from flowsearch.cli.terminal import table
 from flowsearch.results.forms import duration, written
 from flowsearch.results.labels import labels
 from flowsearch.results.standings import SHOWN, in_order, measured, standings
@@ -52,13 +52,13 @@ def standings_tables(progress: "Progress") -> list[Table]:
     tables = []
     for task, best in found.items():
         heads = ("method", "test", "ood", "SSIM", "time/image", "parameters")
-        table = _table(progress, task, "the best of each method", heads, left=1)
-        table.add_row("measured", *_standing({"test_psnr": measured(best)}))
+        made = _table(progress, task, "the best of each method", heads, left=1)
+        made.add_row("measured", *_standing({"test_psnr": measured(best)}))
         for name in in_order(found):
             if name in best:
-                table.add_row(name, *_standing(best[name]))
-        table.caption = f"PSNR in dB and SSIM of {best_of(progress)} by the objective; ood: out of distribution"
-        tables.append(table)
+                made.add_row(name, *_standing(best[name]))
+        made.caption = f"PSNR in dB and SSIM of {best_of(progress)} by the objective; ood: out of distribution"
+        tables.append(made)
     return tables
 
 
@@ -115,12 +115,12 @@ def ablation_table(progress: "Progress", task: str | None) -> Table:
     study = progress.study
     metric = study.metric
     names = ["factor", "value", metric, "difference", *_also(progress), "parameters", *_repeated(progress)]
-    table = _table(progress, task, "the baseline, and what differs from it", names, left=2)
+    made = _table(progress, task, "the baseline, and what differs from it", names, left=2)
     found = configurations(progress.of(task))
     baseline = next((one for one in found if not _varied(progress, one)), None)
     for one in found:
         other = _varied(progress, one)
-        table.add_row(
+        made.add_row(
             ", ".join(other) or "baseline",
             ", ".join(_value(value) for value in other.values()),
             _mean(one, metric),
@@ -129,8 +129,8 @@ def ablation_table(progress: "Progress", task: str | None) -> Table:
             _mean(one, "parameters"),
             *(str(len(one.completed)) for _ in _repeated(progress)),
         )
-    table.caption = _caption("PSNR in dB", _INTERVALS + _PAIRED if study.repeats > 1 else "")
-    return table
+    made.caption = _caption("PSNR in dB", _INTERVALS + _PAIRED if study.repeats > 1 else "")
+    return made
 
 
 def front_table(progress: "Progress", task: str | None) -> Table:
@@ -139,10 +139,10 @@ def front_table(progress: "Progress", task: str | None) -> Table:
 
     study = progress.study
     heads = ["trial", *study.objective, *_repeated(progress), "configuration"]
-    table = _table(progress, task, "the Pareto front", heads, left=0)
+    made = _table(progress, task, "the Pareto front", heads, left=0)
     found = progress.front(task)
     for one in found:
-        table.add_row(
+        made.add_row(
             one.completed[0].id,
             *(_mean(one, metric) for metric in study.objective),
             *(str(len(one.completed)) for _ in _repeated(progress)),
@@ -151,8 +151,8 @@ def front_table(progress: "Progress", task: str | None) -> Table:
     feasible = len(ranked(study, progress.of(task)))
     limits = f" that keep to {' and '.join(study.constraints)}" if study.constraints else ""
     said = f"{len(found)} of the {feasible} completed configurations{limits}"
-    table.caption = _caption(said, _INTERVALS if study.repeats > 1 else "")
-    return table
+    made.caption = _caption(said, _INTERVALS if study.repeats > 1 else "")
+    return made
 
 
 def ranking_table(progress: "Progress", task: str | None) -> Table:
@@ -161,25 +161,23 @@ def ranking_table(progress: "Progress", task: str | None) -> Table:
 
     names = [progress.study.metric, *_also(progress)]
     heads = ["trial", *names, *_repeated(progress), "configuration"]
-    table = _table(progress, task, "the best configurations", heads, left=0)
+    made = _table(progress, task, "the best configurations", heads, left=0)
     found = ranked(progress.study, progress.of(task))
     for one in found[:_MOST]:
         means = [_mean(one, name) for name in names]
         repeats = [str(len(one.completed)) for _ in _repeated(progress)]
-        table.add_row(one.completed[0].id, *means, *repeats, short(_proposed(progress, one)))
+        made.add_row(one.completed[0].id, *means, *repeats, short(_proposed(progress, one)))
     said = f"{min(_MOST, len(found))} of {len(found)} completed configurations; PSNR in dB"
-    table.caption = _caption(said, _INTERVALS if progress.study.repeats > 1 else "")
-    return table
+    made.caption = _caption(said, _INTERVALS if progress.study.repeats > 1 else "")
+    return made
 
 
 def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[str], *, left: int) -> Table:
     """An empty table; the first `left` columns, and the configuration's, are text."""
     of = "" if task is None else f" on {task}"
-    table = Table(title=f"{progress.study.name}: {what}{of}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, head in enumerate(heads):
-        text = place < left or head == "configuration"
-        table.add_column(head, justify="left" if text else "right", no_wrap=head != "configuration")
-    return table
+    heads = list(heads)
+    numbers = [head for head in heads[left:] if head != "configuration"]
+    return table(heads, right=numbers, wrapped=("configuration",), title=f"{progress.study.name}: {what}{of}")
 
 
 def _standing(trial: Mapping[str, Any]) -> list[str]:

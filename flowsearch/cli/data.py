@@ -75,10 +75,10 @@ def prepare(
 @app.command(name="list")
 def list_() -> None:
     """The built-in sources and the prepared sets."""
-    from rich.console import Console
     from rich.table import Table
 
     from flowsearch import data
+    from flowsearch.cli.terminal import terminal
 
     with user_errors():
         manifests = [*data.list_datasets(), *data.list_own()]
@@ -95,7 +95,7 @@ def list_() -> None:
             manifest.source,
             manifest.fingerprint[:12],
         )
-    console = Console()
+    console = terminal()
     console.print(table if console.is_terminal else _plain(table, console), soft_wrap=not console.is_terminal)
 
 

@@ -64,36 +64,31 @@ def evaluate(
 
 
 def _print(judged: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
+    from flowsearch.cli.terminal import table, terminal
     from flowsearch.results.forms import decibels, similarity
 
-    table = Table("", "mean", "standard deviation", "worst", "best", box=SIMPLE_HEAD)
+    heads = ("", "mean", "standard deviation", "worst", "best")
+    made = table(heads, right=heads[1:])
     for name, head in _HEADS.items():
         found = judged[name] or {}
         write = similarity if name == "ssim" else decibels
         known = (found.get(key) for key in ("mean", "std", "min", "max"))
-        table.add_row(head, *("unknown" if value is None else write(value) for value in known))
-    console = Console()
+        made.add_row(head, *("unknown" if value is None else write(value) for value in known))
+    console = terminal()
     console.print(
         f"{judged['model']}: {judged['prox']} on {judged['images']} images of {judged['source']} ({judged['split']}), "
         f"task {judged['task']}",
-        highlight=False,
         soft_wrap=True,
     )
-    console.print(table)
+    console.print(made)
     if judged["left_out"]:
         console.print(
             f"{judged['left_out']} more of its images are left out: the network or its prior was trained on them",
-            highlight=False,
             soft_wrap=True,
         )
     if judged["non_finite"]:
         console.print(
             f"{judged['non_finite']} of {judged['images']} reconstructions are not finite; what is said of all of them "
             "is unknown",
-            highlight=False,
             soft_wrap=True,
         )

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flowsearch.cli.terminal import table
 from flowsearch.results.forms import decibels, duration, written
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class PlainLines:
             )
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 class LiveView:
@@ -78,7 +78,7 @@ class LiveView:
         """Called by the study's driver."""
         now = time.monotonic()
         if event.kind == "changed":
-            self._live.console.print(event.note, highlight=False, markup=False, soft_wrap=True)
+            self._live.console.print(event.note, soft_wrap=True)
         elif event.kind == "stopping":
             self._live.update(Text("stopping ..." if event.note else "finishing ..."), refresh=True)
         elif now - self._drawn >= _REFRESH_SECONDS:
@@ -98,13 +98,13 @@ def draw(progress: "Progress") -> RenderableType:
         (f"  {by_status['diverged']} diverged" if by_status["diverged"] else "", "red"),
         (left_text(progress), "dim"),
     )
-    table = Table(box=None, pad_edge=False, show_header=False)
+    running = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(4):
-        table.add_column(no_wrap=True, min_width=4)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+        running.add_column(no_wrap=True, min_width=4)
+    running.add_column(no_wrap=True, overflow="ellipsis")
     for trial in sorted(progress.running, key=lambda one: one.number):
         value = trial.current.get(study.metric)
-        table.add_row(
+        running.add_row(
             trial.id,
             ProgressBar(total=1.0, completed=trial.share, width=12),
             Text(f"{trial.phase} {trial.epoch}" if trial.phase else "starting"),
@@ -113,7 +113,7 @@ def draw(progress: "Progress") -> RenderableType:
         )
     for prior in progress.priors.values():
         if prior.status == "running":
-            table.add_row(
+            running.add_row(
                 "prior",
                 ProgressBar(total=1.0, completed=prior.share, width=12),
                 Text(f"prior {prior.epoch}"),
@@ -122,7 +122,7 @@ def draw(progress: "Progress") -> RenderableType:
             )
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
-    parts: list[RenderableType] = [head, whole, table]
+    parts: list[RenderableType] = [head, whole, running]
     best, single = progress.best, progress.best_of(None)
     if best is not None and single is not None:
         text = f"best so far  {written(study.metric, single.mean(study.metric), unit=True)}  trial {best.id}  "
@@ -140,18 +140,18 @@ def summarize(console: Console, progress: "Progress") -> None:
     """
     from flowsearch.cli.closing import best_lines, closing_tables, lost_lines
 
-    for table in closing_tables(progress) or _by_method(progress):
-        console.print(table)
+    for one in closing_tables(progress) or _by_method(progress):
+        console.print(one)
     for line in best_lines(progress):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     best = progress.best
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
-        console.print(f"the measurements themselves: {decibels(measured)} dB", highlight=False)
+        console.print(f"the measurements themselves: {decibels(measured)} dB")
     for line in lost_lines(progress):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     for trial in progress.trouble:
-        console.print(f"trial {trial.id} {trial.status}: {trial.reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"trial {trial.id} {trial.status}: {trial.reason}", soft_wrap=True)
 
 
 def _by_method(progress: "Progress") -> list[Table]:
@@ -169,12 +169,8 @@ def prox_table(progress: "Progress") -> Table:
     from flowsearch.study.standing import ranked
 
     metric = progress.study.metric
-    table = Table(
-        title=f"{progress.study.name}: completed trials by proximal map", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
     heads = ("prox", "n", f"best\n{metric}", f"mean\n{metric}", "test_psnr", "ood_psnr", "parameters", "mean time")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "prox" else "right", no_wrap=True)
+    made = table(heads, right=heads[1:], title=f"{progress.study.name}: completed trials by proximal map")
     groups: dict[str, list[TrialState]] = {}
     for trial in progress.trials.values():
         if trial.status == "completed" and metric in trial.metrics:
@@ -182,7 +178,7 @@ def prox_table(progress: "Progress") -> Table:
     for prox, trials in sorted(groups.items()):
         best = next(iter(ranked(progress.study, trials)), None)
         shown = {name: None if best is None else best.mean(name) for name in (metric, *_OF_BEST)}
-        table.add_row(
+        made.add_row(
             prox,
             str(len(trials)),
             written(metric, shown[metric], empty=""),
@@ -192,8 +188,8 @@ def prox_table(progress: "Progress") -> Table:
         )
     limits = f"\nthat keeps to {' and '.join(progress.study.constraints)}" if progress.study.constraints else ""
     said = f"PSNR in dB; test_psnr, ood_psnr and parameters are those of {best_of(progress)}{limits}"
-    table.caption = said if groups else "no trial completed"
-    return table
+    made.caption = said if groups else "no trial completed"
+    return made
 
 
 def counts(progress: "Progress") -> str:

@@ -50,17 +50,17 @@ def plan(
     if as_json:
         typer.echo(json.dumps(made.to_dict()))
         return
-    from rich.console import Console
+    from flowsearch.cli.terminal import terminal
 
-    console = Console()
-    console.print(_head(made), highlight=False, soft_wrap=True)
+    console = terminal()
+    console.print(_head(made), soft_wrap=True)
     console.print(_table(made))
     for corner in made.corners:
         from flowsearch.cli.live import short
 
-        console.print(f"{corner.which}: {short(corner.values)}", highlight=False, soft_wrap=True)
+        console.print(f"{corner.which}: {short(corner.values)}", soft_wrap=True)
     for line in _lines(made, measure):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _head(plan: "Plan") -> str:
@@ -70,21 +70,17 @@ def _head(plan: "Plan") -> str:
 
 
 def _table(plan: "Plan") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from flowsearch.cli.terminal import table
     from flowsearch.results.forms import duration, memory, whole
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("trial", no_wrap=True)
-    for head in ("parameters", "memory", "GPU share", "a step", "training", "its prior"):
-        table.add_column(head, justify="right", no_wrap=True)
+    numbers = ("parameters", "memory", "GPU share", "a step", "training", "its prior")
+    made = table(("trial", *numbers), right=numbers)
 
     def time(seconds: float | None) -> str:
         return "?" if seconds is None else duration(seconds)
 
     for corner in plan.corners:
-        table.add_row(
+        made.add_row(
             corner.which,
             whole(corner.parameters),
             f"{'' if corner.measured else '~'}{memory(corner.bytes)}",
@@ -93,7 +89,7 @@ def _table(plan: "Plan") -> "Table":
             time(corner.trial_seconds),
             time(corner.prior_seconds) if corner.config.get("pretrain") else "-",
         )
-    return table
+    return made
 
 
 def _lines(plan: "Plan", measured: bool) -> list[str]:

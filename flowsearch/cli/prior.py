@@ -71,23 +71,16 @@ def train(
 def list_priors(results: _Results = "results") -> None:
     """The priors there are: what they are, how far, and which studies use them."""
     with user_errors():
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-
+        from flowsearch.cli.terminal import table, terminal
         from flowsearch.results.forms import duration, memory
 
-        console, store = Console(), _store(results)
+        console, store = terminal(), _store(results)
         priors = store.listed()
         if not priors:
-            console.print(f"no priors in {store.root}", highlight=False)
+            console.print(f"no priors in {store.root}")
             return
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for head in ("prior", "flow", "images", "epochs", "bits/dim", "time", "size", "used by"):
-            right = head in ("epochs", "bits/dim", "time", "size")
-            table.add_column(
-                head, justify="right" if right else "left", no_wrap=right or head == "prior", overflow="fold"
-            )
+        heads = ("prior", "flow", "images", "epochs", "bits/dim", "time", "size", "used by")
+        made = table(heads, right=heads[3:7], wrapped=("flow", "images", "used by"))
         whole = [prior for prior in priors if prior.damaged is None]
         for prior in whole:
             about, config = prior.about, prior.about.get("config", {})
@@ -96,7 +89,7 @@ def list_priors(results: _Results = "results") -> None:
                 f"{name} ({len(trials)} trial{'s' if len(trials) > 1 else ''})"
                 for name, trials in sorted(prior.users.items())
             )
-            table.add_row(
+            made.add_row(
                 prior.key,
                 f"{config.get('levels')} levels, depth {config.get('depth')}, hidden {config.get('hidden')}",
                 f"{data.get('source')} {data.get('size')}x{data.get('size')}, {data.get('train')}",
@@ -107,13 +100,12 @@ def list_priors(results: _Results = "results") -> None:
                 users or "nobody yet",
             )
         if whole:
-            console.print(table)
+            console.print(made)
         for prior in priors:
             if prior.damaged is not None:
                 path = store.folder(prior.key) / prior.damaged
                 console.print(
                     f"{path} is damaged; the prior is pre-trained again when it is needed",
-                    highlight=False,
                     soft_wrap=True,
                 )
 

@@ -34,22 +34,21 @@ def show(
 ) -> None:
     """Print how a study stands, also while it runs: trials by status, the best, what failed."""
     with user_errors():
-        from rich.console import Console
-
         from flowsearch.cli.live import counts, summarize
+        from flowsearch.cli.terminal import terminal
         from flowsearch.study.listing import opened
 
-        console = Console()
+        console = terminal()
         if live:
             _follow(console, path)
         progress, ledger = opened(path)
         if trial is not None:
             _one(console, progress, ledger, trial)
             return
-        console.print(f"{progress.study.name}: {counts(progress)}", highlight=False)
+        console.print(f"{progress.study.name}: {counts(progress)}")
         for prior in progress.priors.values():
             done = f"{prior.epoch} of {prior.config['prior']['epochs']} epochs"
-            console.print(f"pre-training {prior.id}: {done}", highlight=False, soft_wrap=True)
+            console.print(f"pre-training {prior.id}: {done}", soft_wrap=True)
         if trials:
             console.print(_trials(progress))
         else:
@@ -63,29 +62,25 @@ def list_studies(
 ) -> None:
     """List the studies in the results' folder: trials done, states, the best so far."""
     with user_errors():
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-
+        from flowsearch.cli.terminal import table, terminal
         from flowsearch.results.forms import written
         from flowsearch.study.listing import listed
 
-        console, studies = Console(), listed(root)
+        console, studies = terminal(), listed(root)
         if not studies:
-            console.print(f"no studies in {root}", highlight=False)
+            console.print(f"no studies in {root}")
             return
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for head in ("study", "mode", "done", "trials", "best", "changed"):
-            table.add_column(head, justify="right" if head in ("done", "changed") else "left")
+        heads = ("study", "mode", "done", "trials", "best", "changed")
+        made = table(heads, right=("done", "changed"), wrapped=heads)
         for one in studies:
             if one.problem:
-                table.add_row(one.name, "", "", one.problem, "", "")
+                made.add_row(one.name, "", "", one.problem, "", "")
                 continue
             states = ", ".join(f"{count} {status}" for status, count in sorted(one.states.items()))
             best = "" if one.best is None else f"{written(one.metric, one.best, unit=True)} (trial {one.best_trial})"
             done = f"{one.done}/{one.trials}"
-            table.add_row(one.name, one.mode, done, states or "nothing yet", best, _age(one.changed))
-        console.print(table)
+            made.add_row(one.name, one.mode, done, states or "nothing yet", best, _age(one.changed))
+        console.print(made)
 
 
 def export(
@@ -150,29 +145,24 @@ def _follow(console: "Console", path: str) -> None:
 
 def _trials(progress: "Progress") -> "Table":
     """A row for each trial."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     from flowsearch.cli.live import short
+    from flowsearch.cli.terminal import table
     from flowsearch.results.forms import duration, written
 
     metric = progress.study.metric
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("trial", "status", metric, "epochs", "time", "configuration"):
-        right = head in (metric, "epochs", "time")
-        table.add_column(head, justify="right" if right else "left", no_wrap=head != "configuration")
+    heads = ("trial", "status", metric, "epochs", "time", "configuration")
+    made = table(heads, right=heads[2:5], wrapped=heads[5:])
     for trial in sorted(progress.trials.values(), key=lambda one: one.number):
         words = short(trial.values) + (f"  [{trial.reason}]" if trial.reason and trial.status != "pruned" else "")
-        table.add_row(
+        made.add_row(
             trial.id,
             trial.status,
             written(metric, trial.metrics.get(metric, trial.current.get(metric)), unit=True, empty=""),
             str(trial.metrics.get("epochs_run") or trial.epoch or ""),
             duration(trial.seconds) if trial.started is not None else "",
-            Text(words),
+            words,
         )
-    return table
+    return made
 
 
 def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str) -> None:
@@ -204,7 +194,7 @@ def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str)
     traced = trace(ledger, trial.id)
     if traced:
         lines += ["", traced.rstrip()]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def _age(then: datetime | None) -> str:

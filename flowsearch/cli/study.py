@@ -105,13 +105,12 @@ def retry(
 
 def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, verbose: bool) -> None:
     """Run or resume with the view, then print the end and leave with its exit code."""
-    from rich.console import Console
-
     from flowsearch.cli.live import counts, summarize, view
+    from flowsearch.cli.terminal import terminal
     from flowsearch.storage import inside
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
-    console = Console()
+    console = terminal()
     try:
         with view(console, plain=plain) as listener:
             ending = start(listener)
@@ -120,19 +119,17 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
         raise typer.Exit(130) from None
     go_on = f"flowsearch study resume {root}"
     if ending.stopped == "signal":
-        console.print(
-            f"interrupted: {counts(ending.progress)}; everything so far is in {root}", highlight=False, soft_wrap=True
-        )
-        console.print(f"go on with:  {go_on}", highlight=False, soft_wrap=True)
+        console.print(f"interrupted: {counts(ending.progress)}; everything so far is in {root}", soft_wrap=True)
+        console.print(f"go on with:  {go_on}", soft_wrap=True)
         raise typer.Exit(130)
     summarize(console, ending.progress)
-    console.print(_end(ending), highlight=False)
+    console.print(_end(ending))
     if ending.stopped == "budget":
         budget = ending.progress.study.budget
         whole = [name for name in ("gpu_hours", "usd") if getattr(budget, name) is not None]
         more = "".join(f" --set budget.{name}=MORE" for name in whole)
-        console.print(f"stopped: {ending.reason}", highlight=False, soft_wrap=True)
-        console.print(f"go on with:  {go_on}{more}", highlight=False, soft_wrap=True)
+        console.print(f"stopped: {ending.reason}", soft_wrap=True)
+        console.print(f"go on with:  {go_on}{more}", soft_wrap=True)
     if ending.stopped == "ray":
         typer.echo(f"Ray died, so nothing more could run; go on with:  {go_on}", err=True)
         raise typer.Exit(1)

@@ -68,6 +68,15 @@ def test_surface() -> None:
     }
 
 
+@pytest.mark.parametrize("command", [("study", "list"), ("prior", "list", "--results")], ids=" ".join)
+def test_a_folder_is_printed_as_it_is_called(command: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "[old]" / ":key:"  # neither markup nor a picture of a key
+    folder.mkdir(parents=True)
+    code, printed, _ = flowsearch(*command, str(folder))
+    assert code == 0
+    assert str(folder) in printed.replace("\n", "")
+
+
 SMALL = ["--set", "data.size=16", "--set", "data.train=16", "--set", "data.val=4", "--set", "data.test=4"]
 TRIAL = [*SMALL, "--set", "prox=resnet", "--set", "features=4", "--set", "folds=1", "--set", "task=denoise-0.2"]
 
