@@ -117,15 +117,9 @@ class Pages:
         address, watched = self.of(where)
         if watched is None:
             return index.content(self.library)
-        page = name.partition("-")[0]
-        made: Any
-        if page == "overview":
-            made = self._overview(watched, address)
-        elif page == "trial":
-            made = trial.TrialPage(watched, address)
-        else:
-            made = compare.Compare(watched, address)
-        content: bits.Children = made.sections[name]()
+        pages: dict[str, Callable[[Watched, Address], Any]] = {}
+        pages |= {OVERVIEW: self._overview, TRIAL: trial.TrialPage, COMPARE: compare.Compare}
+        content: bits.Children = pages[name.partition("-")[0]](watched, address).sections[name]()
         return content
 
     def first(self, pathname: str, search: str) -> str:

@@ -8,7 +8,6 @@ from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard.address import Address
 
-Child = Component | str | None
 Children = Component | str | Sequence[Any] | None
 
 _LONG = 40
@@ -61,6 +60,26 @@ def table(
 def scrolled(content: Component, label: str) -> Component:
     """What may be wider than the window, to be scrolled by keys too."""
     return tagged(html.Div(content, className="scroll", tabIndex=0, role="region"), aria_label=label)
+
+
+def cards(*sections: Any) -> Component:
+    """A page of sections."""
+    return html.Div(list(sections), className="cards")
+
+
+def empty(text: str) -> Component:
+    """What is said where there is nothing to show."""
+    return html.P(text, className="empty")
+
+
+def note(text: Any) -> Component:
+    """What is said beside what is shown, in small."""
+    return html.P(text, className="note")
+
+
+def trial_links(address: Address, trials: Iterable[Any]) -> list[Any]:
+    """Links to trials' pages, one after the other."""
+    return [part for trial_id in trials for part in (trial_link(address, str(trial_id)), " ")]
 
 
 def trial_link(address: Address, trial_id: str) -> Component:

@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 from flowsearch.analysis.comparisons import ALPHA
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import Address
-from flowsearch.analysis.dashboard.places import live, plot
+from flowsearch.analysis.dashboard.places import all_live, titled
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.wording import described, head, not_finite
 from flowsearch.results import schema
@@ -75,7 +75,7 @@ class Compare:
             rows.append((head(name, unit=True), *cells))
         shared = "Everything else in their configuration is the same." if len(rows) > 1 else ""
         made = bits.table(("", *links), rows, label="What differs and what came of it")
-        return [made, html.P(shared, className="note")]
+        return [made, bits.note(shared)]
 
     def differences(self) -> bits.Children:
         """PSNR of the first trial of a task against each other's, paired by image."""
@@ -94,11 +94,11 @@ class Compare:
         unknown = f"Not finite, so that means over them are unknown: {not_finite(failed, len(failed))}. "
         unknown = unknown if len(failed) else ""
         if not found and unknown:
-            return html.P(unknown, className="empty")
+            return bits.empty(unknown)
         if not found:
             apart = len(self.by_task) == len(self.ids)
             none = "These trials are of different tasks" if apart else "These trials share no test image"
-            return html.P(f"{none}, so they cannot be paired.", className="empty")
+            return bits.empty(f"{none}, so they cannot be paired.")
         corrected = holm([score.interval.p for *_, score in found])
         rows = [(*what, *_told(score, p)) for (*what, score), p in zip(found, corrected, strict=True)]
         several = "Trials of different tasks are not paired. " if len(self.by_task) > 1 else ""
@@ -109,12 +109,11 @@ class Compare:
                 numeric=(2, 3, 4),
                 label="Paired differences",
             ),
-            html.P(
+            bits.note(
                 f"{unknown}{several}Mean PSNR of the first trial minus the other's over the images that both saw, "
                 "with a bootstrap interval over images. It says nothing of other seeds. Better and worse are said "
                 "where the p-value, corrected for all rows of this table (Holm), is at most 0.05; the intervals are "
-                "not corrected.",
-                className="note",
+                "not corrected."
             ),
         ]
 
@@ -129,9 +128,7 @@ class Compare:
                 heading = f"{title}, {task or 'unknown task'}" if len(self.by_task) > 1 else title
                 if made is not None:
                     found.append(html.Div([html.H3(heading), made]))
-        return (
-            html.Div(found, className="splits") if found else html.P("None of them kept pictures.", className="empty")
-        )
+        return html.Div(found, className="splits") if found else bits.empty("None of them kept pictures.")
 
 
 def layout(page: Compare) -> Component:
@@ -151,19 +148,16 @@ def layout(page: Compare) -> Component:
     )
     if len(page.ids) < 2:
         text = f"Choose two to {MOST} trials here, or by their boxes in the table of trials."
-        nothing = html.Section(html.P(text, className="empty"), className="card wide")
-        return html.Div([picker, nothing], className="cards")
-    made = {name: live(name, build()) for name, build in page.sections.items()}
-    curves = [html.Div([html.H3(one.title), plot(f"compare/{name}")]) for name, one in trial_figures.COMPARE.items()]
-    return html.Div(
-        [
-            picker,
-            bits.section("What differs", made["compare-table"], wide=True),
-            bits.section("Difference", made["compare-differences"], wide=True),
-            bits.section("Curves", html.Div(curves, className="plots"), wide=True),
-            bits.section("Reconstructions", made["compare-pictures"], wide=True),
-        ],
-        className="cards",
+        nothing = html.Section(bits.empty(text), className="card wide")
+        return bits.cards(picker, nothing)
+    made = all_live(page.sections)
+    curves = [titled(f"compare/{name}", one.title) for name, one in trial_figures.COMPARE.items()]
+    return bits.cards(
+        picker,
+        bits.section("What differs", made["compare-table"], wide=True),
+        bits.section("Difference", made["compare-differences"], wide=True),
+        bits.section("Curves", html.Div(curves, className="plots"), wide=True),
+        bits.section("Reconstructions", made["compare-pictures"], wide=True),
     )
 
 

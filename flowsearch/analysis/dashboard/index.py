@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dash import dcc, html
+from dash import dcc
 from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits
@@ -19,9 +19,7 @@ def content(library: Library) -> bits.Children:
     """A row a study; one that cannot be read says so."""
     names = library.names
     if not names:
-        return html.P(
-            f"There are no studies in {library.where} yet. They appear here when they begin.", className="empty"
-        )
+        return bits.empty(f"There are no studies in {library.where} yet. They appear here when they begin.")
     rows = [_row(library, name) for name in names]
     return bits.table(
         ("study", "state", "done", "trials", "best", "trial", "time left"), rows, numeric=(2,), label="Studies"
@@ -30,7 +28,7 @@ def content(library: Library) -> bits.Children:
 
 def layout(library: Library) -> Component:
     """The page."""
-    return html.Div(bits.section("Studies", live("index-studies", content(library)), wide=True), className="cards")
+    return bits.cards(bits.section("Studies", live("index-studies", content(library)), wide=True))
 
 
 def _row(library: Library, name: str) -> tuple[Any, ...]:

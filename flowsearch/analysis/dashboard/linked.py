@@ -28,7 +28,7 @@ def _hint() -> Component:
         "Click a head to sort, with Ctrl by several; filters stand under the heads. Tick trials to compare them. "
         "Of running trials, val PSNR is that of the last epoch."
     )
-    return html.P(text, className="note")
+    return bits.note(text)
 
 
 def figures(watched: Watched, address: Address) -> Component:

@@ -9,7 +9,7 @@ from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits, plots
 from flowsearch.analysis.dashboard.address import TRIALS, Address
-from flowsearch.analysis.dashboard.places import live, plot
+from flowsearch.analysis.dashboard.places import all_live, titled
 from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.selection import by_task
@@ -88,17 +88,14 @@ class Overview:
             if configurations.empty:
                 continue
             best = configurations.iloc[0]
-            links: list[Any] = []
-            for trial_id in best["trials"]:
-                links += [bits.trial_link(self.address, str(trial_id)), " "]
             aside = [] if missing(best["task"]) else [str(best["task"])]
             aside += [f"mean of {best['repeats']} repeats"] if best["repeats"] > 1 else []
             aside += [f"best by {metric}, the first of {len(objectives(self.view))} objectives"] if several else []
             found.append(
                 html.Article(
                     [
-                        html.H3([*links, html.Small(", ".join(aside))]),
-                        html.P(described(best), className="note"),
+                        html.H3([*bits.trial_links(self.address, best["trials"]), html.Small(", ".join(aside))]),
+                        bits.note(described(best)),
                         bits.facts(self._numbers(best, metric), "numbers"),
                         *self._pictures(best),
                     ]
@@ -108,7 +105,7 @@ class Overview:
             why = (
                 "No trial has been completed yet." if self.view.completed.empty else f"No completed trial has {metric}."
             )
-            return html.P(why, className="empty")
+            return bits.empty(why)
         return html.Div(found, className="bests")
 
     def running(self) -> bits.Children:
@@ -118,7 +115,7 @@ class Overview:
             text = "Nothing runs now." if not self.standing.running else "The next trials are being prepared."
             if self.standing.words == "not finished":
                 text = f"Nothing runs now; {self.standing.total - self.standing.done:,} trials are left."
-            return html.P(text, className="empty")
+            return bits.empty(text)
         shown = [
             (
                 bits.trial_link(self.address, str(row["trial_id"])),
@@ -136,26 +133,24 @@ class Overview:
         more = len(rows) - len(shown)
         return [
             bits.table(("trial", "epochs", "val PSNR (dB)"), shown, numeric=(2,), label="Running trials"),
-            *([html.P(f"and {more} more", className="note")] if more > 0 else []),
+            *([bits.note(f"and {more} more")] if more > 0 else []),
         ]
 
     def trouble(self) -> bits.Children:
         """Why trials failed, the most frequent reason first."""
         found = reasons(self.view.trials)
         if found.empty:
-            return html.P("No trial failed, diverged or was interrupted.", className="empty")
+            return bits.empty("No trial failed, diverged or was interrupted.")
         rows = []
         for row in found.head(_MOST_REASONS).to_dict("records"):
-            links: list[Any] = []
-            for trial_id in row["trials"][:6]:
-                links += [bits.trial_link(self.address, str(trial_id)), " "]
+            links = bits.trial_links(self.address, row["trials"][:6])
             if row["count"] > 6:
                 links.append(f"and {row['count'] - 6} more")
             rows.append((bits.badge(str(row["status"])), str(row["reason"]), html.Span(links)))
         more = len(found) - len(rows)
         return [
             bits.table(("status", "reason", "trials"), rows, label="Why trials went wrong"),
-            *([html.P(f"and {plural(more, 'other reason')}", className="note")] if more > 0 else []),
+            *([bits.note(f"and {plural(more, 'other reason')}")] if more > 0 else []),
         ]
 
     def budget(self) -> bits.Children:
@@ -218,25 +213,22 @@ class Overview:
 
 def layout(overview: Overview) -> Component:
     """The page."""
-    made = {name: live(name, build()) for name, build in overview.sections.items()}
+    made = all_live(overview.sections)
     first = plots.sections(overview.view)[0].pieces
-    progress = [html.Div([*([html.H3(one.task)] if one.task else []), plot(one.name)]) for one in first]
+    progress = [titled(one.name, one.task) for one in first]
     several = len(progress) > 1
-    return html.Div(
-        [
-            bits.tagged(html.Section(made["overview-head"], className="card wide head"), aria_label="Progress"),
-            bits.section("Best configuration so far", made["overview-best"], wide=True),
-            bits.section("Best so far, one after the other", html.Div(progress, className="plots"), wide=several),
-            html.Div(
-                [
-                    bits.section("Running now", made["overview-running"]),
-                    bits.section("Time and budget", made["overview-budget"]),
-                ],
-                className="stack wide beside" if several else "stack",
-            ),
-            bits.section("What went wrong", made["overview-trouble"], wide=True),
-        ],
-        className="cards",
+    return bits.cards(
+        bits.tagged(html.Section(made["overview-head"], className="card wide head"), aria_label="Progress"),
+        bits.section("Best configuration so far", made["overview-best"], wide=True),
+        bits.section("Best so far, one after the other", html.Div(progress, className="plots"), wide=several),
+        html.Div(
+            [
+                bits.section("Running now", made["overview-running"]),
+                bits.section("Time and budget", made["overview-budget"]),
+            ],
+            className="stack wide beside" if several else "stack",
+        ),
+        bits.section("What went wrong", made["overview-trouble"], wide=True),
     )
 
 

@@ -1,6 +1,6 @@
 """What pages are made of: sections that are kept up to date, places of figures, and a page that says why it is none."""
 
-import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dash import dcc, html
@@ -20,12 +20,22 @@ def live(name: str, content: bits.Children) -> Component:
     return bits.tagged(html.Div(parts, className="live"), data_live=name)
 
 
+def all_live(sections: Mapping[str, Callable[[], bits.Children]]) -> dict[str, Component]:
+    """The sections of a page by name, each kept up to date."""
+    return {name: live(name, build()) for name, build in sections.items()}
+
+
+def titled(name: str, title: str | None) -> Component:
+    """A figure's place, under its title where it has one."""
+    return html.Div([*([html.H3(title)] if title else []), plot(name)])
+
+
 def plot(name: str) -> Component:
     """A figure's place; it is drawn when it comes into view."""
     room = {"minHeight": f"{plots.height(name)}px"}
     parts = [
         html.Div(id={"type": "plot-slot", "name": name}, style=room, className="graph"),
-        html.P("Nothing to show yet.", className="empty"),
+        bits.empty("Nothing to show yet."),
         dcc.Store(id={"type": "plot-want", "name": name}),
         dcc.Store(id={"type": "plot-data", "name": name}),
     ]
@@ -35,10 +45,10 @@ def plot(name: str) -> Component:
 
 def nowhere(text: str, *, reload: bool = False) -> Component:
     """A page of one sentence; with `reload` it is made again once the study has changed."""
-    page = html.Div(html.Section(html.P(text, className="empty"), className="card wide"), className="cards")
+    page = bits.cards(html.Section(bits.empty(text), className="card wide"))
     return bits.tagged(page, data_reload="yes") if reload else page
 
 
 def digest(content: Any) -> str:
     """A short name of what is shown: the same content has the same one."""
-    return hashlib.blake2b(to_json_plotly(content).encode(), digest_size=8).hexdigest()
+    return plots.digest(to_json_plotly(content))

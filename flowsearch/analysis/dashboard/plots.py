@@ -61,7 +61,7 @@ def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str
     if isinstance(piece, Plot):
         return _figure(frame, piece.draw, title, piece.task)
     made = piece.draw(frame) if len(frame) else ""
-    return Drawn(_digest(made), html=made)
+    return Drawn(digest(made), html=made)
 
 
 def height(name: str) -> int:
@@ -81,7 +81,7 @@ def _figure(
     made = json.loads(text)
     if any(_stands_for_trials(trace) for trace in made["data"]):
         made["layout"].setdefault("dragmode", "select")
-    return Drawn(_digest(text), made, spoken=spoken(title, task, figure))
+    return Drawn(digest(text), made, spoken=spoken(title, task, figure))
 
 
 def _stands_for_trials(trace: dict[str, Any]) -> bool:
@@ -89,5 +89,6 @@ def _stands_for_trials(trace: dict[str, Any]) -> bool:
     return trace.get("type", "scatter") == "scatter" and "markers" in str(trace.get("mode")) and "customdata" in trace
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A short name of a text: the same text has the same one."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

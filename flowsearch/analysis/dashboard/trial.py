@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 from flowsearch.analysis.dashboard import bits, pictures, trial_figures
 from flowsearch.analysis.dashboard.address import COMPARE, TRIAL, TRIALS, Address
 from flowsearch.analysis.dashboard.again import retry_command, train_command
-from flowsearch.analysis.dashboard.places import live, plot
+from flowsearch.analysis.dashboard.places import all_live, titled
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.trials_table import varying
@@ -73,9 +73,9 @@ class TrialPage:
         return [
             html.H2([f"Trial {trial['trial_id']} ", bits.badge(str(trial["status"]))], className="title"),
             html.P(described(trial), className="lead"),
-            html.P(", ".join(where), className="note"),
+            bits.note(", ".join(where)),
             *bar,
-            html.P(self._neighbours(), className="note"),
+            bits.note(self._neighbours()),
         ]
 
     def error(self) -> bits.Children:
@@ -88,9 +88,9 @@ class TrialPage:
         parts: list[Any] = [html.H2(heading), html.P(str(trial["reason"]), className="reason")]
         if trace:
             parts.append(bits.tagged(html.Pre(trace, className="trace", tabIndex=0), aria_label="Traceback"))
-            parts.append(html.P(f"from {schema.ERRORS}/{trial['trial_id']}.txt", className="note"))
+            parts.append(bits.note(f"from {schema.ERRORS}/{trial['trial_id']}.txt"))
         elif trial["status"] == schema.FAILED:
-            parts.append(html.P("No traceback was kept.", className="note"))
+            parts.append(bits.note("No traceback was kept."))
         return html.Section(parts, className="card wide")
 
     def pictures(self) -> bits.Children:
@@ -103,7 +103,7 @@ class TrialPage:
             if made is not None:
                 found.append(html.Div([html.H3(title), made]))
         found += pictures.fold_by_fold(self.address, panels)
-        return html.Div(found, className="splits") if found else html.P("No pictures yet.", className="empty")
+        return html.Div(found, className="splits") if found else bits.empty("No pictures yet.")
 
     def configuration(self) -> bits.Children:
         """Everything that decides its numbers; what differs between the study's trials first."""
@@ -133,7 +133,7 @@ class TrialPage:
         if len(failed := non_finite(own)):
             said = not_finite(failed, 1).partition(": ")[2]
             entries.append(("not finite", f"{said}; means over them are unknown"))
-        return bits.facts(entries) if entries else html.P("Nothing has been measured yet.", className="empty")
+        return bits.facts(entries) if entries else bits.empty("Nothing has been measured yet.")
 
     def again(self) -> bits.Children:
         """Command lines."""
@@ -164,17 +164,14 @@ class TrialPage:
 
 def layout(page: TrialPage) -> Component:
     """The page."""
-    made = {name: live(name, build()) for name, build in page.sections.items()}
-    curves = [html.Div([html.H3(one.title), plot(f"trial/{name}")]) for name, one in trial_figures.TRIAL.items()]
-    return html.Div(
-        [
-            bits.tagged(html.Section(made["trial-head"], className="card wide head"), aria_label="State"),
-            made["trial-error"],
-            bits.section("Curves and folds", html.Div(curves, className="plots"), wide=True),
-            bits.section("Reconstructions", made["trial-pictures"], wide=True),
-            bits.section("Configuration", made["trial-configuration"]),
-            bits.section("Numbers", made["trial-numbers"]),
-            bits.section("Run it again", made["trial-again"], wide=True),
-        ],
-        className="cards",
+    made = all_live(page.sections)
+    curves = [titled(f"trial/{name}", one.title) for name, one in trial_figures.TRIAL.items()]
+    return bits.cards(
+        bits.tagged(html.Section(made["trial-head"], className="card wide head"), aria_label="State"),
+        made["trial-error"],
+        bits.section("Curves and folds", html.Div(curves, className="plots"), wide=True),
+        bits.section("Reconstructions", made["trial-pictures"], wide=True),
+        bits.section("Configuration", made["trial-configuration"]),
+        bits.section("Numbers", made["trial-numbers"]),
+        bits.section("Run it again", made["trial-again"], wide=True),
     )
