@@ -294,6 +294,14 @@ def test_trials_of_different_tasks_are_not_judged_against_each_other(tmp_path: P
     assert "These trials are of different tasks" in text_of(pages, "/compare", f"?compare={one},{alone}")
 
 
+def test_what_is_written_alike_is_equally_good(study: Path) -> None:
+    watched = Watched(study)
+    trials = load(study).trials.set_index("trial_id").loc[["0000", "0001"]]
+    assert (trials["test_ssim"].round(3) == 0.85).all()
+    made = repr(Compare(watched, Address(chosen=("0000", "0001"))).table())
+    assert made.count("B('0.850')") == 2
+
+
 def test_numbers_over_an_image_that_is_not_finite_are_unknown_and_it_is_said(tmp_path: Path) -> None:
     root = known_study(tmp_path / "s", [({}, 29.0), ({}, 28.0)], lost=[(0, 1)]).path
     pages = Pages(Library(root))

@@ -69,7 +69,7 @@ class Compare:
             values = list(self.trials[name])
             if all(missing(value) for value in values):
                 continue
-            best = {_best(name, self.trials.loc[own, name]) for own in self.by_task.values()}
+            best = [one for own in self.by_task.values() for one in _best(name, self.trials.loc[own, name])]
             shown = zip(self.ids, (written(name, value) for value in values), strict=True)
             cells = [html.B(text) if one in best else text for one, text in shown]
             rows.append((head(name, unit=True), *cells))
@@ -170,7 +170,11 @@ def _told(found: Score, p: float) -> tuple[str, ...]:
     return signed(interval.mean), interval_ends(interval.low, interval.high), str(found.images), verdict
 
 
-def _best(name: str, values: pd.Series) -> str | None:
-    """The trial with the best value of a quality; costs have none, since more may have been bought with them."""
-    known = [(float(value), str(one)) for one, value in values.items() if not missing(value)]
-    return max(known)[1] if name.endswith(("psnr", "ssim")) and len(known) > 1 else None
+def _best(name: str, values: pd.Series) -> list[str]:
+    """The trials with the best value of a quality as it is written; costs have none, since more may have been bought
+    with them."""
+    known = values.dropna()
+    if not name.endswith(("psnr", "ssim")) or len(known) < 2:
+        return []
+    top = written(name, known.max())
+    return [str(one) for one, value in known.items() if written(name, value) == top]
