@@ -4,7 +4,6 @@ from typing import Final
 
 import pandas as pd
 
-from flowsearch.analysis.selection import tasks
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
 from flowsearch.results.scores import SPLITS, Scores
@@ -25,7 +24,7 @@ def held_against(results: Results) -> pd.DataFrame:
     known = [results.compare("label", "task", split=split) for split in SPLITS]
     table = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
     table = table[~(table["first"].isin(UNTRIED) | table["second"].isin(UNTRIED))]
-    chosen = table["task"].map({task: ours(results, task) for task in tasks(results)})
+    chosen = table["task"].map({task: ours(results, task) for task in results.tasks})
     ahead, behind = table[table["first"] == chosen], table[table["second"] == chosen]
     found = pd.concat([ahead, turned(behind)]).sort_index()
     return found.assign(p_holm=holm(found["p"].to_numpy(dtype=float))).reset_index(drop=True)

@@ -4,7 +4,6 @@ import pandas as pd
 
 from flowsearch.analysis.comparisons import ALPHA, held_against, reached
 from flowsearch.analysis.factors import factor_sentences
-from flowsearch.analysis.selection import tasks
 from flowsearch.analysis.wording import above, counted, described, listed, named, not_finite, over, plural, spread
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
@@ -32,10 +31,10 @@ def findings(results: Results) -> list[str]:
         return [_none_completed(results)]
     if len(objectives(results)) > 1:
         return [*_fronts(results), *_unknown(results), *factor_sentences(results)]
-    if len(tasks(results)) > _TOLD:
+    if len(results.tasks) > _TOLD:
         best = [_bests(results)]
     else:
-        best = [_of_task(results, task, _best(results, task)) for task in tasks(results)]
+        best = [_of_task(results, task, _best(results, task)) for task in results.tasks]
     held = held_against(results)
     return [*best, *_unknown(results), *_against(results, held), *factor_sentences(results), *_limits(results, held)]
 
@@ -70,7 +69,7 @@ def asked_for(results: Results) -> int | None:
 def leading(results: Results) -> set[str]:
     """The trials of the best configuration of each task; with several objectives, of those on the Pareto front."""
     chosen: set[str] = set()
-    for task in tasks(results):
+    for task in results.tasks:
         found = _front(results, task) if len(objectives(results)) > 1 else ranked(results, task).head(1)
         chosen |= {trial for trials in found["trials"] for trial in trials}
     return chosen
@@ -117,7 +116,7 @@ def _unknown(results: Results) -> list[str]:
 def _bests(results: Results) -> str:
     """The best of each of many tasks, in one sentence."""
     metric, _ = results.objective
-    parts, several = [], tasks(results)
+    parts, several = [], results.tasks
     for task in several[:_LISTED]:
         best = ranked(results, task).head(1)
         if len(best):
@@ -133,7 +132,7 @@ def _fronts(results: Results) -> list[str]:
     wanted = objectives(results)
     names = listed([f"{named(name)} ({'more' if more else 'less'} is better)" for name, more in wanted.items()])
     said = []
-    for task in tasks(results)[:_LISTED]:
+    for task in results.tasks[:_LISTED]:
         known = ranked(results, task)
         found = _front(results, task)
         if found.empty:
@@ -161,7 +160,7 @@ def _front(results: Results, task: str) -> pd.DataFrame:
 
 def _against(results: Results, held: pd.DataFrame) -> list[str]:
     """Ours against every other method, on the test images and out of distribution."""
-    if len(tasks(results)) > _TOLD:
+    if len(results.tasks) > _TOLD:
         rows = {where: held[held["split"] == split] for split, where in _SPLITS.items()}
         return [_summed_up(own, where) for where, own in rows.items() if len(own)]
     said = []
@@ -237,7 +236,7 @@ def _range(counts: pd.Series) -> str:
 
 
 def _of_task(results: Results, task: str, sentence: str) -> str:
-    return f"{task}: {sentence}" if len(tasks(results)) > 1 else sentence
+    return f"{task}: {sentence}" if len(results.tasks) > 1 else sentence
 
 
 def _kept(results: Results) -> str:

@@ -10,7 +10,6 @@ from flowsearch.analysis.comparisons import OURS
 from flowsearch.analysis.figures import prior_pictures, reconstructions
 from flowsearch.analysis.figures.grid import Head, Picture
 from flowsearch.analysis.figures.sheet import sheet
-from flowsearch.analysis.selection import tasks
 from flowsearch.built_in import BUILT_IN
 from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each
@@ -81,7 +80,7 @@ def _both_ours(best: pd.DataFrame) -> bool:
 
 
 def _grids(results: Results, split: str, by: str) -> dict[str, pd.DataFrame]:
-    found = {task: reconstructions.data(results, task, split, _IMAGES, by=by) for task in tasks(results)}
+    found = {task: reconstructions.data(results, task, split, _IMAGES, by=by) for task in results.tasks}
     return {task: frame for task, frame in found.items() if len(frame)}
 
 

@@ -11,7 +11,6 @@ from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached, turned
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
-from flowsearch.analysis.selection import tasks
 from flowsearch.analysis.wording import command_line, named, not_finite
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
@@ -74,7 +73,7 @@ def paper(results: Results, figures: bool = False) -> Paper:
         _gains(held, "ood", "Gains in table II"),
         _pretrained(results, trained),
         _beside(found),
-        _gains_beside(held, trained, tasks(results)),
+        _gains_beside(held, trained, results.tasks),
         _settings(results, trained),
     ]
     return Paper(
@@ -126,7 +125,7 @@ def _reached(results: Results, split: str) -> dict[str, pd.DataFrame]:
     rows = non_finite(results)
     failed = set(rows.loc[rows["split"] == split, "trial_id"])
     found = {}
-    for task in tasks(results):
+    for task in results.tasks:
         table = reached(results, best_of_each(results, "label", task), split)
         lost = pd.Series([not failed.isdisjoint(trials) for trials in table["trials"]], table.index, dtype=bool)
         found[task] = table[table["score"].notna() | lost]
@@ -230,7 +229,7 @@ def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
     """What the configurations in the tables are, those of `trained` in table III too, in the names in which they
     differ."""
     every = configurations(results)
-    best = pd.concat([best_of_each(results, "label", task) for task in tasks(results)], ignore_index=True)
+    best = pd.concat([best_of_each(results, "label", task) for task in results.tasks], ignore_index=True)
     best = best[~best["label"].isin(UNTRIED)]
     of_three = every["trial_id"].isin({*trained["first_trial"], *trained["second_trial"]})
     more = every[of_three & ~every["trial_id"].isin(best["trial_id"])]

@@ -8,11 +8,6 @@ from flowsearch.results import Results
 from flowsearch.results.configurations import best_of_each, objectives
 
 
-def tasks(results: Results) -> list[str]:
-    """Tasks that have a completed trial, in order of their names."""
-    return sorted(str(task) for task in results.completed["task"].dropna().unique())
-
-
 def by_task(results: Results) -> Iterator[str | None]:
     """The tasks that figures keep apart, in order of their names; None, which is every trial, where there is one."""
     known = sorted(str(task) for task in results.trials["task"].dropna().unique())
@@ -26,7 +21,7 @@ def of_task(trials: pd.DataFrame, task: str | None) -> pd.DataFrame:
 
 def best_trials(results: Results) -> set[str]:
     """All repeats of the best configuration of each label on each task."""
-    best = (trials for task in tasks(results) for trials in best_of_each(results, "label", task)["trials"])
+    best = (trials for task in results.tasks for trials in best_of_each(results, "label", task)["trials"])
     return {trial_id for trials in best for trial_id in trials}
 
 

@@ -32,6 +32,11 @@ class Axis:
     kind: Literal["number", "log", "choice"] = "number"
     choices: tuple[str, ...] = ()
 
+    @property
+    def heading(self) -> str:
+        """The title, and whether the scale is logarithmic."""
+        return f"{self.title} (log scale)" if self.kind == "log" else self.title
+
     def numbers(self, values: pd.Series) -> pd.Series:
         """Where the values lie on the axis; NaN where the name does not apply."""
         if self.kind == "choice":

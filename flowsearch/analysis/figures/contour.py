@@ -50,7 +50,7 @@ def data(results: Results, x: Axis, y: Axis, metric: str | None = None, task: st
 
 def draw(frame: pd.DataFrame, x: Axis, y: Axis) -> go.Figure:
     """Cells coloured by their mean, under the trials."""
-    figure = theme.figure(_title(x), _title(y), height=400)
+    figure = theme.figure(x.heading, y.heading, height=400)
     if frame.empty:
         return figure
     metric = str(frame["metric"].iloc[0])
@@ -97,10 +97,6 @@ def pairs(axes: Sequence[Axis], most: int = 3) -> list[tuple[Axis, Axis]]:
     ordered = sorted(axes, key=lambda axis: axis.kind == "choice")
     chosen = [(one, two) for place, two in enumerate(ordered) for one in ordered[:place]]
     return chosen[:most]
-
-
-def _title(axis: Axis) -> str:
-    return axis.title + (" (log scale)" if axis.kind == "log" else "")
 
 
 def _edges(axis: Axis, numbers: pd.Series) -> npt.NDArray[np.float64]:

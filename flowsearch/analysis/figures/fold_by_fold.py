@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import by_group, light, trial_ids
-from flowsearch.analysis.selection import groups, tasks
+from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each
@@ -19,7 +19,7 @@ QUANTITIES = ("mu", "lambda", "psnr")
 
 def data(results: Results, quantity: str = "psnr", task: str | None = None) -> pd.DataFrame:
     """A row per fold of each unrolled network's best trial at its best epoch: `fold` from 1 and `quantity`."""
-    chosen = tasks(results) if task is None else [task]
+    chosen = results.tasks if task is None else [task]
     best = pd.concat([best_of_each(results, "label", one) for one in chosen] or [results.completed])
     best = best.assign(group=groups(best))[["trial_id", "label", "task", "group", "best_epoch"]]
     rows = results.folds[["trial_id", "epoch", "fold", quantity]].merge(best, on="trial_id")

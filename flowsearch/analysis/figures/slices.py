@@ -36,7 +36,7 @@ def data(results: Results, axis: Axis, metric: str | None = None, task: str | No
 def draw(frame: pd.DataFrame, axis: Axis) -> go.Figure:
     """Points by method over the name's values."""
     metric = str(frame["metric"].iloc[0]) if len(frame) else "val_psnr"
-    figure = theme.figure(axis.title + (" (log scale)" if axis.kind == "log" else ""), label(metric), height=300)
+    figure = theme.figure(axis.heading, label(metric), height=300)
     places, texts = axis.ticks(frame["x"])
     figure.update_xaxes(tickmode="array", tickvals=places, ticktext=texts)
     if axis.has_cells(frame["x"]) and places:
