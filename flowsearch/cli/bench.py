@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
+from flowsearch.cli.options import Device
 
 if TYPE_CHECKING:
     from flowsearch.training import TrialConfig
@@ -21,7 +22,6 @@ _Levels = Annotated[int, typer.Option(help="Flow levels.")]
 _Hidden = Annotated[int, typer.Option(help="Hidden channels of the coupling networks.")]
 _Size = Annotated[int, typer.Option(help="Image height and width in pixels.")]
 _Memory = Annotated[str, typer.Option(help="invertible, networks, checkpoint or autograd (glow).")]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Rounds = Annotated[int, typer.Option(min=1, help="Steps that are timed; the median counts.")]
 _Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's own choice.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,7 +39,7 @@ def model(
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
     memory: _Memory = "invertible",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
-    device: _Device = "auto",
+    device: Device = "auto",
     graphs: Annotated[bool, typer.Option(help="On CUDA, replay the step as a CUDA graph, as training does.")] = True,
     rounds: _Rounds = 5,
     threads: _Threads = None,
@@ -82,7 +82,7 @@ def peers(
     hidden: _Hidden = 512,
     size: _Size = 64,
     memory: _Memory = "networks",
-    device: _Device = "auto",
+    device: Device = "auto",
     rounds: _Rounds = 5,
     threads: _Threads = None,
     as_json: _Json = False,

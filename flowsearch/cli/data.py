@@ -125,12 +125,7 @@ def show(
             raise ValueError(f"the pixels of {name} at size {size} are not those of its manifest; prepare it again")
         path = out or Path(f"{name.replace(':', '-')}-{size}.png")
         shown = data.spread_over(images, count)
-        sheet = data.contact_sheet(shown, columns=max(1, round(len(shown) ** 0.5 * 1.25)), zoom=max(1, 128 // size))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            sheet.save(path)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"the sheet cannot be written to {path}: {error}") from None
+        data.write_sheet(path, shown)
     sample = data.spread_over(images, _SAMPLE)
     typer.echo(f"{name}: {_describe(manifest)}")
     _print_skipped(manifest)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import local
+from flowsearch.cli.options import Device, local
 
 _HEADS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "measurement_psnr": "PSNR of the measurement (dB)"}
 
@@ -41,7 +41,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Evaluate a trained network on images of a data set; print PSNR and SSIM with their spread."""
     with user_errors():

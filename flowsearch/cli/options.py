@@ -1,4 +1,4 @@
-"""Options of several commands: those that choose a study, and what a path to be written may be."""
+"""Options of several commands: those that choose a study, the device, and what a path to be written may be."""
 
 import json
 from pathlib import Path
@@ -18,6 +18,8 @@ Profile = Annotated[
     str | None, typer.Option(help="One of the file's profiles, e.g. small.", metavar="NAME", show_default=False)
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the study and its results' folder.", show_default=False)]
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def local(text: str) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import local
+from flowsearch.cli.options import Device, local
 
 if TYPE_CHECKING:
     from flowsearch.training.prior_store import PriorStore
@@ -27,7 +27,7 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Set a name, e.g. depth=8, data.size=32 or prior.epochs=20."),
     ] = None,
     results: _Results = "results",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Pre-train one prior, for all studies in the results' folder that need it; goes on where it was interrupted."""
     with user_errors():
@@ -123,20 +123,14 @@ def sample(
 ) -> None:
     """Write a picture of the most likely image, the mode g(0), and samples after it."""
     with user_errors():
-        from flowsearch.data import contact_sheet
+        from flowsearch.data import write_sheet
         from flowsearch.training.prior import sample as draw
 
         store = _store(results)
         key = store.find(prior)
         images, about = draw(store.file(key), count, temperature, seed)
         path = out or Path(f"prior-{key}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        size = images.shape[-1]
-        columns = max(1, round(len(images) ** 0.5 * 1.25))
-        try:
-            contact_sheet(images, columns=columns, zoom=max(1, 128 // size)).save(path)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"the picture cannot be written to {path}: {error}") from None
+        write_sheet(path, images)
         epochs, bits = about["config"]["prior"]["epochs"], about.get("bits_per_dim", float("nan"))
         typer.echo(f"prior {key}: {bits:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
         typer.echo(f"mode, then {count} samples at temperature {temperature:g}: {path}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import local
+from flowsearch.cli.options import Device, local
 
 
 def reconstruct(
@@ -30,7 +30,7 @@ def reconstruct(
         bool, typer.Option("--convert", help="Make pictures grey, or colour, as the network needs them.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulated noise.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Measure pictures as the trial's task does, reconstruct them, and write both as PNG, alone and side by side."""
     with user_errors():

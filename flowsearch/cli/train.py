@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import local
+from flowsearch.cli.options import Device, local
 
 _USED = ("used_tv_weight", "used_gamma", "used_strength", "used_iterations")
 
@@ -29,7 +29,7 @@ def train(
             parser=local, metavar="FOLDER", help="Folder for checkpoints; a run that stopped goes on from there."
         ),
     ] = Path("results/train"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train and evaluate one network; print each epoch and what came out."""
     with user_errors():

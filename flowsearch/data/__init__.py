@@ -4,7 +4,7 @@ from flowsearch.built_in import BUILT_IN
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
-from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over
+from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over, write_sheet
 from flowsearch.data.splits import Counted, Datasets, counted, load, without_copies
 from flowsearch.data.store import (
     Manifest,
@@ -40,4 +40,5 @@ __all__ = [
     "prepare",
     "spread_over",
     "without_copies",
+    "write_sheet",
 ]

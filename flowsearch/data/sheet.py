@@ -1,5 +1,7 @@
 """Many images on one picture, and in few numbers."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +30,19 @@ def contact_sheet(images: NDArray[np.uint8], columns: int, *, zoom: int = 1, gap
             tile = tile.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
         sheet.paste(tile.convert("RGB"), (place % columns * wide, place // columns * high))
     return sheet
+
+
+def write_sheet(path: Path, images: NDArray[np.uint8]) -> None:
+    """Write the images as one picture, wider than high, in which each is up to 128 pixels across.
+
+    Raises ValueError where that cannot be written.
+    """
+    sheet = contact_sheet(images, max(1, round(len(images) ** 0.5 * 1.25)), zoom=max(1, 128 // images.shape[-1]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        sheet.save(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the picture cannot be written to {path}: {error}") from None
 
 
 def spread_over(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
