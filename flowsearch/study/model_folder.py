@@ -25,7 +25,7 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
             )
         row = results.best().to_dict()
     else:
-        rows = results.trials[results.trials["trial_id"] == trial_id]
+        rows = results.trials[results.trials["trial_id"] == trial_id.zfill(4)]
         if rows.empty:
             raise ValueError(f"{results.where} has no trial {trial_id}; its trials are 0000 and on")
         row = rows.iloc[0].to_dict()

@@ -46,12 +46,14 @@ class Saved:
         return replace(self, task=other)
 
 
-def load_saved(path: Path, device: str = "auto") -> Saved:
-    """The network of a checkpoint file, such as `results/NAME/checkpoints/TRIAL/best.safetensors`.
+def load_saved(path: Path | str, device: str = "auto") -> Saved:
+    """The network of a checkpoint file, or of the folder that holds it, such as `results/NAME/checkpoints/TRIAL`.
 
-    Raises ValueError where the file holds no network, or it does not fit what its configuration builds.
+    Raises ValueError where the file holds no network, or it does not fit what its configuration builds;
+    FileNotFoundError where there is none.
     """
-    place = resolve(device)
+    path, place = Path(path), resolve(device)
+    path = path / checkpoint.BEST if path.is_dir() else path
     try:
         tensors, about = checkpoint.read(path)
     except ValueError as error:

@@ -25,6 +25,7 @@ from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.build import build_model
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.saved import load_saved
 
 FILE = """\
 name: small
@@ -217,9 +218,11 @@ def test_export_of_a_model_that_evaluate_takes(root: Path, tmp_path: Path) -> No
     assert (known["study"], known["trial"], known["metrics"]["val_psnr"]) == ("small", "0001", 21.0)
     code, printed, said = flowsearch("evaluate", tmp_path / "best")
     assert code == 0, said
+    saved = load_saved(str(tmp_path / "best"), "cpu")
+    assert (saved.path, saved.config.data.size) == (tmp_path / "best" / "best.safetensors", 16)
     code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "best")
     assert (code, "not empty" in said) == (2, True)
-    code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "other", "--trial", "0000")
+    code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "other", "--trial", "0")
     assert (code, "has left no best.safetensors" in said) == (2, True)
 
 
