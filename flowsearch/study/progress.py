@@ -79,7 +79,8 @@ class TrialState(Job):
                 self.losses.append(Loss(self.host, epoch, content.get("lost_seconds", 0.0)))
         elif event == events.RETRIED:
             self.status, self.reason, self.anew = schema.PLANNED, None, content["anew"]
-            self.metrics = {} if self.anew else self.metrics
+            if self.anew:  # nothing of what it did is in its result, and so no time of it
+                self.metrics, self.earlier_seconds, self.started, self.ended = {}, 0.0, None, None
             self.taken_up.clear()
             self.losses.clear()
         super().apply(event, content, at)

@@ -1,5 +1,7 @@
 """The ledger: order, torn files, and what a resume makes of it."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from flowsearch.study import ledger as events
@@ -88,3 +90,18 @@ def test_replay_knows_finished_interrupted_and_killed_trials(study_of, tmp_path)
     assert progress.trials[2].reason == "its driver was killed"
     assert progress.best is progress.trials[0]
     assert (progress.done, progress.trials[1].attempt) == (1, 1)
+
+
+@pytest.mark.parametrize(("anew", "seconds"), [(True, 3.0), (False, 13.0)], ids=["anew", "from its checkpoint"])
+def test_the_time_of_a_retried_trial_is_what_its_result_took(study_of, tmp_path, anew, seconds):
+    Ledger(tmp_path).add(events.PLANNED, "0000", values={"prox": "unet", "folds": 2, "weights": "tied", "lr": 5e-4})
+    trial, begin = replay(study_of(), Ledger(tmp_path)).trials[0], datetime(2030, 1, 1, tzinfo=UTC)
+    for event, content, second in (
+        (events.STARTED, {"attempt": 1}, 0),
+        (events.ENDED, {"status": "failed"}, 10),
+        (events.RETRIED, {"anew": anew}, 60),
+        (events.STARTED, {"attempt": 2}, 70),
+        (events.ENDED, {"status": "completed"}, 73),
+    ):
+        trial.apply(event, content, begin + timedelta(seconds=second))
+    assert (trial.seconds, trial.attempt) == (seconds, 2)
