@@ -208,8 +208,12 @@ class Results:
         """The first completed repeat of the best configuration by `metric` (default: the study's objective), as a row
         of `trials`.
 
-        Raises `ValueError` where no trial was completed, and where a study of several tasks is not asked for one.
+        Raises `ValueError` where no trial was completed, for a task that no trial has, and where a study of several
+        tasks is not asked for one.
         """
+        known = [str(name) for name in self.trials["task"].dropna().unique()]
+        if task is not None and known and task not in known:
+            raise ValueError(f"{self.name} has no task {task!r}{nearest(task, known)} (its tasks: {', '.join(known)})")
         if task is None and len(self.tasks) > 1:
             raise ValueError(
                 f"numbers of different tasks are not compared, and {self.name} has {', '.join(self.tasks)}; ask for "
