@@ -12,10 +12,10 @@ SMALL = """\
 name: small
 data: {source: faces, size: 16, train: 32, val: 8, test: 8, ood: anime}
 fixed: {epochs: 2, folds: 2, depth: 2, levels: 2, hidden: 8, features: 8, channels: 4, batch_size: 8}
+tasks: [denoise-0.1, inpaint-5]
 mode: grid
 space:
   prox: [glow, resnet]
-  lr: [1.0e-3, 2.0e-3]
   pretrain: {choice: [true, false], when: {prox: glow}}
 objective: {val_psnr: maximize}
 prior: {epochs: 1}
@@ -24,7 +24,7 @@ prior: {epochs: 1}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small real study: with and without pre-training, beside a ResNet."""
+    """A small real study of two tasks: with and without pre-training, beside a ResNet."""
     from flowsearch.study import load, run
 
     folder = tmp_path_factory.mktemp("notebooks")
