@@ -33,8 +33,9 @@ def read_records(folder: Path) -> list[Record]:
             kept = about(folder / name)
         except (OSError, ValueError):
             continue
-        if name == LAST:
-            records = [one for one in records if one["phase"] != kept.get("phase") or one["epoch"] <= kept["epoch"]]
+        if name == LAST or (name == UNFINISHED and not (folder / PRIOR).exists()):
+            phase = kept.get("phase", "prior")
+            records = [one for one in records if one["phase"] != phase or one["epoch"] <= kept["epoch"]]
         own = kept.get("record")
         if own and not any((one["phase"], one["epoch"]) == (own["phase"], own["epoch"]) for one in records):
             records.append(own)

@@ -21,6 +21,7 @@ from flowsearch.training.build import build_flow
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.device import check_precision, resolve
 from flowsearch.training.evaluate import to_png
+from flowsearch.training.keeper import Pace
 from flowsearch.training.loop import Course, Step, batches, epoch_generator, nothing_done, to_images, to_pixels
 from flowsearch.training.prior_store import PRIOR, UNFINISHED, picture_name, prior_key
 
@@ -96,7 +97,8 @@ def pretrain(
     """Yield a record after each epoch; return the flow and what is known of it: `bits_per_dim`, `seconds`, and `bits`,
     those of each image of the test sets by split.
 
-    A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after its last epoch;
+    A prior that the store has is loaded and nothing is yielded. One that was interrupted goes on after the last epoch
+    that left a checkpoint (`keeper.Pace`);
     where its file is damaged, it is moved aside and the prior is pre-trained again. Where notice is given that the
     machine will go (`notice`), it stops within an epoch, with a LeavingError, and goes on there.
     `train_loss` is the negative log-likelihood in nats per dimension of the training images with their noise,
@@ -128,6 +130,10 @@ def pretrain(
             x_BCHW = x_BCHW + prior.noise * torch.randn(x_BCHW.shape, generator=generator).to(device)
         return (x_BCHW,)
 
+    def keep(last: bool, **more: Any) -> None:
+        state = checkpoint.state_tensors(flow, None if last else optimizer)
+        checkpoint.write(finished if last else unfinished, state, about | more)
+
     if micro_batch is not None and fresh and not under_way["losses"]:
         # A flow's actnorms take their start from the first images that they see: the whole batch, as ever.
         generator = epoch_generator(prior.seed, 1)
@@ -149,13 +155,13 @@ def pretrain(
         micro_batch=micro_batch,
         called=" of pre-training",
     )
+    pace = Pace()
     for epoch in range(about["epoch"] + 1, prior.epochs + 1):
         began = time.perf_counter() - under_way["seconds"]
         try:
             done, under_way = course.epoch(epoch, under_way), nothing_done()
         except notice.LeavingError as leaving:
-            state = checkpoint.state_tensors(flow, optimizer)
-            checkpoint.write(unfinished, state, about | {"under_way": leaving.under_way})
+            keep(False, under_way=leaving.under_way)
             raise
         took = time.perf_counter() - began
         record = {
@@ -176,9 +182,8 @@ def pretrain(
                 split: bits_per_dim(flow, images, device) for split, images in sets.items() if images is not None
             }
             _keep_pictures(flow, place)
-        state = checkpoint.state_tensors(flow, None if last else optimizer)
-        checkpoint.write(finished if last else unfinished, state, about)
-        yield record
+        with pace.after_epoch(partial(keep, last), last) as is_kept:
+            yield record | {"kept": is_kept}
     unfinished.unlink(missing_ok=True)
     assert config.memory
     flow.memory = config.memory

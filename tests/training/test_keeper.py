@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_the_best_weights_wait_for_the_checkpoint_and_stay_what_they_were(tmp_pa
     one = _keeper(tmp_path)
     with one.after_epoch({"epoch": 1}, last=False):
         pass
-    one._due = float("inf")
+    one._pace._due = float("inf")
     best = one.model.weight.detach().clone()
     one.is_best({"epoch": 2})
     with one.after_epoch({"epoch": 2}, last=False) as written:
@@ -136,6 +137,25 @@ def test_a_prior_killed_before_its_record_was_kept_lacks_no_epoch(tmp_path: Path
         assert numbers(read_records(folder)[-1:]) == numbers([record])
         keep(folder, record)
         assert numbers(read_records(folder)) == numbers(told)
+
+
+@pytest.mark.usefixtures("costly")
+def test_a_killed_prior_runs_again_what_was_not_kept(tmp_path: Path) -> None:
+    one = config("glow", pretrain=True)
+    one = replace(one, prior=replace(one.prior, epochs=3))
+    whole = list(run_prior(one, checkpoint_dir=tmp_path, prior_dir=tmp_path / "whole"))
+    running = run_prior(one, checkpoint_dir=tmp_path, prior_dir=tmp_path / "a")
+    before = list(islice(running, 2))
+    shutil.copytree(tmp_path / "a", tmp_path / "killed")  # what a process that is killed now would leave
+    (folder,) = (tmp_path / "killed").iterdir()
+    for record in before:
+        keep(folder, record)
+    known = read_records(folder)
+    assert [record["epoch"] for record in known] == [1]
+    for left, kept in (("killed", known), ("a", before)):
+        running.close()  # where "a" loses nothing
+        after = list(run_prior(one, checkpoint_dir=tmp_path, prior_dir=tmp_path / left))
+        assert numbers(kept + after) == numbers(whole)
 
 
 def test_records_without_a_checkpoint_are_all_known(tmp_path: Path) -> None:
