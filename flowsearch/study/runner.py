@@ -205,8 +205,8 @@ def _at_once(study: Study, means: Means) -> int:
 
 
 def _check_free(root: Place) -> None:
-    """Refuse to write into a folder that holds anything."""
-    names = set(root.store.names()) - {LOCK, LEASE}
+    """Refuse to write into a folder that holds anything but what is left of a driver that was killed at its start."""
+    names = set(root.store.names()) - {LOCK, LEASE, schema.PROVENANCE_FILE}
     if not names and (root.remote or not root.local.is_file()):
         return
     what = "a study that was begun just now" if schema.STUDY_FILE in names else "something other than a study"

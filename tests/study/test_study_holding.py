@@ -2,18 +2,30 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from flowsearch.results import schema
 from flowsearch.results.lock import LOCK
-from flowsearch.study import holding
+from flowsearch.study import holding, runner
 from flowsearch.study.place import Place
 
 
 def _taken_over(folder: Path) -> None:
     (folder / LOCK).unlink()
     (folder / LOCK).write_text("process 1 on elsewhere since today\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [(schema.PROVENANCE_FILE, None), (schema.STUDY_FILE, "a study that was begun just now"), ("a.txt", "other than a")],
+)
+def test_a_folder_is_free_that_has_no_study_yet(tmp_path: Path, name: str, words: str | None) -> None:
+    (tmp_path / name).touch()
+    with nullcontext() if words is None else pytest.raises(ValueError, match=words):
+        runner._check_free(Place(tmp_path))
 
 
 @pytest.mark.parametrize(
