@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flowsearch.study import ledger as events
 from flowsearch.study.file import Budget
+from flowsearch.study.job import between
 from flowsearch.study.ledger import Event, Ledger
 
 _ENDS = (events.AGAIN, events.ENDED)
@@ -30,13 +31,13 @@ class Meter:
     def gpu_hours(self, now: datetime | None = None) -> float:
         """GPU-hours of all runs up to now."""
         now = self._catch_up(now)
-        open_seconds = sum(_between(since, now) * gpu for since, gpu in self._running.values())
+        open_seconds = sum(between(since, now) * gpu for since, gpu in self._running.values())
         return (self._gpu_seconds + open_seconds) / 3600
 
     def hours(self, now: datetime | None = None) -> float:
         """Wall-clock hours of this run."""
         now = self._catch_up(now)
-        return _between(self._began, now) / 3600 if self._began is not None else 0.0
+        return between(self._began, now) / 3600 if self._began is not None else 0.0
 
     def usd(self, now: datetime | None = None) -> float:
         """What all runs have cost up to now, at the file's price; 0 where it gives none."""
@@ -74,17 +75,13 @@ class Meter:
             self._running[event.subject] = (event.time, float(event.content.get("gpu") or 0.0))
         elif event.event in _ENDS and event.subject in self._running:
             since, gpu = self._running.pop(event.subject)
-            self._gpu_seconds += _between(since, event.time) * gpu
+            self._gpu_seconds += between(since, event.time) * gpu
 
     def _close(self, then: datetime) -> None:
         """A run is over, whether or not its driver could say so."""
         for since, gpu in self._running.values():
-            self._gpu_seconds += _between(since, then) * gpu
+            self._gpu_seconds += between(since, then) * gpu
         self._running.clear()
         if self._began is not None:
-            self._seconds += _between(self._began, then)
+            self._seconds += between(self._began, then)
             self._began = None
-
-
-def _between(since: datetime, then: datetime) -> float:
-    return max(0.0, (then - since).total_seconds())

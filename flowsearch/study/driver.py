@@ -16,6 +16,7 @@ from typing import Any
 
 from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
+from flowsearch.study.job import between
 from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.mending import lost_ends, mend
@@ -332,7 +333,7 @@ class Driver:
     def _take_up(self, trial: TrialState, one_more: Again) -> None:
         """Put a trial back into the queue: it goes on from its checkpoint."""
         self._queue.appendleft(trial)
-        lost = 0.0 if trial.leaving or trial.signed is None else (datetime.now(UTC) - trial.signed).total_seconds()
+        lost = 0.0 if trial.leaving or trial.signed is None else between(trial.signed, datetime.now(UTC))
         self._happens(
             trial,
             events.AGAIN,

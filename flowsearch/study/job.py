@@ -11,6 +11,11 @@ from flowsearch.study import ledger as events
 from flowsearch.study.outcome import Failure
 
 
+def between(since: datetime, then: datetime) -> float:
+    """Seconds from one time to another; 0 where the clock was set back in between."""
+    return max(0.0, (then - since).total_seconds())
+
+
 @dataclass(kw_only=True)
 class Job:
     """A job as the driver sees it."""
@@ -42,7 +47,7 @@ class Job:
         """Wall-clock time of all attempts up to now."""
         if self.started is None or (self.ended is None and self.status != schema.RUNNING):
             return self.earlier_seconds
-        return self.earlier_seconds + ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+        return self.earlier_seconds + between(self.started, self.ended or datetime.now(UTC))
 
     def apply(self, event: str, content: Mapping[str, Any], at: datetime) -> None:
         """Take in what happened to it, in the words of the ledger: as it happens, and when a ledger is read again."""

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study.job import Job
+from flowsearch.study.job import Job, between
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
 from flowsearch.study.records import Record, read_records
@@ -232,5 +232,5 @@ class Priors:
 def _end(state: PriorState, outcome: Outcome) -> dict[str, Any]:
     """What the ledger says of an end; its seconds are those of the last attempt."""
     status, reason = settle(outcome)
-    seconds = (datetime.now(UTC) - state.started).total_seconds() if state.started is not None else 0.0
+    seconds = between(state.started, datetime.now(UTC)) if state.started is not None else 0.0
     return {"attempt": state.attempt, "status": status, "reason": reason, "seconds": seconds}

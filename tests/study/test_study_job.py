@@ -26,8 +26,8 @@ DIVERGED = Failure(("NonFiniteError", "ValueError"), "non-finite loss at epoch 3
 
 
 @pytest.fixture
-def tick(monkeypatch) -> Callable[[], None]:
-    """A clock that stands still until it is told to go on by ten seconds."""
+def tick(monkeypatch) -> Callable[..., None]:
+    """A clock that stands still until it is told to go on, by ten seconds or so many."""
     clock = [datetime(2026, 1, 1, tzinfo=UTC)]
 
     class Clock(datetime):
@@ -38,8 +38,8 @@ def tick(monkeypatch) -> Callable[[], None]:
     for module in ("driver", "job", "ledger", "priors", "progress"):
         monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
 
-    def tick() -> None:
-        clock[0] += timedelta(seconds=10)
+    def tick(seconds: float = 10) -> None:
+        clock[0] += timedelta(seconds=seconds)
 
     return tick
 
@@ -176,6 +176,19 @@ def test_a_replayed_trial_is_the_one_that_the_driver_knows(
     assert (at.trial.status, at.trial.attempt, at.trial.seconds) == (status, attempt, seconds)
     assert [(loss.epoch, loss.seconds) for loss in at.trial.losses] == lost
     at.driver.close()
+
+
+def test_a_clock_that_is_set_back_takes_no_time_off(study_of, tmp_path, tick):
+    at = Life(study_of("search.trials=1", "scheduler=none"), tmp_path)
+    at.starts()
+    tick(-3600)
+    assert at.trial.seconds == 0
+    at.driver.ended(0, died=True, failure=GONE)
+    assert (at.trial.seconds, at.trial.losses) == (0, [Loss("gpu-1", 0, 0)])
+    at.starts()
+    tick()
+    at.driver.stop("by a signal")
+    assert at.trial.seconds == 10
 
 
 def known(trial: TrialState) -> dict:
