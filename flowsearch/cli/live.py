@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flowsearch.study.progress import Event, Listener, Progress, TrialState
 
 _REFRESH_SECONDS = 0.2
+_SHARE = 0.05
+"""The share of the driver's time that drawing may take: with thousands of trials it is done less often."""
 _BARE = ("method", "prox", "task", "weights")
 """Names whose value says enough by itself."""
 _OF_BEST = ("test_psnr", "ood_psnr", "parameters")
@@ -72,7 +74,7 @@ class LiveView:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._drawn = 0.0
+        self._due = 0.0
 
     def __call__(self, event: "Event") -> None:
         """Called by the study's driver."""
@@ -81,9 +83,9 @@ class LiveView:
             self._live.console.print(event.note, soft_wrap=True)
         elif event.kind == "stopping":
             self._live.update(Text("stopping ..." if event.note else "finishing ..."), refresh=True)
-        elif now - self._drawn >= _REFRESH_SECONDS:
-            self._drawn = now
+        elif now >= self._due:
             self._live.update(draw(event.progress), refresh=True)
+            self._due = now + max(_REFRESH_SECONDS, (time.monotonic() - now) / _SHARE)
 
 
 def draw(progress: "Progress") -> RenderableType:
@@ -123,10 +125,11 @@ def draw(progress: "Progress") -> RenderableType:
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
     parts: list[RenderableType] = [head, whole, running]
-    best, single = progress.best, progress.best_of(None)
-    if best is not None and single is not None:
-        text = f"best so far  {written(study.metric, single.mean(study.metric), unit=True)}  trial {best.id}  "
-        parts.append(Text.assemble((text, "green"), short(best.values)))
+    best = progress.best_configuration
+    if best is not None:
+        first = best.completed[0]
+        text = f"best so far  {written(study.metric, best.mean(study.metric), unit=True)}  trial {first.id}  "
+        parts.append(Text.assemble((text, "green"), short(first.values)))
     elif len(study.objective) > 1 and study.tasks is None:
         parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
     return Group(*parts)

@@ -1,10 +1,12 @@
 """What a person sees of a study."""
 
 import io
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
+from flowsearch.cli import live
 from flowsearch.cli.live import LiveView, prox_table, short, summarize, view
 from flowsearch.study.progress import Event, Progress, TrialState
 
@@ -85,6 +87,23 @@ def test_the_live_view_shows_running_trials_and_the_best(progress):
     text = printed(draw, force_terminal=True)
     for word in ("2 of 4 done" if progress.done == 2 else "3 of 4 done", "train 2", "best so far"):
         assert word in text
+
+
+@pytest.mark.parametrize(("took", "drawn"), [(0.001, 50), (0.1, 5)], ids=["few trials", "thousands"])
+def test_the_live_view_takes_a_twentieth_of_the_time(progress, monkeypatch, took, drawn):
+    now, times = [100.0], []
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+
+    def draw(progress):
+        times.append(now[0])
+        now[0] += took
+
+    monkeypatch.setattr(live, "draw", draw)
+    shown = LiveView(Mock())
+    for tick in range(1000):
+        now[0] = max(now[0], 100 + tick / 100)
+        shown(Event("tick", progress))
+    assert len(times) == pytest.approx(drawn, abs=2)
 
 
 def test_plain_lines_name_what_starts_and_ends(progress):
