@@ -44,7 +44,7 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of all attempts up to now."""
+        """Wall-clock time of all attempts up to now, but of those before a retry that began it anew."""
         if self.started is None or (self.ended is None and self.status != schema.RUNNING):
             return self.earlier_seconds
         return self.earlier_seconds + between(self.started, self.ended or datetime.now(UTC))

@@ -151,7 +151,7 @@ class Life:
             "starts, is_lost, starts, trains, diverges, is_retried, starts, is_lost, starts, finishes",
             "completed",
             4,
-            50,
+            20,
             [(0, 10)],
         ),
         (
