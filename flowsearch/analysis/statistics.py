@@ -35,13 +35,16 @@ def effect(results: Results, factor: str, metric: str = "test_psnr", task: str |
     Otherwise (a search) all `n` configurations with the value are taken, and the difference is one of unpaired means,
     Welch's: other settings differ too, and the sampler chose them, so it is not the factor's alone.
 
-    The reference is an ablation's baseline, else the first value. Empty where the factor has one value. `KeyError`
-    where trials have no such column.
+    The reference is an ablation's baseline, else the first value. A factor other than `method` is one of those methods
+    in which it varies: that `map` always has a prior is no effect of pre-training. Empty where the factor has one
+    value. `KeyError` where trials have no such column.
     """
     every = configurations(results, task).dropna(subset=[factor, metric])
     if factor == "weights":
         every = every[every["folds"] > 1]  # a single fold shares its weights with nobody
     rows: list[dict[str, Any]] = []
+    if factor != "method":
+        every = every.groupby(["task", "method"], dropna=False).filter(lambda own: varies(own[factor]))
     for name, own in every.groupby("task", sort=True, dropna=False):
         if varies(own[factor]):
             rows += [{"task": name, "factor": factor} | row for row in _effect(results, own, factor, metric)]

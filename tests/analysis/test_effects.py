@@ -89,6 +89,16 @@ def test_a_factor_that_does_not_vary_has_no_effect(tmp_path: Path) -> None:
     assert effect(known_study(tmp_path / "s", _grid()), "start").empty
 
 
+def test_a_factor_that_is_a_methods_own_has_no_effect(tmp_path: Path) -> None:
+    fresh = {"method": "unrolled", "prox": "glow", "pretrain": False}
+    worth = [(fresh, 27.3), ({"method": "map", "pretrain": True}, 26.7)]
+    results = known_study(tmp_path / "s", worth)
+    assert effect(results, "pretrain").empty
+    assert effect(results, "method")["difference"].notna().sum() == 1
+    more = known_study(tmp_path / "more", [*worth, (fresh | {"pretrain": True}, 27.5)])
+    assert effect(more, "pretrain")["difference"].dropna().tolist() == pytest.approx([0.2], abs=0.1)
+
+
 def test_findings_tell_a_matched_effect_with_its_pairs(tmp_path: Path) -> None:
     results = known_study(tmp_path / "s", _grid(), study="mode: grid\n")
     (sentence,) = (text for text in findings(results) if text.startswith("Tied or untied"))
