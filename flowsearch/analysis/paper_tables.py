@@ -14,7 +14,7 @@ from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.wording import command_line, named, not_finite
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
-from flowsearch.results.forms import decibels, missing, number, p_value, signed, whole, written
+from flowsearch.results.forms import EMPTY, decibels, missing, number, p_value, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score, non_finite
 from flowsearch.statistics import holm
 
@@ -25,7 +25,6 @@ _OVER = {
     "": "one value: no interval",
 }
 _SETS = {"test": "test", "ood": "out of distribution"}
-_EMPTY = "–"
 _WIDE = 5
 """More methods than this are no columns."""
 
@@ -97,10 +96,10 @@ def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table
         tried = {name: score for name, score in scores.items() if name not in UNTRIED}
         top = max((decibels(score.interval.mean) for score in tried.values()), key=float, default="")
         gains = [(row["score"], row["gain"]) for _, row in table.iterrows() if row["gain"] is not None]
-        measured = decibels(gains[0][0].interval.mean - gains[0][1].interval.mean) if gains else _EMPTY
+        measured = decibels(gains[0][0].interval.mean - gains[0][1].interval.mean) if gains else EMPTY
         cells = [Cell(task), Cell(measured)]
         for name in methods:
-            text = _spread(scores[name]) if name in scores else "unknown" if name in unknown else _EMPTY
+            text = _spread(scores[name]) if name in scores else "unknown" if name in unknown else EMPTY
             cells.append(Cell(text, name in scores and decibels(scores[name].interval.mean) == top))
         images, seeds = ({getattr(score, what) for score in scores.values()} for what in ("images", "seeds"))
         rows.append([*cells, Cell(_range(images)), Cell(_range(seeds))])
@@ -306,8 +305,8 @@ def _difference(row: Any) -> list[str]:
     text = signed(row["difference"])
     if row["over"]:
         text += f" [{signed(row['low'])}, {signed(row['high'])}]"
-    p = _EMPTY if pd.isna(row["p_holm"]) else p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
-    return [text, p, whole(row["images"]) if row["images"] else _EMPTY, whole(row["seeds"]), _OVER[row["over"]]]
+    p = EMPTY if pd.isna(row["p_holm"]) else p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
+    return [text, p, whole(row["images"]) if row["images"] else EMPTY, whole(row["seeds"]), _OVER[row["over"]]]
 
 
 def _spread(score: Score) -> str:
@@ -317,7 +316,7 @@ def _spread(score: Score) -> str:
 
 def _range(counts: set[int]) -> str:
     low, high = min(counts), max(counts)
-    return (str(low) if low == high else f"{low}–{high}") if high else _EMPTY
+    return (str(low) if low == high else f"{low}–{high}") if high else EMPTY
 
 
 def _differs(best: pd.DataFrame, name: str) -> bool:

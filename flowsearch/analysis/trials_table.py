@@ -72,7 +72,7 @@ def maps_table(results: Results) -> str:
     summary = best.sort_values("task", kind="stable")
     keys = list(zip(summary["task"], summary["label"], strict=True))
     summary = summary.assign(
-        ended=[done[key] for key in keys],
+        done=[done[key] for key in keys],
         mean=[means[key] for key in keys],
     )
     columns = {
@@ -81,7 +81,7 @@ def maps_table(results: Results) -> str:
         "trial_id": "best trial",
         **({"repeats": "seeds"} if repeated else {}),
         **{name: head(name, unit=True) for name in ("val_psnr", "test_psnr", "ood_psnr", "parameters", "seconds")},
-        "ended": "completed",
+        "done": "completed",
         "mean": "mean val PSNR (dB)",
     }
     summary["mean"] = [written("val_psnr", mean) for mean in summary["mean"]]

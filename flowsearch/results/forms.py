@@ -1,9 +1,10 @@
 """How numbers are written, for the terminal, the report, the paper's tables and the dashboard.
 
 A column's form is the schema's (`Column.form`); `written` applies it. The dashboard's table, which is written in the
-browser, has the same forms in `dashboard/assets/table.js`, and a figure's hover text those of `HOVERED`.
+browser, has the same forms in `dashboard/assets/table.js`, and a figure's hover text those of `_HOVERED`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -56,7 +57,9 @@ def memory(size: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `4.2 s`, `47 s`, `3 min 20 s` or `2 h 05 min`."""
+    """Seconds as `4.2 s`, `47 s`, `3 min 20 s` or `2 h 05 min`; a dash where they are not finite."""
+    if not math.isfinite(seconds):
+        return EMPTY
     total = round(seconds)
     if total < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{total} s"
