@@ -1,5 +1,6 @@
 """What Ray's validation misses in a file for `ray up`."""
 
+import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ def look(document: Document, ray_version: str) -> None:
     """Take up all findings about a file for `ray up`."""
     _names(document)
     _mounts(document)
+    _left_out(document)
     _dashboard(document)
     _token(document)
     _start(document)
@@ -66,6 +68,23 @@ def _mounts(document: Document) -> None:
         key = document.get("auth", name)
         if key is not None and not Path(str(key)).expanduser().is_file():
             document.find(("auth", name), f"{key} does not exist", "name the key that opens the machines")
+
+
+def _left_out(document: Document) -> None:
+    """Patterns for rsync that hold at any depth, and so keep a part of our own package at home."""
+    for local in document.mapping("file_mounts").values():
+        checkout = Path(str(local)).expanduser()
+        if not (checkout / "flowsearch" / "__init__.py").is_file():
+            continue
+        parts = sorted(path.relative_to(checkout) for path in checkout.glob("flowsearch/**/*"))
+        for place, pattern in enumerate(document.texts("rsync_exclude")):
+            above, _, name = pattern.rstrip("/").rpartition("/")
+            matched = [part for part in parts if fnmatch.fnmatchcase(part.name, name) and name != "__pycache__"]
+            if above in ("", "**") and not pattern.startswith("/") and matched:
+                document.find(
+                    ("rsync_exclude", str(place)), f"{pattern} keeps {matched[0]} from the machines, too",
+                    f"write /{name} for the one at the top",
+                )  # fmt: skip
 
 
 def _dashboard(document: Document) -> None:
