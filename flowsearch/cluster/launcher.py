@@ -18,6 +18,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _GPU_MACHINES = {"aws": r"(p\d|g(?!4ad)\d)\w*\.", "gcp": r"(a2|a3|a4|g2|g4)-"}
 """Instance types that have NVIDIA GPUs, by provider."""
 _TOKEN = "auth_token"
+IMAGE = "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+"""Amazon's newest with a driver, Docker and its runtime for GPUs, in every region."""
 
 
 def look(document: Document, ray_version: str) -> None:
@@ -34,6 +36,8 @@ def look(document: Document, ray_version: str) -> None:
         _local_head(document)
     elif document.get("available_node_types"):
         _node_types(document)
+        _machine_images(document)
+        _reached(document)
         _disks(document)
         _idle(document)
 
@@ -182,6 +186,42 @@ def _node_types(document: Document) -> None:
     if with_gpu and image is not None:
         name = "worker_image" if document.get("docker", "worker_image") else "image"
         images.check_gpu(document, ("docker", name), str(image))
+
+
+def _machine_images(document: Document) -> None:
+    """On AWS, the image that Ray takes where none is named: it is of 2023."""
+    for name, node in document.mapping("available_node_types").items():
+        way = ("available_node_types", str(name), "node_config")
+        config = node.get("node_config") if isinstance(node, dict) else None
+        if not isinstance(config, dict) or not _gpus(document, str(name)):
+            continue
+        if _provider(document) == "aws" and not {"ImageId", "LaunchTemplate"} & set(config):
+            document.find(
+                way, "has no ImageId, and the driver of Ray's own image is too old for PyTorch's CUDA",
+                f"write ImageId: {IMAGE}",
+            )  # fmt: skip
+
+
+def _reached(document: Document) -> None:
+    """Workers that never start, as others like them come first and may be as many as all together."""
+    most, types = document.get("max_workers", default=2), document.mapping("available_node_types")
+    others = {str(name): node for name, node in types.items() if name != document.get("head_node_type")}
+    for name, node in others.items():
+        for first, before in others.items():
+            known = isinstance(node, dict) and isinstance(before, dict) and isinstance(most, int)
+            if not known or _shape(node) != _shape(before) or before.get("priority", 0) <= node.get("priority", 0):
+                continue
+            if isinstance(count := before.get("max_workers", most), int) and count >= most:
+                document.find(
+                    ("available_node_types", name), f"is never started: {first} comes first, up to all {most} machines",
+                    f"write a max_workers below {most} in {first}",
+                )  # fmt: skip
+
+
+def _shape(node: dict[str, Any]) -> tuple[Any, Any]:
+    """What a trial sees of a worker."""
+    config = node.get("node_config") or {}
+    return config.get("InstanceType") or config.get("machineType"), node.get("resources") or {}
 
 
 def _gpus(document: Document, name: str) -> bool:

@@ -87,6 +87,12 @@ PLANTED = [
     ("no GPU", AWS,
      "worker: &worker g5.2xlarge", "worker: &worker m6i.2xlarge",
      "available_node_types", "take an instance type with one"),
+    ("an old driver", AWS,
+     "      InstanceType: *worker\n      ImageId: *image\n", "      InstanceType: *worker\n",
+     "gpu_spot.node_config", "write ImageId: resolve:ssm:/aws/service/deeplearning/"),
+    ("a worker that never starts", AWS,
+     "spot: &spot 6", "spot: &spot 8",
+     "available_node_types.gpu_on_demand", "write a max_workers below 8 in gpu_spot"),
     ("disks kept", AWS,
      "  cache_stopped_nodes: false", "  cache_stopped_nodes: true",
      "provider.cache_stopped_nodes", "write cache_stopped_nodes: false"),
@@ -197,7 +203,7 @@ def test_findings_give_exit_code_1_with_line_and_mend(tmp_path: Path) -> None:
     path.write_text(AWS.read_text().replace("  cache_stopped_nodes: false", "  cache_stopped_nodes: true"))
     result = CliRunner().invoke(app, ["cluster", "check", str(path)])
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[0].startswith(f"{path}, line 30: provider.cache_stopped_nodes: idle machines")
+    assert result.stdout.splitlines()[0].startswith(f"{path}, line 32: provider.cache_stopped_nodes: idle machines")
 
 
 def test_a_clean_file_gives_exit_code_0() -> None:
