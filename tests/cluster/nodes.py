@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -99,10 +99,8 @@ class Node:
     def kill(self, pids: list[int]) -> None:
         """The power fails."""
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     def cut_off(self) -> None:
         """Pull the cable."""
@@ -118,7 +116,8 @@ class Node:
             run("ip", "link", "set", self.cable, "up")
             return
         for pid in self.pids():
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 class Cluster:
