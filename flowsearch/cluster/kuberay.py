@@ -25,6 +25,12 @@ def look(document: Document, ray_version: str) -> None:
         document.find(("spec", "rayVersion"), f"is {said}, and Ray {ray_version} is here", f'write "{ray_version}"')
     if groups and not any(_gpu(document, group) for group in groups):
         document.find(_WORKERS, "no group of workers has a GPU", 'ask for one: limits: {nvidia.com/gpu: "1"}')
+    for group in [_HEAD, *groups]:
+        for name, value in document.mapping(*group, "rayStartParams").items():
+            if not isinstance(value, str):
+                document.find(
+                    (*group, "rayStartParams", str(name)), f"is {value!r}, and text is taken", f'write "{value}"'
+                )
     for group in groups:
         if _gpu(document, group):
             for way, image in _containers(document, group):

@@ -7,24 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch import __version__
-from flowsearch.cluster import images
+from flowsearch.cluster import images, node_types
 from flowsearch.cluster.located import Document, Keys
 from flowsearch.cluster.names import NODES, PROVIDERS, check_names
 
-LONGEST_IDLE_MINUTES = 30
-"""Longer than this, a machine that does nothing is worth a finding."""
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_GPU_MACHINES = {"aws": r"(p\d|g(?!4ad)\d)\w*\.", "gcp": r"(a2|a3|a4|g2|g4)-"}
-"""Instance types that have NVIDIA GPUs, by provider."""
 _TOKEN = "auth_token"
-IMAGE = "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
-"""Amazon's newest with a driver, Docker and its runtime for GPUs, in every region."""
 
 
 def look(document: Document, ray_version: str) -> None:
     """Take up all findings about a file for `ray up`."""
     _names(document)
+    _place(document)
     _mounts(document)
     _left_out(document)
     _dashboard(document)
@@ -35,15 +29,22 @@ def look(document: Document, ray_version: str) -> None:
     if document.get("provider", "type") == "local":
         _local_head(document)
     elif document.get("available_node_types"):
-        _node_types(document)
-        _machine_images(document)
-        _reached(document)
-        _disks(document)
-        _idle(document)
+        node_types.look(document)
 
 
 def _provider(document: Document) -> str:
     return str(document.get("provider", "type"))
+
+
+def _place(document: Document) -> None:
+    """Where the machines are to be."""
+    for name in {"aws": ("region",), "gcp": ("region", "availability_zone", "project_id")}.get(_provider(document), ()):
+        if not document.get("provider", name):
+            document.find(("provider",), f"has no {name}", f"write {name}")
+    region, zones = document.get("provider", "region"), str(document.get("provider", "availability_zone", default=""))
+    others = [zone.strip() for zone in zones.split(",") if region and not zone.strip().startswith(str(region))]
+    if zones and others:
+        document.find(("provider", "availability_zone"), f"{others[0]} is not in {region}", f"name zones of {region}")
 
 
 def _names(document: Document) -> None:
@@ -127,6 +128,14 @@ def _token(document: Document) -> None:
             "mount it: ~/.ray/auth_token: ~/.ray/auth_token (with Docker: /home/ray/.ray/auth_token)",
         )  # fmt: skip
 
+    own = [str(remote) for remote in document.mapping("file_mounts") if str(remote).endswith(_TOKEN)]
+    inside = [image for _, image in _images(document) if images.is_rays(image)]
+    if inside and own and not any(remote.startswith(("~/", "/home/ray/")) for remote in own):
+        document.find(
+            ("file_mounts", own[0]), f"nobody looks for the token there in {inside[0]}",
+            "mount it at /home/ray/.ray/auth_token",
+        )  # fmt: skip
+
 
 def _sets_token(command: str) -> bool:
     return re.search(r"""RAY_AUTH_MODE=["']?token\b""", command) is not None
@@ -141,10 +150,14 @@ def _start(document: Document) -> None:
                 way, "the head is not told what it may start, so no worker ever comes",
                 "add --autoscaling-config=~/ray_bootstrap_config.yaml",
             )  # fmt: skip
+    ports = {found[1] for _, line in heads if (found := re.search(r"--port[= ](\d+)", line))} or {"6379"}
     workers = [(way, line) for way, line in _commands(document, "worker_start_ray_commands") if "ray start" in line]
     for way, command in workers:
-        if "--address" not in command:
-            document.find(way, "the workers do not join the head", "add --address=$RAY_HEAD_IP:6379")
+        address = re.search(r"--address[= ]['\"]?([^\s'\":]+)(?::(\d+))?", command)
+        if address is None or address[1] in ("auto", *_LOOPBACK) or (heads and address[2] not in ports):
+            document.find(
+                way, "the workers do not join the head", f"write --address=$RAY_HEAD_IP:{', '.join(sorted(ports))}"
+            )
 
 
 def _package(document: Document) -> None:
@@ -162,115 +175,10 @@ def _package(document: Document) -> None:
         )  # fmt: skip
 
 
-def _node_types(document: Document) -> None:
-    """A head that takes no trials, and workers that have GPUs and go when they are idle."""
-    types, head = document.mapping("available_node_types"), document.get("head_node_type")
-    place = ("available_node_types", str(head), "resources")
-    if head in types and document.get(*place, "CPU") != 0:
-        document.find(
-            place, "the head takes trials, which then end with it or slow the driver", "write resources: {CPU: 0}"
-        )
-    workers = [str(name) for name in types if name != head]
-    for name in workers:
-        way = ("available_node_types", name)
-        fewest = document.get(*way, "min_workers", default=0)
-        if isinstance(fewest, int) and fewest > 0:
-            document.find((*way, "min_workers"), f"{fewest} machines run, and cost, for ever", "write min_workers: 0")
-    with_gpu = [name for name in workers if _gpus(document, name)]
-    if not with_gpu:
-        document.find(
-            ("available_node_types",), "no kind of worker has a GPU",
-            "take an instance type with one, and say so in its resources: {CPU: 8, GPU: 1}",
-        )  # fmt: skip
-    image = document.get("docker", "worker_image") or document.get("docker", "image")
-    if with_gpu and image is not None:
-        name = "worker_image" if document.get("docker", "worker_image") else "image"
-        images.check_gpu(document, ("docker", name), str(image))
-
-
-def _machine_images(document: Document) -> None:
-    """On AWS, the image that Ray takes where none is named: it is of 2023."""
-    for name, node in document.mapping("available_node_types").items():
-        way = ("available_node_types", str(name), "node_config")
-        config = node.get("node_config") if isinstance(node, dict) else None
-        if not isinstance(config, dict) or not _gpus(document, str(name)):
-            continue
-        if _provider(document) == "aws" and not {"ImageId", "LaunchTemplate"} & set(config):
-            document.find(
-                way, "has no ImageId, and the driver of Ray's own image is too old for PyTorch's CUDA",
-                f"write ImageId: {IMAGE}",
-            )  # fmt: skip
-
-
-def _reached(document: Document) -> None:
-    """Workers that never start, as others like them come first and may be as many as all together."""
-    most, types = document.get("max_workers", default=2), document.mapping("available_node_types")
-    others = {str(name): node for name, node in types.items() if name != document.get("head_node_type")}
-    for name, node in others.items():
-        for first, before in others.items():
-            known = isinstance(node, dict) and isinstance(before, dict) and isinstance(most, int)
-            if not known or _shape(node) != _shape(before) or before.get("priority", 0) <= node.get("priority", 0):
-                continue
-            if isinstance(count := before.get("max_workers", most), int) and count >= most:
-                document.find(
-                    ("available_node_types", name), f"is never started: {first} comes first, up to all {most} machines",
-                    f"write a max_workers below {most} in {first}",
-                )  # fmt: skip
-
-
-def _shape(node: dict[str, Any]) -> tuple[Any, Any]:
-    """What a trial sees of a worker."""
-    config = node.get("node_config") or {}
-    return config.get("InstanceType") or config.get("machineType"), node.get("resources") or {}
-
-
-def _gpus(document: Document, name: str) -> bool:
-    way = ("available_node_types", name)
-    if document.get(*way, "resources", "GPU") or document.get(*way, "node_config", "guestAccelerators"):
-        return True
-    machine = document.get(*way, "node_config", "InstanceType") or document.get(*way, "node_config", "machineType")
-    pattern = _GPU_MACHINES.get(_provider(document))
-    # Only AWS tells Ray what an instance type has; elsewhere it counts for nothing if resources do not say so.
-    return _provider(document) == "aws" and bool(pattern and machine and re.match(pattern, str(machine)))
-
-
-def _disks(document: Document) -> None:
-    """Disks that outlive their machine go on costing."""
-    kind = _provider(document)
-    kept = document.get("provider", "cache_stopped_nodes", default=kind == "aws")
-    if kind in ("aws", "gcp") and kept:
-        document.find(
-            ("provider", "cache_stopped_nodes"), "idle machines are stopped, and their disks go on costing",
-            "write cache_stopped_nodes: false",
-        )  # fmt: skip
-    for name in document.mapping("available_node_types"):
-        node = ("available_node_types", str(name), "node_config")
-        for place, disk in enumerate(document.get(*node, "BlockDeviceMappings", default=[])):
-            ebs = disk.get("Ebs") if isinstance(disk, dict) else None
-            if isinstance(ebs, dict) and ebs.get("DeleteOnTermination") is False:
-                document.find(
-                    (*node, "BlockDeviceMappings", str(place), "Ebs", "DeleteOnTermination"),
-                    "the disk outlives its machine", "write DeleteOnTermination: true",
-                )  # fmt: skip
-        for place, disk in enumerate(document.get(*node, "disks", default=[])):
-            if isinstance(disk, dict) and disk.get("autoDelete") is not True:
-                document.find(
-                    (*node, "disks", str(place), "autoDelete"),
-                    "the disk outlives its machine",
-                    "write autoDelete: true",
-                )
-
-
-def _idle(document: Document) -> None:
-    minutes = document.get("idle_timeout_minutes", default=5)
-    if isinstance(minutes, int | float) and minutes > LONGEST_IDLE_MINUTES:
-        document.find(
-            ("idle_timeout_minutes",), f"machines that do nothing are kept for {minutes:g} minutes",
-            "write idle_timeout_minutes: 5",
-        )  # fmt: skip
-
-
 def _local_head(document: Document) -> None:
+    head, workers = document.get("provider", "head_ip"), document.texts("provider", "worker_ips")
+    if str(head) in workers:
+        document.find(("provider", "worker_ips"), f"{head} is the head", "leave it out; the head takes no trials")
     for way, command in _commands(document, "head_start_ray_commands"):
         if "ray start" in command and not re.search(r"--num-cpus[= ]0\b", command):
             document.find(way, "the head takes trials, which slow the driver", "add --num-cpus=0 --num-gpus=0")

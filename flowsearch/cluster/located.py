@@ -70,17 +70,18 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The first document of a cluster file. Raises ValueError where it is not a mapping in YAML."""
+    """The RayCluster of a cluster file, or its first document. Raises ValueError where it is not a mapping in YAML."""
     try:
         text = path.read_text(encoding="utf-8")
-        node = next(iter(yaml.compose_all(text, Loader=yaml.SafeLoader)), None)
-        values = next(iter(yaml.safe_load_all(text)), None)
+        documents = [*zip(yaml.compose_all(text, Loader=yaml.SafeLoader), yaml.safe_load_all(text), strict=True)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
         raise ValueError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    clusters = [one for one in documents if isinstance(one[1], dict) and one[1].get("kind") == "RayCluster"]
+    node, values = next(iter(clusters or documents), (None, None))
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path}: a cluster file is a mapping of names to values, such as `cluster_name: mine`")
     document = Document(values)

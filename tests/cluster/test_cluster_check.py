@@ -81,6 +81,51 @@ PLANTED = [
     ("an old Python", AWS,
      "ray:2.60.0-py311-gpu", "ray:2.60.0-py310-gpu",
      "docker.image", "py311-gpu"),
+    ("a profile as text", AWS,
+     "&profile { Name: flowsearch }", "&profile flowsearch",
+     "gpu_spot.node_config.IamInstanceProfile", "AWS takes a mapping of Arn, Name"),
+    ("a market by another name", AWS,
+     "MarketType: spot", "MarketType: Spot",
+     "gpu_spot.node_config.InstanceMarketOptions.MarketType", "did you mean spot?"),
+    ("a key without its pair", AWS,
+     "  ssh_user: ubuntu", "  ssh_private_key: ~/.ssh/id_ed25519\n  ssh_user: ubuntu",
+     "available_node_types.head.node_config", "write the key pair's name in EC2"),
+    ("another user", AWS,
+     "ssh_user: ubuntu", "ssh_user: ec2-user",
+     "auth.ssh_user", "write ubuntu"),
+    ("a disk of another system", AWS,
+     "/dev/sda1", "/dev/xvda",
+     "BlockDeviceMappings.0.DeviceName", "write /dev/sda1"),
+    ("an ARM machine", AWS,
+     "head: &head m6i.xlarge", "head: &head m7g.xlarge",
+     "head.node_config.InstanceType", "take machines with x86"),
+    ("a zone elsewhere", AWS,
+     "  region: *region\n", "  region: *region\n  availability_zone: us-west-2a\n",
+     "provider.availability_zone", "name zones of eu-west-1"),
+    ("no region", AWS,
+     "  region: *region\n", "",
+     "provider", "write region"),
+    ("no number of machines", AWS,
+     "max_workers: *most\n", "",
+     "max_workers", "write max_workers: 8"),
+    ("another port", AWS,
+     "--address=$RAY_HEAD_IP:6379", "--address=$RAY_HEAD_IP:6380",
+     "worker_start_ray_commands.1", "write --address=$RAY_HEAD_IP:6379"),
+    ("a head that is not found", AWS,
+     "--address=$RAY_HEAD_IP:6379", "--address=auto",
+     "worker_start_ray_commands.1", "write --address=$RAY_HEAD_IP:6379"),
+    ("a token in another's home", AWS,
+     "/home/ray/.ray/auth_token:", "/root/.ray/auth_token:",
+     "file_mounts./root/.ray/auth_token", "mount it at /home/ray/.ray/auth_token"),
+    ("images that have ended", GCP,
+     "family/common-cu129-ubuntu-2404-nvidia-580", "family/common-cu123",
+     "disks.0.initializeParams.sourceImage", "take common-cu129-ubuntu-2404-nvidia-580"),
+    ("a head among workers", MACHINES,
+     "worker_ips: [", "worker_ips: [192.168.1.10, ",
+     "provider.worker_ips", "leave it out"),
+    ("a number for Ray", KUBERAY,
+     'num-cpus: "0"', "num-cpus: 0",
+     "rayStartParams.num-cpus", 'write "0"'),
     ("no CUDA", AWS,
      "ray:2.60.0-py311-gpu", "ray:2.60.0-py311-cpu",
      "docker.image", "take the tag that ends in -gpu"),
@@ -227,6 +272,14 @@ def test_what_is_no_cluster_file_gives_exit_code_2(text: str, rule: str, tmp_pat
     result = CliRunner().invoke(app, ["cluster", "check", str(path)])
     assert result.exit_code == 2
     assert rule in result.output
+
+
+def test_a_raycluster_is_found_behind_others_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: flowsearch}}\n---\n"
+    path.write_text(account + KUBERAY.read_text().replace("minReplicas: 0", "minReplicas: 1", 1))
+    (found,) = check(path)
+    assert "minReplicas: 1" in path.read_text().splitlines()[found.line - 1]
 
 
 def test_a_missing_file_gives_exit_code_2(tmp_path: Path) -> None:
