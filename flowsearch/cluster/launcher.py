@@ -109,7 +109,7 @@ def _dashboard(document: Document) -> None:
 
 def _token(document: Document) -> None:
     """Token authentication, which head and workers each have to be told of, and the token itself."""
-    for side, who in (("head", "the head"), ("worker", "the workers")):
+    for side, who in (("head", "the head asks"), ("worker", "the workers ask")):
         section = f"{side}_start_ray_commands"
         starts = [(way, line) for way, line in _commands(document, section) if "ray start" in line]
         options = document.texts("docker", "run_options") + document.texts("docker", f"{side}_run_options")
@@ -119,7 +119,7 @@ def _token(document: Document) -> None:
         mend = "add --env RAY_AUTH_MODE=token to docker.run_options" if document.get("docker", "image") else (
             f"put RAY_AUTH_MODE=token before `ray start` in {section}"
         )  # fmt: skip
-        document.find(way, f"{who} asks no token of anybody (RAY_AUTH_MODE is not set)", mend)
+        document.find(way, f"{who} no token of anybody (RAY_AUTH_MODE is not set)", mend)
     everything = str(document.get("docker")) + str([*_all_commands(document)])
     carried = any(str(remote).endswith(_TOKEN) for remote in document.mapping("file_mounts"))
     if not carried and "RAY_AUTH_TOKEN" not in everything:

@@ -65,10 +65,10 @@ def _machine_images(document: Document) -> None:
         config = node.get("node_config") if isinstance(node, dict) else None
         if not isinstance(config, dict):
             continue
-        image = str(config.get("ImageId") or "")
+        image = str(config.get("ImageId") or "").replace("latest_dlami", "")  # Ray's name for its own
         if _kind(document) == "aws" and _gpus(document, str(name)) and not image and "LaunchTemplate" not in config:
             document.find(
-                way, "has no ImageId, and the driver of Ray's own image is too old for PyTorch's CUDA",
+                way, "has no ImageId but Ray's own, whose driver is too old for PyTorch's CUDA",
                 f"write ImageId: {IMAGE}",
             )  # fmt: skip
         docker = str(document.get("docker", "head_image" if name == document.get("head_node_type") else "image"))

@@ -12,8 +12,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "integer": (int,), "long": (int,), "double": (float, int), "float": (float, int),
 }  # fmt: skip
 _SAID = {"structure": "a mapping", "list": "a list", "map": "a mapping", "string": "text", "boolean": "true or false"}
-_OF_RAY = ("SubnetIds",)
-"""What Ray itself takes out of a `node_config`."""
+_OF_RAY = (("SubnetIds",), ("LaunchTemplate", "Version"))
+"""What Ray itself takes out of a `node_config`, or makes text."""
 
 
 def refused(config: dict[str, Any]) -> Iterator[tuple[Keys, str, str]]:
@@ -22,7 +22,7 @@ def refused(config: dict[str, Any]) -> Iterator[tuple[Keys, str, str]]:
         call = _call()
     except ImportError:
         return
-    yield from _refused({name: value for name, value in config.items() if name not in _OF_RAY}, call, ())
+    yield from _refused(config, call, ())
 
 
 @cache
@@ -36,7 +36,7 @@ def _call() -> Any:
 def _refused(value: Any, shape: Any, way: Keys) -> Iterator[tuple[Keys, str, str]]:
     kinds = _KINDS.get(shape.type_name, (object,))
     of_kind = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    if value is None:
+    if value is None or way in _OF_RAY:
         return
     if not of_kind:
         names = f" of {', '.join(shape.members)}" if shape.type_name == "structure" else ""

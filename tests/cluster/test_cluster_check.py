@@ -1,5 +1,7 @@
 """`flowsearch cluster check`: nothing about the files that are shipped; the line and the mend of mistakes."""
 
+import shutil
+import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from flowsearch.cli import app
 from flowsearch.cluster.check import check
+from flowsearch.cluster.node_types import IMAGE
 
 ROOT = Path(__file__).parents[2]
 AWS, GCP, MACHINES, KUBERAY = (
@@ -135,6 +138,10 @@ PLANTED = [
     ("an old driver", AWS,
      "      InstanceType: *worker\n      ImageId: *image\n", "      InstanceType: *worker\n",
      "gpu_spot.node_config", "write ImageId: resolve:ssm:/aws/service/deeplearning/"),
+    ("an old driver by Ray's name for it", AWS,
+     f"image: &image {IMAGE}",
+     "image: &image latest_dlami",
+     "gpu_spot.node_config", "write ImageId: resolve:ssm:/aws/service/deeplearning/"),
     ("a worker that never starts", AWS,
      "spot: &spot 6", "spot: &spot 8",
      "available_node_types.gpu_on_demand", "write a max_workers below 8 in gpu_spot"),
@@ -224,6 +231,23 @@ def test_a_planted_mistake_is_found(path: Path, right: str, wrong: str, where: s
         assert named in at or abs(found[0].line - line) <= 1, f"line {found[0].line} is {at!r}"
 
 
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="there is no rsync")
+@pytest.mark.parametrize("path", [AWS, GCP, MACHINES], ids=lambda path: path.name)
+def test_the_whole_package_travels_and_results_environments_and_history_do_not(path: Path, tmp_path: Path) -> None:
+    from ray.autoscaler._private.command_runner import SSHCommandRunner
+
+    checkout, machine = tmp_path / "checkout", tmp_path / "machine"
+    shutil.copytree(ROOT / "flowsearch", checkout / "flowsearch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", checkout)
+    package = {one.relative_to(checkout) for one in checkout.rglob("*") if one.is_file()}
+    for name in (".git/config", ".venv/pyvenv.cfg", "results/ablation/study.yaml", "flowsearch/__pycache__/a.pyc"):
+        (checkout / name).parent.mkdir(parents=True)
+        (checkout / name).touch()
+    patterns = SSHCommandRunner._create_rsync_filter_args(None, yaml.safe_load(path.read_text()))
+    subprocess.run(["rsync", "-az", *patterns, f"{checkout}/", f"{machine}/"], check=True)
+    assert {one.relative_to(machine) for one in machine.rglob("*") if one.is_file()} == package
+
+
 TEN = [
     "a name of the provider", "a name of a node", "a name of the file", "a missing mount", "an open dashboard",
     "no token", "another Ray", "no GPU", "disks kept", "a head with trials",
@@ -272,6 +296,13 @@ def test_what_is_no_cluster_file_gives_exit_code_2(text: str, rule: str, tmp_pat
     result = CliRunner().invoke(app, ["cluster", "check", str(path)])
     assert result.exit_code == 2
     assert rule in result.output
+
+
+def test_what_ray_itself_makes_right_for_aws_is_no_finding(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    ray_s = "LaunchTemplate: { LaunchTemplateId: lt-1, Version: 2 }\n      SubnetIds: [subnet-1, subnet-2]\n"
+    path.write_text(AWS.read_text().replace("      ImageId: *image\n", f"      {ray_s}"))
+    assert check(path) == []
 
 
 def test_a_raycluster_is_found_behind_others_of_its_file(tmp_path: Path) -> None:
