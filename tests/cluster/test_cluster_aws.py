@@ -5,9 +5,11 @@ none, and stand-ins for `ssh` and `rsync` write down what they would have been t
 """
 
 import fnmatch
+import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -55,6 +57,7 @@ class Aws:
         return environment(
             AWS_ENDPOINT_URL=f"http://127.0.0.1:{self.port}", AWS_ACCESS_KEY_ID=who, AWS_SECRET_ACCESS_KEY="secret",
             AWS_EC2_METADATA_DISABLED="true", HOME=str(self.folder / who), TMPDIR=str(self.folder),
+            LOGNAME=self.folder.name,
             PATH=f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             RAY_AUTH_MODE="token", AUTOSCALER_UPDATE_INTERVAL_S="1",
         )  # fmt: skip
@@ -122,6 +125,9 @@ def aws() -> Iterator[Aws]:
         finally:
             server.kill()
             server.wait()
+            # Where Ray keeps its SSH connections' sockets, by user.
+            user = hashlib.sha256(folder.name.encode()).hexdigest()[:10]
+            shutil.rmtree(f"/tmp/ray_ssh_{user}", ignore_errors=True)
 
 
 def stand_ins(folder: Path) -> None:
