@@ -40,6 +40,7 @@ def _metric(results: Results) -> str:
 
 def _sentence(factor: str, table: pd.DataFrame, metric: str) -> str:
     matched = bool(table["matched"].any())
+    lost = _lost(factor, table)
     parts = []
     kinds = list(table.groupby("task", sort=True, dropna=False))
     for task, own in kinds[:_LISTED]:
@@ -50,13 +51,26 @@ def _sentence(factor: str, table: pd.DataFrame, metric: str) -> str:
     more = f"; and {plural(left, 'more task')}" if left > 0 else ""
     if matched:
         how = "configurations that differ in nothing else"
-        return f"{FACTORS[factor]} ({named(metric)}, {how}): {'; '.join(parts)}{more}."
+        return f"{FACTORS[factor]} ({named(metric)}, {how}): {'; '.join(parts)}{more}.{lost}"
     smallest = int(table["n"].min())
     limit = "Other settings differ between the sides too, so the difference is not the choice's alone."
     if smallest < FEW:
         few = f"With fewer than {FEW} configurations on a side"
         limit = f"{few}, and other settings varying too, this is no finding by itself."
-    return f"{FACTORS[factor]} ({named(metric)}, means of unmatched configurations): {'; '.join(parts)}{more}. {limit}"
+    how = "means of unmatched configurations"
+    return f"{FACTORS[factor]} ({named(metric)}, {how}): {'; '.join(parts)}{more}.{lost} {limit}"
+
+
+def _lost(factor: str, table: pd.DataFrame) -> str:
+    """Which configurations have no part in it: a value that many fail with may still do well where it does not fail."""
+    counts = table.groupby("value", sort=False)[["lost", "tried"]].sum()
+    if not counts["lost"].sum():
+        return ""
+    if len(counts) > _LISTED:
+        told = f"{counts['lost'].sum()} of {counts['tried'].sum()}"
+    else:
+        told = listed([f"{_value(factor, value)} {row['lost']} of {row['tried']}" for value, row in counts.iterrows()])
+    return f" Without those that were pruned, failed or diverged: {told}."
 
 
 def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from flowsearch.results import Results, schema
-from flowsearch.results.configurations import configurations, varies
+from flowsearch.results.configurations import configurations, varies, without_result
 from flowsearch.results.scores import Scores
 from flowsearch.statistics import Interval, student_interval, welch_difference
 
@@ -21,7 +21,7 @@ CONFIGURATIONS: Final = "configurations"
 
 _EFFECT = [
     *("task", "factor", "value", "mean", "low", "high", "n", "reference", "difference", "difference_low"),
-    *("difference_high", "p", "pairs", "seeds", "images", "over", "matched"),
+    *("difference_high", "p", "pairs", "seeds", "images", "over", "matched", "tried", "lost"),
 ]
 
 
@@ -36,18 +36,26 @@ def effect(results: Results, factor: str, metric: str = "test_psnr", task: str |
     Welch's: other settings differ too, and the sampler chose them, so it is not the factor's alone.
 
     The reference is an ablation's baseline, else the first value. A factor other than `method` is one of those methods
-    in which it varies: that `map` always has a prior is no effect of pre-training. Empty where the factor has one
-    value. `KeyError` where trials have no such column.
+    in which it varies, and of those proximal maps: that `map` always has a prior, and `score` in a study that fixes it
+    there, is no effect of pre-training. Empty where the factor has one value. `KeyError` where trials have no such
+    column.
+
+    `lost` of the `tried` configurations with the value were pruned, failed or diverged, and have no part.
     """
-    every = configurations(results, task).dropna(subset=[factor, metric])
-    if factor == "weights":
-        every = every[every["folds"] > 1]  # a single fold shares its weights with nobody
+    every, lost = configurations(results, task).dropna(subset=[factor, metric]), without_result(results, task)
+    if factor == "weights":  # a single fold shares its weights with nobody
+        every, lost = every[every["folds"] > 1], lost[lost["folds"] > 1]
     rows: list[dict[str, Any]] = []
+    kinds = ["task", *(name for name in ("method", "prox") if factor not in ("method", name))]
     if factor != "method":
-        every = every.groupby(["task", "method"], dropna=False).filter(lambda own: varies(own[factor]))
+        every = every.groupby(kinds, dropna=False).filter(lambda own: varies(own[factor]))
     for name, own in every.groupby("task", sort=True, dropna=False):
         if varies(own[factor]):
-            rows += [{"task": name, "factor": factor} | row for row in _effect(results, own, factor, metric)]
+            gone = lost.merge(own[kinds].drop_duplicates(), on=kinds)[factor]
+            for row in _effect(results, own, factor, metric):
+                missed = int((gone == row["value"]).sum())
+                tried = int((own[factor] == row["value"]).sum()) + missed
+                rows.append({"task": name, "factor": factor} | row | {"tried": tried, "lost": missed})
     return pd.DataFrame(rows, columns=_EFFECT)
 
 

@@ -4,7 +4,7 @@ What is ranked and compared is a configuration, by the mean over its completed r
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flowsearch.results.reader import Results
 
 _METRICS = [one.name for one in schema.METRIC_COLUMNS]
+LOST: Final = (schema.PRUNED, schema.FAILED, schema.DIVERGED)
+"""How trials end that have no result. What is said of the others is said of those that got through."""
 
 
 def objectives(results: "Results") -> dict[str, bool]:
@@ -39,20 +41,42 @@ def gathered(trials: pd.DataFrame) -> pd.DataFrame:
 
     Each metric is the mean over its trials (one over test images is missing where a trial's is), `repeats` says how
     many these are and `trials` lists their ids. The other columns are those of the first of them, `ended` is that of
-    the last. Trials without a configuration's number (of before there were repeats) are a configuration each.
+    the last. Trials without a configuration's number (of before there were repeats) are a configuration each. A metric
+    that is not finite is missing.
     """
     trials = trials.sort_values(["study", "configuration", "repeat"], kind="stable", na_position="last")
-    own = trials["trial_id"].where(trials["configuration"].isna(), "")
-    keys = [trials["study"], trials["configuration"], own]
-    number = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    number = _numbers(trials).to_numpy()
     grouped = trials.groupby(number, sort=False)
     found = trials.drop(columns=_METRICS)[~pd.Series(number, trials.index).duplicated()].reset_index(drop=True)
-    values = trials[_METRICS].astype(float).groupby(number, sort=False)
+    values = trials[_METRICS].astype(float).replace([np.inf, -np.inf], np.nan).groupby(number, sort=False)
     known = values.count().eq(values.size(), axis="index") | ~np.array([over_images(name) for name in _METRICS])
     means = values.mean().where(known).reset_index(drop=True)
     found = found.assign(ended=grouped["ended"].max().to_numpy(), repeats=grouped.size().to_numpy(dtype=int))
     ids = pd.Series(grouped["trial_id"].agg(tuple).tolist(), found.index, dtype=object)
     return pd.concat([found, means], axis=1).assign(trials=ids)
+
+
+def lost_repeats(results: "Results", found: pd.DataFrame) -> pd.Series:
+    """How many repeats of each configuration of `found` were pruned, failed or diverged."""
+    trials = results.trials
+    number = _numbers(trials)
+    counts = trials["status"].isin(LOST).groupby(number).sum()
+    return found["trial_id"].map(number.set_axis(trials["trial_id"])).map(counts).astype(int)
+
+
+def without_result(results: "Results", task: str | None = None) -> pd.DataFrame:
+    """The first trial of each configuration (of `task`, or of all) that ended without any result: all of its trials
+    were pruned, failed or diverged."""
+    trials = results.labelled
+    ended = trials["status"].isin(LOST).groupby(_numbers(trials)).transform("all")
+    found = trials[ended & ~_numbers(trials).duplicated()]
+    return found if task is None else found[found["task"] == task]
+
+
+def _numbers(trials: pd.DataFrame) -> pd.Series:
+    """A number for each trial, the same for the repeats of a configuration, in the order of the rows."""
+    own = trials["trial_id"].where(trials["configuration"].isna(), "")
+    return trials.groupby([trials["study"], trials["configuration"], own], sort=False, dropna=False).ngroup()
 
 
 def varies(values: pd.Series) -> bool:

@@ -11,7 +11,7 @@ from flowsearch.checks import nearest
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
-from flowsearch.results.configurations import best_first, configurations, gathered
+from flowsearch.results.configurations import best_first, configurations, gathered, lost_repeats
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.stored import Stored, told_apart
@@ -255,8 +255,10 @@ class Results:
 
     @lazy
     def configurations(self) -> pd.DataFrame:
-        """A row per configuration with completed trials, its metrics the means over its `repeats`."""
-        return gathered(self.completed)
+        """A row per configuration with completed trials, its metrics the means over its `repeats`; `lost` counts those
+        of its repeats that were pruned, failed or diverged."""
+        found = gathered(self.completed)
+        return found.assign(lost=lost_repeats(self, found))
 
     compare = compare_best
 

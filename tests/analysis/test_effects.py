@@ -99,6 +99,37 @@ def test_a_factor_that_is_a_methods_own_has_no_effect(tmp_path: Path) -> None:
     assert effect(more, "pretrain")["difference"].dropna().tolist() == pytest.approx([0.2], abs=0.1)
 
 
+def test_a_factor_that_a_proximal_map_does_not_vary_in_has_no_effect_of_that_map(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [({"prox": "glow", "pretrain": False}, 28.5), ({"prox": "glow", "pretrain": True}, 28.5 + GAIN)]
+    kinds += [({"prox": "score", "pretrain": True}, 32.0)]  # always pre-trained, and better for another reason
+    worth = [(config | {"lr": float(10 ** rng.uniform(-4, -2))}, mean) for _ in range(8) for config, mean in kinds]
+    row = effect(known_study(tmp_path / "s", worth), "pretrain").iloc[1]
+    assert not row["matched"]
+    assert row["difference"] == pytest.approx(GAIN, abs=0.05)
+    assert row["n"] == 8
+
+
+@pytest.mark.parametrize("mode", ["grid", "search"])
+@pytest.mark.parametrize("status", ["pruned", "failed", "diverged"])
+def test_what_was_lost_on_each_side_is_counted_and_told(tmp_path: Path, mode: str, status: str) -> None:
+    results = known_study(tmp_path / "s", _grid(), repeats=2, of_seed=0.01, study=f"mode: {mode}\n")
+    gone = (results.trials["weights"] == "untied") & (results.trials["lr"] == 1e-3) & (results.trials["folds"] < 4)
+    results.trials.loc[gone, "status"] = status
+    half = results.trials["configuration"] == 0
+    results.trials.loc[half & (results.trials["repeat"] == 1), "status"] = status  # of this one a repeat is left
+    table = effect(results, "weights").set_index("value")
+    assert table["lost"].to_dict() == {"tied": 0, "untied": 2}
+    assert table["tried"].to_dict() == {"tied": 6, "untied": 6}
+    (sentence,) = (text for text in findings(results) if text.startswith("Tied or untied"))
+    assert "Without those that were pruned, failed or diverged: tied 0 of 6 and untied 2 of 6." in sentence
+
+
+def test_of_a_study_that_lost_nothing_nothing_is_told(tmp_path: Path) -> None:
+    told = findings(known_study(tmp_path / "s", _grid(), study="mode: grid\n"))
+    assert not any("Without those" in text for text in told)
+
+
 def test_findings_tell_a_matched_effect_with_its_pairs(tmp_path: Path) -> None:
     results = known_study(tmp_path / "s", _grid(), study="mode: grid\n")
     (sentence,) = (text for text in findings(results) if text.startswith("Tied or untied"))
