@@ -5,6 +5,7 @@ from typing import Final
 import pandas as pd
 
 from flowsearch.results import Results
+from flowsearch.results.compare import differences
 from flowsearch.results.configurations import best_of_each
 from flowsearch.results.scores import SPLITS, Scores
 from flowsearch.statistics import holm
@@ -21,7 +22,7 @@ ALPHA: Final = 0.05
 def held_against(results: Results) -> pd.DataFrame:
     """On each task the best configuration of `ours` (of the best method, where there is no Glow) minus the best of each
     other method: rows as `Results.compare` has them, for both test sets, with `p_holm` over all of them together."""
-    known = [results.compare("label", "task", split=split) for split in SPLITS]
+    known = [differences(results, "label", ["task"], split=split) for split in SPLITS]
     table = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
     table = table[~(table["first"].isin(UNTRIED) | table["second"].isin(UNTRIED))]
     chosen = table["task"].map({task: ours(results, task) for task in results.tasks})

@@ -13,6 +13,7 @@ from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
 from flowsearch.analysis.wording import command_line, named, not_finite
 from flowsearch.results import Results, schema
+from flowsearch.results.compare import differences
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
 from flowsearch.results.forms import EMPTY, decibels, missing, number, p_value, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score, non_finite
@@ -171,7 +172,7 @@ def _pretrained(results: Results, table: pd.DataFrame) -> Table | None:
 
 def _of_pretraining(results: Results) -> pd.DataFrame:
     """Ours, pre-trained, minus ours that is not, by task: rows as `Results.compare` has them, corrected together."""
-    table = results.compare("pretrain", ["task", "label"])
+    table = differences(results, "pretrain", ["task", "label"])
     table = table[table["label"].isin(OURS)]
     table = table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
     if table.empty:

@@ -1,5 +1,6 @@
 """The best configuration of each kind held against the others', image by image: `Results.compare`."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from flowsearch.checks import check_choice, nearest
-from flowsearch.results.configurations import ranked
+from flowsearch.results.configurations import ranked, refuse_mixed
 from flowsearch.results.scores import METRICS, SPLITS, Scores
 from flowsearch.statistics import holm
 
@@ -42,12 +43,33 @@ def compare(
 
     `versus` keeps the pairs with one value only, which is then the `second` of each: `versus="resnet"`, or
     `versus="best"` for the best by the objective.
+
+    Where there is nothing to compare, the table is empty and a warning says why. Raises `ValueError` for what is no
+    column, metric, split or value, and where trials of several tasks or kinds of images would be compared.
     """
     _check(results, column, by, metric, split)
     groups = [name for name in ([by] if isinstance(by, str) else by) if name != column]
-    best = ranked(results).dropna(subset=[column, *groups]).drop_duplicates([*groups, column], keep="first")
+    refuse_mixed(results.completed, [column, *groups], results.name)
+    best = _best_of(results, column, groups)
     if versus is not None and versus != BEST and versus not in best[column].tolist():
         raise ValueError(f"versus is {BEST} or a value of {column} with completed trials, not {versus!r}")
+    table = differences(results, column, groups, metric=metric, split=split, versus=versus)
+    if table.empty:
+        warnings.warn(f"{results.name}: nothing to compare: {_why_empty(best, column, groups)}", stacklevel=2)
+    return table
+
+
+def differences(
+    results: "Results",
+    column: str,
+    groups: Sequence[str],
+    *,
+    metric: str = "psnr",
+    split: str = "test",
+    versus: Any = None,
+) -> pd.DataFrame:
+    """The table of `compare`, which may be empty."""
+    best = _best_of(results, column, groups)
     scores = Scores(results, best, f"{split}_{metric}")
     rows = []
     for values, kinds in best.groupby(groups, sort=True) if groups else [((), best)]:
@@ -61,6 +83,23 @@ def compare(
     table = pd.DataFrame(rows, columns=[*groups, *(name for name in _COLUMNS if name != "p_holm")])
     table["metric"], table["split"] = metric, split
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+
+
+def _best_of(results: "Results", column: str, groups: Sequence[str]) -> pd.DataFrame:
+    """The best configuration of each value of `column` within each group."""
+    return ranked(results).dropna(subset=[column, *groups]).drop_duplicates([*groups, column], keep="first")
+
+
+def _why_empty(best: pd.DataFrame, column: str, groups: Sequence[str]) -> str:
+    """Why there is no pair among the `best` of each value."""
+    if best.empty:
+        return f"no configuration that has {' and '.join([column, *groups])} was completed and keeps to the constraints"
+    values = sorted(map(str, best[column].unique()))
+    if len(values) == 1:
+        return f"of {column} only {values[0]} was completed and keeps to the constraints"
+    if not groups or best.groupby(list(groups)).size().max() > 1:
+        return "what they reach is not known of two of them, or over an image that is not finite"
+    return f"no two values of {column} ({', '.join(values)}) were completed with the same {' and '.join(groups)}"
 
 
 def _pairs(kinds: pd.DataFrame, column: str, versus: Any) -> list[tuple[Any, Any]]:

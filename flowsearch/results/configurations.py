@@ -3,7 +3,7 @@
 What is ranked and compared is a configuration, by the mean over its completed repeats: never the luckiest of its seeds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -82,6 +82,18 @@ def _numbers(trials: pd.DataFrame) -> pd.Series:
 def varies(values: pd.Series) -> bool:
     """Whether those that have a value differ in it."""
     return len(values.dropna().unique()) > 1
+
+
+def refuse_mixed(trials: pd.DataFrame, apart: Collection[str], name: str) -> None:
+    """Raises `ValueError` where `trials` have several tasks, data sets or sizes that the columns `apart` do not keep
+    apart: one is easier than another, so that a difference of their numbers would be theirs."""
+    for column, what in (("task", "tasks"), ("source", "data sets"), ("size", "image sizes")):
+        values = sorted(trials[column].dropna().unique())
+        if len(values) > 1 and column not in apart:
+            raise ValueError(
+                f"numbers of different {what} are not compared, and {name} has {', '.join(map(str, values))}; group by "
+                f"{column} too"
+            )
 
 
 def within_limits(results: "Results", trials: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,7 @@ from flowsearch.checks import nearest
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
-from flowsearch.results.configurations import best_first, configurations, gathered, lost_repeats
+from flowsearch.results.configurations import best_first, configurations, gathered, lost_repeats, refuse_mixed
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.stored import Stored, told_apart
@@ -208,8 +208,8 @@ class Results:
         """The first completed repeat of the best configuration by `metric` (default: the study's objective), as a row
         of `trials`.
 
-        Raises `ValueError` where no trial was completed, for a task that no trial has, and where a study of several
-        tasks is not asked for one.
+        Raises `ValueError` where no trial was completed and keeps to the constraints, for a task that no trial has,
+        where a study of several tasks is not asked for one, and where several studies are of different images.
         """
         known = [str(name) for name in self.trials["task"].dropna().unique()]
         if task is not None and known and task not in known:
@@ -219,11 +219,19 @@ class Results:
                 f"numbers of different tasks are not compared, and {self.name} has {', '.join(self.tasks)}; ask for "
                 f"the best of one: task={self.tasks[0]!r}"
             )
+        for column, what in (("source", "data sets"), ("size", "image sizes")):
+            known = [str(value) for value in self.completed[column].dropna().unique()]
+            if len(known) > 1:
+                raise ValueError(
+                    f"numbers of different {what} are not compared, and {self.name} have {', '.join(known)}; load the "
+                    "studies of one alone"
+                )
         ranked = self.ranked(metric, task)
         if ranked.empty:
             counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials"
             of = "" if task is None else f" of {task}"
-            raise ValueError(f"the best is one of the completed trials{of}, and {self.name} has none ({counts})")
+            kept = f" that keep to {' and '.join(limit.text for limit in self.limits)}" if self.limits else ""
+            raise ValueError(f"the best is one of the completed trials{of}{kept}, and {self.name} has none ({counts})")
         return self.completed[self.completed["trial_id"] == ranked.iloc[0]["trial_id"]].iloc[0]
 
     def by(self, *columns: str) -> pd.DataFrame:
@@ -231,12 +239,15 @@ class Results:
 
         `best_*`, `parameters` and `seconds` are those of the configuration that is best by the objective, means over
         its repeats, so that the test sets choose nothing; `best_trial` is the first of these; `mean_*` are over the
-        completed trials of all configurations that keep to the constraints.
+        completed trials of all configurations that keep to the constraints. Raises `ValueError` for what is no column,
+        and where completed trials of several tasks or kinds of images would be in one row.
         """
         chosen = list(columns or ("label",))
         for column in chosen:
             if column not in self.labelled:
                 raise ValueError(f"by takes columns of trials, not {column!r}{nearest(column, self._names())}")
+        for _, own in self.completed.groupby(chosen):
+            refuse_mixed(own, chosen, self.name)
         rows = []
         for values, trials in self.labelled.groupby(chosen, sort=True):
             completed = trials[trials["status"] == schema.COMPLETED]

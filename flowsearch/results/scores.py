@@ -4,6 +4,7 @@ A mean over images of which one has no finite value is unknown, as in a trial's 
 flatter a network that fails on the hardest images.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,7 +58,9 @@ class Scores:
         self._seeds = trials["seed"].astype(object)
         means = trials.reindex(columns=[metric]).astype(float)
         self._means = means.where(np.isfinite(means))
-        split, _, quantity = metric.partition("_")
+        self._studies = results.studies
+        self._split, _, quantity = metric.partition("_")
+        split = self._split
         if split not in SPLITS or quantity not in METRICS:
             self._values = self._measured = pd.DataFrame()
             return
@@ -94,7 +97,7 @@ class Scores:
         if not all(map(_known, values)):
             return None
         both = values[0].columns.intersection(values[1].columns)
-        if len(both) and _same_set(one, two):
+        if len(both) and self._same_set(one, two):
             first, second = (side[both].to_numpy() for side in values)
             return _score(two_level_difference(first, second, same_seeds=self._same_seeds(*values)))
         means = [self._of(self._means, each) for each in (one, two)]
@@ -110,6 +113,22 @@ class Scores:
         own = set(one["trials"])
         rows = [trial for trial in self._seeds.index if trial in own and trial in table.index]
         return table.loc[rows].dropna(axis="columns") if rows else pd.DataFrame()
+
+    def _same_set(self, one: Any, two: Any) -> bool:
+        """Whether image i of one is image i of the other: they are of the same study, or of studies that take the
+        test set from the same source, at the same size, by the same seed. Of a study without its file its source and
+        size are known, and not what it tests on out of distribution."""
+        if one["study"] == two["study"]:
+            return True
+        if (one["source"], one["size"]) != (two["source"], two["size"]):
+            return False
+        stored = [self._studies.get(each["study"]) for each in (one, two)]
+        files = [None if study is None else study.study[0].get("data") for study in stored]
+        if not all(isinstance(data, Mapping) for data in files):
+            return self._split == "test"
+        names = ("seed",) if self._split == "test" else ("seed", "ood")
+        first, second = ([data.get(name) for name in names] for data in files)
+        return bool(first == second)
 
     def _same_seeds(self, first: pd.DataFrame, second: pd.DataFrame) -> bool:
         one, two = (self._seeds[side.index].tolist() for side in (first, second))
@@ -143,13 +162,10 @@ def non_finite(results: "Results") -> pd.DataFrame:
     return found.sort_values(["trial_id", "split"], ascending=[True, False], ignore_index=True)
 
 
-def _same_set(one: Any, two: Any) -> bool:
-    """Whether image i of one is image i of the other: they are of the same study, or of the same data and size."""
-    return one["study"] == two["study"] or (one["source"], one["size"]) == (two["source"], two["size"])
-
-
 def _score(interval: Interval) -> Score:
-    over = NOTHING if not interval.known else IMAGES if interval.seeds == 1 else SEEDS_AND_IMAGES
+    over = NOTHING
+    if interval.known:
+        over = IMAGES if interval.seeds == 1 else SEEDS if interval.n == 1 else SEEDS_AND_IMAGES
     return Score(interval=interval, images=interval.n, seeds=interval.seeds, over=over)
 
 

@@ -125,10 +125,83 @@ def test_seeds_that_only_one_side_has_are_not_paired(tmp_path: Path) -> None:
     assert row["low"] < 1.0 < row["high"]
 
 
-def test_a_study_of_one_kind_has_nothing_to_compare(tmp_path: Path) -> None:
-    table = known_study(tmp_path / "s", PROX[:1]).compare("prox")
+LIMITED = 'constraints: ["parameters <= 10"]\n'
+
+
+@pytest.mark.parametrize(
+    ("worth", "study", "why"),
+    [
+        (PROX[:1], "", "of prox only glow was completed"),
+        (PROX, LIMITED, "no configuration that has prox and task was completed and keeps to the constraints"),
+        ([PROX[0], ({"prox": "unet", "task": "inpaint-9"}, 28.0)], "", r"no two values of prox \(glow, unet\)"),
+        ([(config | {"test_psnr": None}, mean) for config, mean in PROX], "", "is not known"),
+    ],
+    ids=["one kind", "limits", "tasks", "no test images"],
+)
+def test_an_empty_table_says_why(
+    tmp_path: Path, worth: list[tuple[dict[str, object], float]], study: str, why: str
+) -> None:
+    results = known_study(tmp_path / "s", worth, study=study)
+    if "not known" in why:
+        results.images = results.images.iloc[:0]
+    with pytest.warns(UserWarning, match=f"nothing to compare: .*{why}"):
+        table = results.compare("prox")
     assert table.empty
     assert {"difference", "low", "high", "p_holm"} <= set(table.columns)
+
+
+def test_a_report_of_one_kind_warns_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    results = known_study(tmp_path / "s", PROX[:1])
+    assert len(findings(results)) == 1
+    assert paper(results).tables
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("differ", "named"),
+    [({"task": "inpaint-9"}, "tasks"), ({"source": "celeba"}, "data sets"), ({"size": 64}, "image sizes")],
+    ids=["task", "source", "size"],
+)
+def test_numbers_of_what_is_easier_are_not_compared(tmp_path: Path, differ: dict[str, object], named: str) -> None:
+    ((column, _),) = differ.items()
+    worth = [(config | {"prox": prox}, mean) for prox in ("glow", "unet") for config, mean in (({}, 28), (differ, 33))]
+    results = known_study(tmp_path / "s", [(config, mean + ("glow" in str(config))) for config, mean in worth])
+    groups = [name for name in ("task", "source", "size") if name != column]
+    for asked in (lambda: results.compare("prox", by=groups), lambda: results.by("prox", *groups), results.best):
+        with pytest.raises(ValueError, match=f"different {named} are not compared"):
+            asked()
+    table = results.compare("prox", by=["task", column])
+    np.testing.assert_allclose(table["difference"], [1.0, 1.0], atol=0.1)
+    assert sorted(results.by(column, "prox")["best_val_psnr"]) == [28, 29, 33, 34]
+
+
+DATA = "data: {{source: faces, size: 32, test: 30, seed: {seed}, ood: {ood}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "paired"),
+    [
+        ({}, {"test": True, "ood": True}),
+        ({"seed": 1}, {"test": False, "ood": False}),
+        ({"ood": "cats"}, {"test": True, "ood": False}),
+    ],
+    ids=["the same", "another split", "others out of distribution"],
+)
+def test_only_the_same_images_of_two_studies_are_paired(
+    tmp_path: Path, other: dict[str, object], paired: dict[str, bool]
+) -> None:
+    data = {"seed": 0, "ood": "anime"}
+    known_study(tmp_path / "one", PROX[:1], study=DATA.format(**data))
+    known_study(tmp_path / "two", PROX[1:2], study=DATA.format(**data | other), seed=1)
+    both = load(tmp_path / "one", tmp_path / "two")
+    for split, same in paired.items():
+        (row,) = both.compare("prox", split=split).to_dict("records")
+        assert (row["images"], row["over"]) == ((30, "images") if same else (0, ""))
+
+
+def test_one_image_of_several_seeds_is_over_seeds(tmp_path: Path) -> None:
+    (row,) = known_study(tmp_path / "s", PROX[:2], repeats=3, images=1).compare("prox").to_dict("records")
+    assert (row["images"], row["seeds"], row["over"]) == (1, 3, "seeds")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_summary_export_and_report_show_the_same_numbers(repeated: Results) -> N
             assert f"{own['test_psnr']:.2f}" in text
 
 
+def test_where_nothing_keeps_to_the_limits_that_is_why_there_is_no_best(repeated: Results) -> None:
+    results = load(repeated.path)
+    results.study["constraints"] = ["parameters <= 1"]
+    with pytest.raises(ValueError, match=r"that keep to parameters <= 1, and s has none \(36 completed\)"):
+        results.best()
+
+
 def test_a_group_that_divides_repeats_has_a_best_of_its_own(repeated: Results) -> None:
     assert repeated.by("repeat")["best_val_psnr"].notna().all()
 
