@@ -62,7 +62,7 @@ def compare(
 def differences(
     results: "Results",
     column: str,
-    groups: Sequence[str],
+    groups: list[str],
     *,
     metric: str = "psnr",
     split: str = "test",
@@ -85,19 +85,23 @@ def differences(
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
-def _best_of(results: "Results", column: str, groups: Sequence[str]) -> pd.DataFrame:
-    """The best configuration of each value of `column` within each group."""
-    return ranked(results).dropna(subset=[column, *groups]).drop_duplicates([*groups, column], keep="first")
+def _best_of(results: "Results", column: str, groups: list[str]) -> pd.DataFrame:
+    """The best configuration of each value of `column` within each group. A single fold shares its weights with
+    nobody, and stands for neither tied nor untied ones."""
+    found = ranked(results).dropna(subset=[column, *groups])
+    if "weights" in (column, *groups):
+        found = found[found["folds"] > 1]
+    return found.drop_duplicates([*groups, column], keep="first")
 
 
-def _why_empty(best: pd.DataFrame, column: str, groups: Sequence[str]) -> str:
+def _why_empty(best: pd.DataFrame, column: str, groups: list[str]) -> str:
     """Why there is no pair among the `best` of each value."""
     if best.empty:
         return f"no configuration that has {' and '.join([column, *groups])} was completed and keeps to the constraints"
     values = sorted(map(str, best[column].unique()))
     if len(values) == 1:
         return f"of {column} only {values[0]} was completed and keeps to the constraints"
-    if not groups or best.groupby(list(groups)).size().max() > 1:
+    if not groups or best.groupby(groups).size().max() > 1:
         return "what they reach is not known of two of them, or over an image that is not finite"
     return f"no two values of {column} ({', '.join(values)}) were completed with the same {' and '.join(groups)}"
 

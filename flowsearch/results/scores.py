@@ -124,11 +124,9 @@ class Scores:
             return False
         stored = [self._studies.get(each["study"]) for each in (one, two)]
         files = [None if study is None else study.study[0].get("data") for study in stored]
-        if not all(isinstance(data, Mapping) for data in files):
-            return self._split == "test"
         names = ("seed",) if self._split == "test" else ("seed", "ood")
-        first, second = ([data.get(name) for name in names] for data in files)
-        return bool(first == second)
+        known = [[data.get(name) for name in names] for data in files if isinstance(data, Mapping)]
+        return known[0] == known[1] if len(known) == 2 else self._split == "test"
 
     def _same_seeds(self, first: pd.DataFrame, second: pd.DataFrame) -> bool:
         one, two = (self._seeds[side.index].tolist() for side in (first, second))

@@ -199,6 +199,13 @@ def test_only_the_same_images_of_two_studies_are_paired(
         assert (row["images"], row["over"]) == ((30, "images") if same else (0, ""))
 
 
+def test_a_single_fold_stands_for_neither_tied_nor_untied_weights(tmp_path: Path) -> None:
+    worth = [({"weights": "tied", "folds": 1}, 30.0), ({"weights": "tied"}, 28.0), ({"weights": "untied"}, 28.5)]
+    (row,) = known_study(tmp_path / "s", worth).compare("weights", versus="tied").to_dict("records")
+    assert (row["first_trial"], row["second_trial"]) == ("0002", "0001")
+    assert row["difference"] == pytest.approx(0.5, abs=0.1)
+
+
 def test_one_image_of_several_seeds_is_over_seeds(tmp_path: Path) -> None:
     (row,) = known_study(tmp_path / "s", PROX[:2], repeats=3, images=1).compare("prox").to_dict("records")
     assert (row["images"], row["seeds"], row["over"]) == (1, 3, "seeds")

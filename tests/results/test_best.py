@@ -9,6 +9,7 @@ from flowsearch.analysis.standings_table import standings_table
 from flowsearch.results import Results, load
 from flowsearch.results.export import to_latex
 from flowsearch.study.model_folder import export_model
+from tests.known_study import known_study
 from tests.made_up import make_study
 
 
@@ -58,6 +59,13 @@ def test_where_nothing_keeps_to_the_limits_that_is_why_there_is_no_best(repeated
     results.study["constraints"] = ["parameters <= 1"]
     with pytest.raises(ValueError, match=r"that keep to parameters <= 1, and s has none \(36 completed\)"):
         results.best()
+
+
+def test_what_is_not_finite_is_not_the_best(tmp_path: Path) -> None:
+    worth = [({"val_psnr": float("inf")}, 29.0), ({"val_psnr": float("nan")}, 28.0), ({}, 27.0)]
+    results = known_study(tmp_path / "s", worth)
+    assert results.best()["trial_id"] == "0002"
+    assert results.by("label")["best_val_psnr"].tolist() == [27.0]
 
 
 def test_a_group_that_divides_repeats_has_a_best_of_its_own(repeated: Results) -> None:
