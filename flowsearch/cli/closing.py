@@ -9,6 +9,7 @@ from flowsearch.cli.live import short
 from flowsearch.cli.terminal import table
 from flowsearch.results.forms import duration, written
 from flowsearch.results.labels import labels
+from flowsearch.results.objective import finite
 from flowsearch.results.standings import SHOWN, in_order, measured, standings
 from flowsearch.study.enumeration import varied
 from flowsearch.study.parameter import show
@@ -57,7 +58,9 @@ def standings_tables(progress: "Progress") -> list[Table]:
         for name in in_order(found):
             if name in best:
                 made.add_row(name, *_standing(best[name]))
-        made.caption = f"PSNR in dB and SSIM of {best_of(progress)} by the objective; ood: out of distribution"
+        made.caption = (
+            f"PSNR in dB and SSIM of {best_of(progress)} by the objective{_within(progress)}; ood: out of distribution"
+        )
         tables.append(made)
     return tables
 
@@ -78,7 +81,9 @@ def best_lines(progress: "Progress") -> list[str]:
         best = progress.best_of(task)
         if best is not None:
             trial, mean = best.completed[0], written(study.metric, best.mean(study.metric), unit=True)
-            repeats = f" (mean of {len(best.completed)} repeats)" if study.repeats > 1 else ""
+            count = len(best.completed)
+            of_all = f"{count} of {study.repeats}" if count < study.repeats else str(count)
+            repeats = f" (mean of {of_all} repeats)" if study.repeats > 1 else ""
             lines.append(f"best{of}: trial {trial.id}, {mean}{repeats}: {short(_proposed(progress, best))}")
         elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
             lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")
@@ -149,8 +154,7 @@ def front_table(progress: "Progress", task: str | None) -> Table:
             short(_proposed(progress, one)),
         )
     feasible = len(ranked(study, progress.of(task)))
-    limits = f" that keep to {' and '.join(study.constraints)}" if study.constraints else ""
-    said = f"{len(found)} of the {feasible} completed configurations{limits}"
+    said = f"{len(found)} of the {feasible} completed configurations{_within(progress)}"
     made.caption = _caption(said, _INTERVALS if study.repeats > 1 else "")
     return made
 
@@ -167,7 +171,7 @@ def ranking_table(progress: "Progress", task: str | None) -> Table:
         means = [_mean(one, name) for name in names]
         repeats = [str(len(one.completed)) for _ in _repeated(progress)]
         made.add_row(one.completed[0].id, *means, *repeats, short(_proposed(progress, one)))
-    said = f"{min(_MOST, len(found))} of {len(found)} completed configurations; PSNR in dB"
+    said = f"{min(_MOST, len(found))} of {len(found)} completed configurations{_within(progress)}; PSNR in dB"
     made.caption = _caption(said, _INTERVALS if progress.study.repeats > 1 else "")
     return made
 
@@ -178,6 +182,12 @@ def _table(progress: "Progress", task: str | None, what: str, heads: Iterable[st
     heads = list(heads)
     numbers = [head for head in heads[left:] if head != "configuration"]
     return table(heads, right=numbers, wrapped=("configuration",), title=f"{progress.study.name}: {what}{of}")
+
+
+def _within(progress: "Progress") -> str:
+    """The limits that what a table shows keeps to."""
+    limits = progress.study.constraints
+    return f" that keep to {' and '.join(limits)}" if limits else ""
 
 
 def _standing(trial: Mapping[str, Any]) -> list[str]:
@@ -221,10 +231,10 @@ def _difference(one: "Configuration", baseline: "Configuration | None", metric: 
     if baseline is None:
         return ""
     first, second = (
-        {trial.repeat: trial.metrics[metric] for trial in each.completed if metric in trial.metrics}
-        for each in (one, baseline)
+        {trial.repeat: finite(trial.metrics, metric) for trial in each.completed} for each in (one, baseline)
     )
-    pairs = [first[repeat] - second[repeat] for repeat in first if repeat in second]
+    both = [(first[repeat], second.get(repeat)) for repeat in first]
+    pairs = [one - two for one, two in both if one is not None and two is not None]
     return _around(pairs, metric, sign="+") if pairs else ""
 
 

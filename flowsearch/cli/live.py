@@ -143,8 +143,11 @@ def summarize(console: Console, progress: "Progress") -> None:
     """
     from flowsearch.cli.closing import best_lines, closing_tables, lost_lines
 
-    for one in closing_tables(progress) or _by_method(progress):
-        console.print(one)
+    if progress.counts["completed"]:
+        for one in closing_tables(progress) or _by_method(progress):
+            console.print(one)
+    elif progress.done:
+        console.print("no trial was completed, so there is no table")
     for line in best_lines(progress):
         console.print(line, soft_wrap=True)
     best = progress.best

@@ -146,3 +146,40 @@ def test_a_grid_lists_its_best():
     text = printed(progress_of(study, rows))
     assert text.index("0003") < text.index("0000")
     assert "±" not in text
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [(), (TWO,), ("repeats=2",), ("tasks=[denoise-0.1, inpaint-9]",)],
+    ids=["one objective", "two objectives", "repeats", "tasks"],
+)
+def test_a_study_of_failed_trials_has_no_empty_table(sets):
+    text = printed(progress_of(study_of(*sets), FOUR[:2], "failed"))
+    assert "no trial was completed, so there is no table" in text
+    assert "configuration" not in text
+    assert "prox" not in text
+
+
+def test_a_best_that_lost_repeats_says_of_how_many():
+    rows = [(net(1 + number // 3, seed=number % 3), {"val_psnr": 25.0 + number}) for number in range(6)]
+    progress = progress_of(study_of("repeats=3", "search.trials=2"), rows)
+    for lost in (4, 5):
+        progress.trials[lost].status = "diverged"
+    assert "mean of 1 of 3 repeats" in printed(progress)
+
+
+@pytest.mark.parametrize("sets", [("repeats=2",), ("tasks=[denoise-0.1, inpaint-9]",)], ids=["ranking", "standings"])
+def test_a_table_within_limits_names_them(sets):
+    tasks = ["denoise-0.1", "inpaint-9"] if sets[0].startswith("tasks") else ["denoise-0.1"] * 2
+    rows = [(row | {"task": task}, found) for task, (row, found) in zip(tasks, FOUR, strict=False)]
+    progress = progress_of(study_of("constraints=[parameters <= 2500]", *sets), rows)
+    assert "that keep to parameters <= 2500" in " ".join(printed(progress).split())
+
+
+def test_an_ablation_with_a_metric_that_is_not_finite_has_its_table():
+    study = study_of(
+        "mode=ablate", "search={}", "space={folds: [1]}", "baseline={folds: 2}", "fixed={prox: unet, epochs: 4}",
+    )  # fmt: skip
+    progress = progress_of(study, [(point, {"val_psnr": 27.0}) for point in study.points()])
+    progress.trials[1].metrics["val_psnr"] = float("nan")
+    assert "baseline" in printed(progress)
