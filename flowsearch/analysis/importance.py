@@ -45,9 +45,10 @@ def importance(results: Results, metric: str | None = None, task: str | None = N
     """The importance of each name that varies for `metric` (default: the study's objective), of each task by itself.
 
     A row per task, scope and name, the most important first. `scope` is `all`, or which configurations the name is
-    judged among, such as `prox = glow`. `importance` is v; `share` its part of the scope's sum, with `low` and `high`,
-    a 95% interval from the spread over halves of the configurations, drawn at random (a half without replacement
-    spreads as the whole does with it). `chance` is the largest v in 19 shufflings of the metric: a name without
+    judged among, such as `prox = glow`. `importance` is v; `share` its part of the scope's sum, and `low` to `high` are
+    1.96 standard deviations to each side, over halves of the configurations, drawn at random (a half without
+    replacement spreads as the whole does with it). That is no interval of the share that many configurations would
+    give: few are biased (docs/statistics.md). `chance` is the largest v in 19 shufflings of the metric: a name without
     importance is `above_chance` once in twenty times. `n` counts configurations.
 
     Where there are fewer than `FEWEST`, the scope has one row with its `note`, and neither name nor numbers.

@@ -1,9 +1,8 @@
-"""What a study's tables say of a factor, and of a search as it goes on.
+"""What a study's tables say of a factor.
 
 Comparisons of the best configurations are `Results.compare`; the intervals are those of `flowsearch.statistics`.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -66,35 +65,18 @@ def alone(results: Results, factor: str) -> bool:
     if factor == "weights":
         every = every[every["folds"] > 1]
     for _, own in every.groupby("task", dropna=False):
-        values = own[factor].groupby(_blocks(own, factor)).nunique()
+        values = own[factor].groupby(_blocks(results, own, factor)).nunique()
         if varies(own[factor]) and values.min() < len(own[factor].unique()):
             return False
     return True
 
 
-def best_over_searches(searches: Sequence[Results], task: str | None = None) -> pd.DataFrame:
-    """The best objective after `number` configurations, as the `mean` over several searches (the same study with other
-    seeds) with its 95% interval by Student's t, `low` to `high`, over the `n` searches that got so far."""
-    if not searches:
-        raise ValueError("a mean over searches needs at least one study")
-    metric, more = searches[0].objective
-    paths = []
-    for one in searches:
-        values = configurations(one, task).sort_values(["ended", "trial_id"], kind="stable")[metric].dropna()
-        paths.append((values.cummax() if more else values.cummin()).tolist())
-    rows = []
-    for number in range(max(map(len, paths))):
-        reached = [path[number] for path in paths if len(path) > number]
-        interval = student_interval(reached)
-        ends = (interval.low, interval.high) if interval.known else (float("nan"),) * 2
-        rows.append((number + 1, interval.mean, *ends, interval.n))
-    return pd.DataFrame(rows, columns=["number", "mean", "low", "high", "n"])
-
-
 def _effect(results: Results, own: pd.DataFrame, factor: str, metric: str) -> list[dict[str, Any]]:
     """The rows of one task."""
     values = _ordered(results, own, factor)
-    placed = pd.DataFrame({"block": _blocks(own, factor), "place": own[factor].map(values.index), metric: own[metric]})
+    placed = pd.DataFrame(
+        {"block": _blocks(results, own, factor), "place": own[factor].map(values.index), metric: own[metric]}
+    )
     cells = placed.pivot_table(index="block", columns="place", values=metric).reindex(columns=range(len(values)))
     pairs = [int((cells[0].notna() & cells[place].notna()).sum()) for place in range(len(values))]
     planned = results.study.get("mode", "search") in ("grid", "ablate")
@@ -127,7 +109,7 @@ def _matched(
     if len(blocks) > 1:
         difference = student_interval((blocks[place] - blocks[0]).to_numpy())
         return row | _of_difference(difference, CONFIGURATIONS) | {"pairs": len(blocks)}
-    pair = own[_blocks(own, factor) == blocks.index[0]]
+    pair = own[_blocks(results, own, factor) == blocks.index[0]]
     sides = [pair[pair[factor] == value] for value in (values[place], values[0])]
     # Of several configurations with a value (a flow of two depths beside one ResNet) there is no pair of images.
     score = None
@@ -148,13 +130,15 @@ def _ordered(results: Results, own: pd.DataFrame, factor: str) -> list[Any]:
     return sorted(values, key=lambda value: value != given)
 
 
-def _blocks(own: pd.DataFrame, factor: str) -> pd.Series:
+def _blocks(results: Results, own: pd.DataFrame, factor: str) -> pd.Series:
     """A number for each configuration; those with the same one differ in `factor` alone.
 
     A name that some value of the factor has no use for (`depth`, where the factor is `prox`) belongs to the factor.
+    Studies whose images or priors differ have no block together: their trials' columns do not say all of these.
     """
     parts = (factor, "seed", "task", *(("method", "prox") if factor == "label" else ()))
-    names = []
+    files = [stored.study[0] for stored in results.studies.values()]
+    names = ["study"] if any(one.get(key) != files[0].get(key) for one in files for key in ("data", "prior")) else []
     for one in schema.CONFIG_COLUMNS:
         if one.name not in parts and len(own[one.name].unique()) > 1:
             known = own[one.name].notna().groupby(own[factor]).any()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from flowsearch.results import schema
+from flowsearch.results import Results, schema
+from flowsearch.results.configurations import objectives, without_result
 from flowsearch.results.forms import decibels, missing, number, signed
 from flowsearch.results.scores import Score
 
@@ -91,6 +92,36 @@ def not_finite(found: pd.DataFrame, most: int) -> str:
         told.append(f"trial {trial}: {listed(counts)}")
     left = found["trial_id"].nunique() - most
     return "; ".join(told) + (f"; and of {plural(left, 'more trial')}" if left > 0 else "")
+
+
+def kept(results: Results) -> str:
+    """`and keeps to parameters <= 1000`, of a study that has limits."""
+    limits = [limit.text for limit in results.limits]
+    return f" and keeps to {listed(limits)}" if limits else ""
+
+
+def chosen_by(results: Results) -> str:
+    """What the best is the best by: `validation PSNR, the first of 2 objectives, among what keeps to its limits`."""
+    wanted = len(objectives(results))
+    limits = [limit.text for limit in results.limits]
+    several = f", the first of {wanted} objectives" if wanted > 1 else ""
+    return named(results.objective[0]) + several + (f", among what keeps to {listed(limits)}" if limits else "")
+
+
+def left_out(results: Results) -> str:
+    """`3 of 14 configurations were pruned, failed or diverged and have no part`; empty where none was."""
+    lost, kept_on = len(without_result(results)), len(results.configurations)
+    if not lost:
+        return ""
+    were, have = ("was", "has") if lost == 1 else ("were", "have")
+    count = plural(lost + kept_on, "configuration")
+    return f"{lost:,} of {count} {were} pruned, failed or diverged and {have} no part"
+
+
+def of_all(one: Any) -> str:
+    """Over how many seeds the means of a configuration are: `3`, or `1 of 3` where the others have no result."""
+    count, lost = int(one["repeats"]), int(one["lost"])
+    return f"{count} of {count + lost}" if lost else str(count)
 
 
 def spread(score: Score) -> str:

@@ -8,7 +8,8 @@ import pytest
 from known_study import known_study
 
 from flowsearch.analysis.findings import findings
-from flowsearch.analysis.statistics import best_over_searches, effect
+from flowsearch.analysis.statistics import alone, effect
+from flowsearch.results import load
 
 GAIN = 0.4
 
@@ -85,6 +86,17 @@ def test_what_belongs_to_a_proximal_map_does_not_keep_it_from_its_match(tmp_path
     assert table["difference"][1] == pytest.approx(-1.0, abs=0.1)
 
 
+@pytest.mark.parametrize(("train", "matched"), [(100, True), (900, False)], ids=["the same images", "more images"])
+def test_studies_of_other_images_do_not_differ_in_the_factor_alone(tmp_path: Path, train: int, matched: bool) -> None:
+    rates, study = (1e-3, 1e-4), "mode: grid\ndata: {{source: faces, size: 32, train: {}}}\n"
+    for weights, count in (("tied", 100), ("untied", train)):
+        worth = [({"weights": weights, "lr": lr}, 28.0) for lr in rates]
+        known_study(tmp_path / weights, worth, study=study.format(count))
+    both = load(tmp_path / "tied", tmp_path / "untied")
+    assert effect(both, "weights")["matched"].tolist() == [matched, matched]
+    assert alone(both, "weights") == matched
+
+
 def test_a_factor_that_does_not_vary_has_no_effect(tmp_path: Path) -> None:
     assert effect(known_study(tmp_path / "s", _grid()), "start").empty
 
@@ -158,17 +170,3 @@ def test_several_objectives_have_a_front_and_no_single_best(tmp_path: Path) -> N
     assert told[0].startswith("No single best: of 3 completed configurations 2 (2 glow) are on the Pareto front")
     assert "25.00 dB and parameters 10" in told[0]
     assert not any("Best by" in text for text in told)
-
-
-def test_the_best_over_searches_has_an_interval_over_them(tmp_path: Path) -> None:
-    means = ([25.0, 27.0, 26.0], [26.0, 26.5, 29.0], [24.0, 28.0])
-    searches = [
-        known_study(tmp_path / str(i), [({"lr": lr}, mean) for lr, mean in zip((1e-5, 1e-4, 1e-3), path, strict=False)])
-        for i, path in enumerate(means)
-    ]
-    table = best_over_searches(searches)
-    np.testing.assert_allclose(table["mean"], [25.0, (27 + 26.5 + 28) / 3, 28.0])
-    assert table["n"].tolist() == [3, 3, 2]
-    assert table["high"][0] - table["mean"][0] == pytest.approx(4.3027 / np.sqrt(3), abs=1e-3)  # t(2) s/sqrt(3), s = 1
-    with pytest.raises(ValueError, match="at least one study"):
-        best_over_searches([])

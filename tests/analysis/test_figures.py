@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from known_study import known_study
 from made_up import make_study
 
 from flowsearch.analysis import theme
@@ -177,6 +178,14 @@ def test_costs_are_those_of_the_trials_and_the_front_is_unbeaten(results: Result
         assert beaten != one["front"]
     assert frame.loc[frame["front"], "text"].str.contains("learning rate").all()
     assert (frame.loc[~frame["front"], "text"] == "").all()
+
+
+def test_what_a_method_without_parameters_beats_is_not_on_the_front(tmp_path: Path) -> None:
+    worth = [({"method": "tv", "prox": None, "parameters": 0}, 25.0)]
+    worth += [({"parameters": 10}, 24.0), ({"parameters": 20}, 26.0)]
+    frame = tradeoffs.data(known_study(tmp_path / "s", worth), "parameters", "val_psnr")
+    assert frame["x"].tolist() == [10, 20]  # 0 has no place on a logarithmic axis
+    assert frame["front"].tolist() == [False, True]
 
 
 def test_the_front_of_a_study_keeps_to_its_limits_and_its_directions(tmp_path: Path) -> None:

@@ -176,6 +176,17 @@ def test_nothing_that_a_study_says_becomes_markup(where: str, tmp_path: Path) ->
     assert _EVIL in " ".join(page.text)
 
 
+@pytest.mark.parametrize("status", ["pruned", "failed", "diverged"])
+def test_what_effects_and_importance_leave_out_is_counted_where_they_are_shown(tmp_path: Path, status: str) -> None:
+    study = make_study(tmp_path / "s", trials=20, statuses=[*["completed"] * 9, status], epochs=4, images=2)
+    told = {section.title: section.said(load(study)) for section in SECTIONS}
+    for title, what in (("Effects", "nothing like that happens"), ("Importance", "less important than it is")):
+        assert "2 of 20 configurations were pruned, failed or diverged and have no part: a" in told[title]
+        assert what in told[title]
+    whole = load(make_study(tmp_path / "whole", trials=4, statuses=["completed"], epochs=4, images=2))
+    assert not any("have no part" in section.said(whole) for section in SECTIONS)
+
+
 @pytest.mark.parametrize(
     ("options", "said", "absent"),
     [

@@ -15,9 +15,9 @@ from flowsearch.results.forms import hovered
 from flowsearch.statistics import student_interval
 
 CAPTION = (
-    "Each point is a completed configuration, in the order in which they ended; the line is the best until then. Where "
-    "configurations were repeated with other seeds, points are means over the repeats, bars and band their 95% "
-    "intervals by Student's t."
+    "Each point is a completed configuration that keeps to the study's limits, in the order in which they ended; the "
+    "line is the best until then. Where configurations were repeated with other seeds, points are means over the "
+    "repeats, bars and band their 95% intervals by Student's t."
 )
 
 

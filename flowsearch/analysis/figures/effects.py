@@ -11,11 +11,11 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import searched
 from flowsearch.analysis.figures.marks import bars, light
 from flowsearch.analysis.statistics import effect
-from flowsearch.analysis.wording import label
+from flowsearch.analysis.wording import label, left_out
 from flowsearch.results import Results
 from flowsearch.results.forms import number
 
-CAPTION = (
+_CAPTION = (
     "How much each value of a name adds to the test PSNR beside its reference, an ablation's baseline or else the "
     "first value, with 95% intervals. Filled marks compare configurations that differ in nothing else. Hollow ones are "
     "differences of plain means: other settings differ too, and the search chose them."
@@ -24,6 +24,12 @@ _MOST_VALUES = 6
 """A name with more values than this is told by its slice."""
 _ROW = 26
 """Pixels of a value."""
+
+
+def caption(results: Results) -> str:
+    """How to read the figure, and what it leaves out."""
+    lost = left_out(results)
+    return _CAPTION + (f" {lost}: a gain is one where nothing like that happens." if lost else "")
 
 
 def data(results: Results, metric: str = "test_psnr", task: str | None = None) -> pd.DataFrame:

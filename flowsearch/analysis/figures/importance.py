@@ -8,15 +8,24 @@ import plotly.graph_objects as go
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.marks import bars, light
 from flowsearch.analysis.importance import ALL, importance
+from flowsearch.analysis.wording import left_out
 from flowsearch.results import Results
 
-CAPTION = (
-    "What it takes to be among the best fifth of the configurations, by PED-ANOVA: the share that each searched name "
-    "has, with its 95% interval. A name that only some configurations have is judged among those, and shares are of "
-    "one within such a group only. A hatched bar is no longer than chance makes one in twenty times."
+_CAPTION = (
+    "What it takes to be among the best fifth of the completed configurations, by PED-ANOVA: the share that each "
+    "searched name has. A whisker is how much it varies with which configurations there are, ± 1.96 standard "
+    "deviations over halves of them; few of them draw all shares towards each other, which no whisker shows. A name "
+    "that only some configurations have is judged among those, and shares are of one within such a group only. A "
+    "hatched bar is no longer than chance makes one in twenty times."
 )
 _BAR = 26
 """Pixels of a name."""
+
+
+def caption(results: Results) -> str:
+    """How to read the figure, and what it leaves out."""
+    lost = left_out(results)
+    return _CAPTION + (f" {lost}: a name that decides this looks less important than it is." if lost else "")
 
 
 def data(results: Results, task: str | None = None) -> pd.DataFrame:

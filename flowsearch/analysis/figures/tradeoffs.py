@@ -17,12 +17,13 @@ from flowsearch.results.forms import decibels, hovered
 
 FRONT_CAPTION = (
     "Each point is a completed configuration that keeps to the study's limits, a mean over its repeats where it has "
-    "any. The line joins the Pareto front: the configurations that no other equals or beats in both. Point at one to "
-    "see what it is."
+    "any. The line joins the Pareto front: the configurations that no other equals or beats in both. Methods without "
+    "parameters have no place on the axis of these. Point at one to see what it is."
 )
 CAPTION = (
-    "What quality costs: each point is a completed configuration, and the line joins those that no other equals or "
-    "beats in both. The validation images decide, so that the test images stay out of every choice."
+    "What quality costs: each point is a completed configuration that keeps to the study's limits, and the line joins "
+    "those that no other equals or beats in both. Methods without parameters have no place on the axis of these. The "
+    "validation images decide, so that the test images stay out of every choice."
 )
 _LOG_FROM = 30
 """Costs that differ by this factor are drawn on a logarithmic axis."""
@@ -38,8 +39,6 @@ def data(results: Results, x: str, y: str, task: str | None = None) -> pd.DataFr
         return pd.DataFrame(columns=["trial_id", "label", "group", "x", "y", "front", "text"])
     trials = configurations(results, task).dropna(subset=[x, y])
     trials = trials[within_limits(results, trials)]
-    if x in schema.MINIMIZED:
-        trials = trials[trials[x] > 0]  # an analytic method's 0 parameters have no place on a logarithmic axis
     frame = trials[["trial_id", "label", "task", "repeats", "test_psnr"]].assign(group=groups(trials))
     frame["x"], frame["y"] = trials[x].astype(float), trials[y].astype(float)
     known = objectives(results)
@@ -49,6 +48,10 @@ def data(results: Results, x: str, y: str, task: str | None = None) -> pd.DataFr
     frame["text"] = [
         described(trial) if on else "" for on, (_, trial) in zip(frame["front"], trials.iterrows(), strict=True)
     ]
+    if (
+        x in schema.MINIMIZED
+    ):  # an analytic method's 0 parameters have no place on a logarithmic axis, but may beat others
+        frame = frame[frame["x"] > 0]
     return frame.reset_index(drop=True)
 
 
