@@ -6,7 +6,7 @@ from html import escape
 import pandas as pd
 
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import described, label
+from flowsearch.analysis.wording import described, label, of_all
 from flowsearch.results import Results
 from flowsearch.results.configurations import front, objectives, ranked
 from flowsearch.results.forms import EMPTY, missing, written
@@ -58,7 +58,7 @@ _WORDS = ("task", "trial", "configuration")
 def _row(results: Results, one: pd.Series, shown: list[str], first: list[str], repeated: bool) -> str:
     words = [*first, str(one["trial_id"]), described(one)]
     numbers = [_mean(results, one, name) for name in shown]
-    numbers += [str(one["repeats"])] if repeated else []
+    numbers += [of_all(one)] if repeated else []
     cells = [f"<td>{escape(text)}</td>" for text in words[:-1]] + [f'<td class="long">{escape(words[-1])}</td>']
     cells += [f"<td{_N}>{escape(text)}</td>" for text in numbers]
     return f"<tr>{''.join(cells)}</tr>"

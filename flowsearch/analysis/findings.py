@@ -2,9 +2,22 @@
 
 import pandas as pd
 
-from flowsearch.analysis.comparisons import ALPHA, held_against, reached
+from flowsearch.analysis.comparisons import ALPHA, held_against, lost_seeds, reached
 from flowsearch.analysis.factors import factor_sentences
-from flowsearch.analysis.wording import above, counted, described, listed, named, not_finite, over, plural, spread
+from flowsearch.analysis.wording import (
+    above,
+    chosen_by,
+    counted,
+    described,
+    kept,
+    listed,
+    named,
+    not_finite,
+    of_all,
+    over,
+    plural,
+    spread,
+)
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
 from flowsearch.results.forms import missing, p_value, signed, whole, written
@@ -15,7 +28,7 @@ _TOLD = 2
 _LISTED = 4
 """So many tasks or methods are named in one sentence."""
 _OVER = {
-    IMAGES: "the test images only, for one training each: they say nothing of other seeds",
+    IMAGES: "the test images only, for one training on a side: they say nothing of other seeds",
     SEEDS: "seeds",
     SEEDS_AND_IMAGES: "seeds and the test images",
 }
@@ -30,13 +43,14 @@ def findings(results: Results) -> list[str]:
     if results.completed.empty:
         return [_none_completed(results)]
     if len(objectives(results)) > 1:
-        return [*_fronts(results), *_unknown(results), *factor_sentences(results)]
+        return [*_fronts(results), *_unknown(results), *_lost(results), *factor_sentences(results)]
     if len(results.tasks) > _TOLD:
         best = [_bests(results)]
     else:
         best = [_of_task(results, task, _best(results, task)) for task in results.tasks]
     held = held_against(results)
-    return [*best, *_unknown(results), *_against(results, held), *factor_sentences(results), *_limits(results, held)]
+    aside = [*_unknown(results), *_lost(results)]
+    return [*best, *aside, *_against(results, held), *factor_sentences(results), *_limits(results, held)]
 
 
 def status_line(results: Results) -> str:
@@ -88,11 +102,12 @@ def _best(results: Results, task: str) -> str:
     best = ranked(results, task)
     metric, _ = results.objective
     if best.empty:
-        return f"No completed trial has the objective {metric}{_kept(results)}."
+        return f"No completed trial has the objective {metric}{kept(results)}."
     one = best.iloc[0]
     text = f"Best by {named(metric)}: trial {one['trial_id']} ({described(one)}"
     text += "" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters"
-    text += f"; mean of {one['repeats']} seeds)." if one["repeats"] > 1 else ")."
+    seeds = one["repeats"] + one["lost"]
+    text += f"; mean of {of_all(one)} seeds)." if seeds > 1 else ")."
     for split, where in (
         ("test", "It reaches {} on the test images"),
         ("ood", "Out of distribution it reaches {}"),
@@ -113,6 +128,14 @@ def _unknown(results: Results) -> list[str]:
     return [f"Reconstructions that are not finite leave means over their images unknown: {not_finite(found, _LISTED)}."]
 
 
+def _lost(results: Results) -> list[str]:
+    """Which of the configurations that stand for their methods are judged by some of their seeds only."""
+    found = lost_seeds(results, _LISTED)
+    if not found:
+        return []
+    return [f"Seeds that were pruned, failed or diverged have no part in the means of the others: {found}."]
+
+
 def _bests(results: Results) -> str:
     """The best of each of many tasks, in one sentence."""
     metric, _ = results.objective
@@ -123,6 +146,8 @@ def _bests(results: Results) -> str:
             row = reached(results, best).iloc[0]
             text = f"{task}: {row['label']}, trial {row['trial_id']}"
             parts.append(text + (f", {spread(row['score'])} on its test images" if row["score"] else ""))
+        else:
+            parts.append(f"{task}: no completed trial has it{kept(results)}")
     text = f"Best by {named(metric)}, task by task. {'; '.join(parts)}"
     return text + (f"; {len(several) - _LISTED} more tasks in the table below." if len(several) > _LISTED else ".")
 
@@ -131,12 +156,14 @@ def _fronts(results: Results) -> list[str]:
     """With several objectives: how large each task's Pareto front is, and what lies at its ends."""
     wanted = objectives(results)
     names = listed([f"{named(name)} ({'more' if more else 'less'} is better)" for name, more in wanted.items()])
+    limits = [limit.text for limit in results.limits]
+    within = f" within {listed(limits)}," if limits else ""
     said = []
     for task in results.tasks[:_LISTED]:
         known = ranked(results, task)
         found = _front(results, task)
         if found.empty:
-            said.append(_of_task(results, task, f"No completed configuration has all of {names}{_kept(results)}."))
+            said.append(_of_task(results, task, f"No completed configuration has all of {names}{kept(results)}."))
             continue
         ends = []
         for name, more in wanted.items():
@@ -145,11 +172,12 @@ def _fronts(results: Results) -> list[str]:
             ends.append(f"the best {named(name)} is that of trial {end['trial_id']} ({end['label']}): {values}")
         kinds = listed([f"{count} {kind}" for kind, count in found["label"].value_counts().items()])
         text = (
-            f"No single best: of {plural(len(known), 'completed configuration')} {len(found)} ({kinds}) are on the "
-            f"Pareto front of {names}, where no other equals or beats them in all. At its ends, {'; '.join(ends)}."
+            f"No single best: of {plural(len(known), 'completed configuration')}{within} {len(found)} ({kinds}) are on "
+            f"the Pareto front of {names}, where no other equals or beats them in all. At its ends, {'; '.join(ends)}."
         )
         said.append(_of_task(results, task, text))
-    return said
+    left = len(results.tasks) - _LISTED
+    return [*said, f"The fronts of {plural(left, 'more task')} are in the table below."] if left > 0 else said
 
 
 def _front(results: Results, task: str) -> pd.DataFrame:
@@ -213,8 +241,8 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
             ", and over the test images alone where a side has one seed" if IMAGES in kinds and len(kinds) > 1 else ""
         )
         told.append(
-            f"Intervals are at 95% and over {what}; p-values are corrected for the {len(held)} comparisons of methods "
-            "(Holm)."
+            f"Intervals are at 95% and over {what}; p-values are corrected for the "
+            f"{plural(int(held['p'].notna().sum()), 'comparison')} of methods (Holm)."
         )
     configs = results.configurations
     configs = configs[configs["task"].isin(held["task"]) & configs["label"].isin({*held["first"], *held["second"]})]
@@ -224,7 +252,7 @@ def _limits(results: Results, held: pd.DataFrame) -> list[str]:
         counts = listed([f"{_range(tried[name])} {name}" for name in names])
         each = " a task" if len(held["task"].unique()) > 1 else ""
         told.append(
-            f"Each configuration was chosen by its {named(results.objective[0])} from {counts} completed "
+            f"Each configuration was chosen by its {chosen_by(results)}, from {counts} completed "
             f"configurations{each}; a longer search could change what each is capable of."
         )
     return [" ".join(told)] if told else []
@@ -237,11 +265,6 @@ def _range(counts: pd.Series) -> str:
 
 def _of_task(results: Results, task: str, sentence: str) -> str:
     return f"{task}: {sentence}" if len(results.tasks) > 1 else sentence
-
-
-def _kept(results: Results) -> str:
-    limits = [limit.text for limit in results.limits]
-    return f" and keeps to {listed(limits)}" if limits else ""
 
 
 def _ends(row: pd.Series) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.analysis import published
-from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, reached, turned
+from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, lost_seeds, reached, turned
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
-from flowsearch.analysis.wording import command_line, named, not_finite
+from flowsearch.analysis.wording import chosen_by, command_line, kept, not_finite
 from flowsearch.results import Results, schema
 from flowsearch.results.compare import differences
 from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
@@ -252,7 +252,7 @@ def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
     with_or_without = ", or the best with or without pre-training (table III)" if len(more) else ""
     caption = (
         "The configurations in the tables, and what they differ in; the last column is how many of the method were "
-        f"completed, of which this is the best{with_or_without}."
+        f"completed, of which this is the best{kept(results)}{with_or_without}."
         + (f" The same in all that have it: {alike}." if alike else "")
     )
     heads = ["task", "method", "trial", *(name.replace("_", " ") for name in names)]
@@ -283,15 +283,16 @@ def _notes(results: Results) -> list[tuple[str, str]]:
     if len(objectives(results)) > 1:
         chosen += f". The study has other objectives too: {', '.join(list(objectives(results))[1:])}"
     notes.append(("chosen by", chosen))
+    if lost := lost_seeds(results, len(results.configurations)):
+        notes.append(("lost seeds", f"{lost} were pruned, failed or diverged; means are over the others"))
     if len(failed := non_finite(results)):
         notes.append(("not finite", f"{not_finite(failed, len(failed))}; means over them are unknown"))
     return [*notes, *(("not read", note) for note in results.notes)]
 
 
 def _choice(results: Results) -> str:
-    metric, _ = results.objective
     mean = ", the mean over its repeats" if results.configurations["repeats"].max() > 1 else ""
-    return f"{named(metric)}{mean}"
+    return f"{chosen_by(results)}{mean}"
 
 
 def _in_order(found: Mapping[str, pd.DataFrame]) -> list[str]:

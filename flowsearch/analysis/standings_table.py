@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from flowsearch.analysis.wording import head, named
+from flowsearch.analysis.wording import chosen_by, head
 from flowsearch.results import Results
 from flowsearch.results.configurations import ranked
 from flowsearch.results.forms import written
@@ -29,7 +29,7 @@ def standings_table(results: Results) -> str:
     rows += [
         _row(name, [best.get(name, {}) for best in found.values()], list(found.values())) for name in in_order(found)
     ]
-    caption = escape(CAPTION.format(named(metric)))
+    caption = escape(CAPTION.format(chosen_by(results)))
     return (
         f'<p class="caption">{caption}</p><div class="scroll standings" tabindex="0" role="region" '
         f'aria-label="Table of methods and tasks"><table><thead><tr><th></th>{groups}</tr>'

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from flowsearch.analysis.findings import leading
-from flowsearch.analysis.wording import head
+from flowsearch.analysis.wording import chosen_by, head, of_all
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import ranked, varies
 from flowsearch.results.forms import missing, written
@@ -59,27 +59,32 @@ def trials_table(results: Results) -> str:
 def maps_table(results: Results) -> str:
     """A row per task and method: what its best configuration by the objective reaches; empty without completed trials.
 
-    Its numbers are means over the configuration's repeats; the mean is over all completed configurations.
+    Its numbers are means over the configuration's repeats; the mean is over all completed configurations that keep to
+    the limits.
     """
-    best = ranked(results).drop_duplicates(["task", "label"])
+    every = ranked(results)
+    best = every.drop_duplicates(["task", "label"])
     if best.empty:
         return ""
     several = len(results.trials["task"].dropna().unique()) > 1
-    repeated = bool((best["repeats"] > 1).any())
+    repeated = bool((best["repeats"] + best["lost"] > 1).any())
     kinds = results.labelled.groupby(["task", "label"])["status"]
     done = kinds.agg(lambda status: f"{(status == schema.COMPLETED).sum()} of {len(status)}")
-    means = results.configurations.groupby(["task", "label"])["val_psnr"].mean()
+    means = every.groupby(["task", "label"])["val_psnr"].mean()
+    metric, _ = results.objective
     summary = best.sort_values("task", kind="stable")
     keys = list(zip(summary["task"], summary["label"], strict=True))
     summary = summary.assign(
         done=[done[key] for key in keys],
         mean=[means[key] for key in keys],
+        repeats=[of_all(one) for one in summary.to_dict("records")],
     )
     columns = {
         **({"task": "task"} if several else {}),
         "label": "method",
         "trial_id": "best trial",
         **({"repeats": "seeds"} if repeated else {}),
+        metric: head(metric, unit=True),
         **{name: head(name, unit=True) for name in ("val_psnr", "test_psnr", "ood_psnr", "parameters", "seconds")},
         "done": "completed",
         "mean": "mean val PSNR (dB)",
@@ -91,7 +96,11 @@ def maps_table(results: Results) -> str:
         for row in summary.to_dict("records")
     )
     heads = "".join(f'<th scope="col"{right[field]}>{name}</th>' for field, name in columns.items())
-    return f'<div class="scroll maps"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    caption = escape(f"The best configuration of each method by {chosen_by(results)}.")
+    return (
+        f'<p class="caption">{caption}</p><div class="scroll maps"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def failures_table(results: Results) -> str:

@@ -1,12 +1,17 @@
 """The report's sentences hold the tables' numbers, and claim no more than those allow."""
 
+import html
 from pathlib import Path
 
 import pytest
 from known_study import known_study
 from made_up import make_study
 
+from flowsearch.analysis.configurations_table import configurations_table
 from flowsearch.analysis.findings import asked_for, findings, status_line
+from flowsearch.analysis.paper_tables import paper
+from flowsearch.analysis.standings_table import standings_table
+from flowsearch.analysis.trials_table import maps_table
 from flowsearch.results import Results, load
 
 
@@ -89,6 +94,58 @@ def test_what_was_chosen_from_is_counted_on_each_task(tmp_path: Path, more: dict
     assert said in told
     assert ("chosen" in told) == bool(said)
     assert "Intervals are at 95%" in told
+
+
+def test_what_stands_on_the_seeds_that_got_through_says_so(tmp_path: Path) -> None:
+    worth = [({"prox": "glow"}, 29.0), ({"prox": "unet"}, 28.0)]
+    results = known_study(tmp_path / "s", worth, repeats=3, of_seed=0.1)
+    results.trials.loc[results.trials["trial_id"].isin(["0001", "0002"]), "status"] = "diverged"
+    told = findings(results)
+    assert "mean of 1 of 3 seeds)" in told[0]
+    assert told[1].endswith("no part in the means of the others: 2 of 3 of trial 0000's configuration.")
+    assert "for one training on a side" in told[-1]
+    for table in (maps_table(results), configurations_table(results)):
+        assert "1 of 3" in table
+    assert dict(paper(results).notes)["lost seeds"].startswith("2 of 3 of trial 0000's")
+
+
+def test_of_seeds_that_all_got_through_nothing_is_said(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"prox": "glow"}, 29.0)], repeats=3, of_seed=0.1)
+    assert "mean of 3 seeds)" in findings(results)[0]
+    assert not any("no part" in text for text in findings(results))
+    assert "lost seeds" not in dict(paper(results).notes)
+
+
+LIMITS = 'constraints: ["parameters <= 1500"]\n'
+
+
+def test_of_many_tasks_one_without_a_best_says_why(tmp_path: Path) -> None:
+    worth = [
+        ({"task": task, "parameters": size}, 28.0)
+        for task, size in (("denoise-0.1", 1000), ("inpaint-9", 2000), ("deblur-5", 1000))
+    ]
+    told = findings(known_study(tmp_path / "s", worth, study=LIMITS))[0]
+    assert "inpaint-9: no completed trial has it and keeps to parameters <= 1500" in told
+
+
+def test_what_the_best_is_the_best_by_is_said_where_it_is_shown(tmp_path: Path) -> None:
+    worth = [({"parameters": size, "val_loss": 1 / size}, 20 + size / 1000) for size in (1000, 1500, 2000)]
+    study = "objective: {val_loss: minimize, parameters: minimize}\n"
+    results = known_study(tmp_path / "s", worth, study=study + LIMITS)
+    by = "validation loss, the first of 2 objectives, among what keeps to parameters <= 1500"
+    made = paper(results)
+    for text in (maps_table(results), standings_table(results), made.tables[0].caption, dict(made.notes)["chosen by"]):
+        assert by in html.unescape(text)
+    (settings,) = (table.caption for table in made.tables if table.title == "Settings")
+    assert "this is the best and keeps to parameters <= 1500" in settings
+    assert "val loss" in maps_table(results)
+    assert "of 2 completed configurations within parameters <= 1500, 2 (2 glow) are on" in findings(results)[0]
+
+
+def test_a_difference_without_a_p_value_is_not_counted_as_corrected(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"prox": "glow"}, 29.0), ({"prox": "unet"}, 28.0)])
+    results.images = results.images[(results.images["split"] == "test") | (results.images["image"] == 0)]
+    assert "corrected for the 1 comparison of methods" in findings(results)[-1]
 
 
 @pytest.mark.parametrize(("images", "said"), [(1, "the same 1 test image"), (2, "the same 2 test images")])

@@ -48,6 +48,12 @@ def text_of(pages: Pages, path: str, search: str = "") -> str:
 # How a study stands -----------------------------------------------------------------------------------------------
 
 
+def test_where_nothing_keeps_to_the_limits_the_overview_says_that_it_is_they(tmp_path: Path) -> None:
+    known_study(tmp_path / "s", [({}, 28.0)], study='constraints: ["parameters <= 10"]\n')
+    said = text_of(Pages(Library(tmp_path / "s")), "/")
+    assert "No completed trial has val_psnr and keeps to parameters <= 10." in said
+
+
 def test_the_version_changes_with_the_study_and_only_then(tmp_path: Path) -> None:
     root = make_study(tmp_path / "s", 6, images=2, epochs=2)
     aged(root)

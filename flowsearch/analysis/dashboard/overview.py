@@ -13,7 +13,7 @@ from flowsearch.analysis.dashboard.places import all_live, titled
 from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import described, head, plural
+from flowsearch.analysis.wording import described, head, kept, plural
 from flowsearch.results import schema
 from flowsearch.results.configurations import objectives, ranked
 from flowsearch.results.forms import duration, missing, written
@@ -103,7 +103,9 @@ class Overview:
             )
         if not found:
             why = (
-                "No trial has been completed yet." if self.view.completed.empty else f"No completed trial has {metric}."
+                "No trial has been completed yet."
+                if self.view.completed.empty
+                else f"No completed trial has {metric}{kept(self.view)}."
             )
             return bits.empty(why)
         return html.Div(found, className="bests")
