@@ -1,5 +1,6 @@
 """What single factors do, in sentences: pre-training, tied weights, the number of folds."""
 
+import numpy as np
 import pandas as pd
 
 from flowsearch.analysis.comparisons import ALPHA
@@ -49,6 +50,7 @@ def _sentence(factor: str, table: pd.DataFrame, metric: str) -> str:
             parts.append(f"{task}: {told}" if len(kinds) > 1 else told)
     left = len(kinds) - _LISTED
     more = f"; and {plural(left, 'more task')}" if left > 0 else ""
+    parts = parts or ["no network was completed with both"]
     if matched:
         how = "configurations that differ in nothing else"
         return f"{FACTORS[factor]} ({named(metric)}, {how}): {'; '.join(parts)}{more}.{lost}"
@@ -78,6 +80,7 @@ def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:
     others = own.iloc[1:]
     if matched:
         others = others[others["matched"]]
+    others = others.dropna(subset=["difference"])
     if others.empty:
         return ""
     told = others if len(others) <= _LISTED else others.tail(1)
@@ -87,8 +90,9 @@ def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:
         one, two = (_value(str(row["factor"]), value) for value in (row["value"], row["reference"]))
         text = f"{one} against {two} {_amount(metric, row['difference'], sign=True)}"
         if not matched:
-            means = f"{_amount(metric, row['mean'])} of {row['n']} and {_amount(metric, first['mean'])} of {first['n']}"
-            text += f", means {means}"
+            one, two = (f"{_amount(metric, side['mean'])} of {side['n']}" for side in (row, first))
+            plain = np.isclose(row["mean"] - first["mean"], row["difference"])
+            text += f", means {one} and {two}" if plain else f" within the same network, of {row['n']} and {first['n']}"
             enough = min(row["n"], first["n"]) >= FEW
         else:
             enough = bool(row["over"])

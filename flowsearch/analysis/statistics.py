@@ -10,7 +10,8 @@ import pandas as pd
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import configurations, varies, without_result
 from flowsearch.results.scores import Scores
-from flowsearch.statistics import Interval, student_interval, welch_difference
+from flowsearch.statistics import Interval, stratified_difference, student_interval
+from flowsearch.statistics.interval import Values
 
 FEW: Final = 5
 """Pairs that a search must happen to have, so that they are compared instead of all its configurations."""
@@ -32,7 +33,8 @@ def effect(results: Results, factor: str, metric: str = "test_psnr", task: str |
     there is one pair, over its seeds and test images. `mean`, `low` and `high` are of the `n` configurations in pairs.
 
     Otherwise (a search) all `n` configurations with the value are taken, and the difference is one of unpaired means,
-    Welch's: other settings differ too, and the sampler chose them, so it is not the factor's alone.
+    Welch's, within each method and proximal map and averaged over these: other settings differ too, and the sampler
+    chose them, so it is not the factor's alone. Missing where no network has both values.
 
     The reference is an ablation's baseline, else the first value. A factor other than `method` is one of those methods
     in which it varies, and of those proximal maps: that `map` always has a prior, and `score` in a study that fixes it
@@ -45,7 +47,7 @@ def effect(results: Results, factor: str, metric: str = "test_psnr", task: str |
     if factor == "weights":  # a single fold shares its weights with nobody
         every, lost = every[every["folds"] > 1], lost[lost["folds"] > 1]
     rows: list[dict[str, Any]] = []
-    kinds = ["task", *(name for name in ("method", "prox") if factor not in ("method", name))]
+    kinds = ["task", *_kinds(factor)]
     if factor != "method":
         every = every.groupby(kinds, dropna=False).filter(lambda own: varies(own[factor]))
     for name, own in every.groupby("task", sort=True, dropna=False):
@@ -88,10 +90,10 @@ def _effect(results: Results, own: pd.DataFrame, factor: str, metric: str) -> li
         if matched:
             row |= _matched(results, own, cells, factor, values, place, metric)
         else:
-            mine, others = (own[metric][own[factor] == each].to_numpy(dtype=float) for each in (value, values[0]))
-            row |= _of_mean(student_interval(mine))
-            if place:
-                difference = welch_difference(mine, others)
+            row |= _of_mean(student_interval(own[metric][own[factor] == value].to_numpy(dtype=float)))
+            strata = _strata(own, factor, value, values[0], metric)
+            if place and strata:
+                difference = stratified_difference(strata)
                 row |= _of_difference(difference, CONFIGURATIONS if difference.known else "") | {"pairs": 0}
         rows.append(row)
     return rows
@@ -120,6 +122,21 @@ def _matched(
         return row | _of_difference(student_interval([single]), "") | {"pairs": 1}
     counts = {"pairs": 1, "seeds": score.seeds, "images": score.images}
     return row | _of_difference(score.interval, score.over) | counts
+
+
+def _strata(own: pd.DataFrame, factor: str, value: Any, reference: Any, metric: str) -> list[tuple[Values, Values]]:
+    """`metric` with each of two values of the factor, of each method and proximal map that has both."""
+    kinds = own.groupby(_kinds(factor), dropna=False) if _kinds(factor) else [((), own)]
+    found = [
+        tuple(rows[metric][rows[factor] == each].to_numpy(dtype=float) for each in (value, reference))
+        for _, rows in kinds
+    ]
+    return [(one, two) for one, two in found if len(one) and len(two)]
+
+
+def _kinds(factor: str) -> list[str]:
+    """What networks are told apart by, beside the factor."""
+    return [name for name in ("method", "prox") if factor not in ("method", name)]
 
 
 def _ordered(results: Results, own: pd.DataFrame, factor: str) -> list[Any]:

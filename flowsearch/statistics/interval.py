@@ -58,16 +58,35 @@ def welch_difference(first: Values, second: Values, *, level: float = LEVEL) -> 
     d +- t sqrt(s1^2/n1 + s2^2/n2), with the degrees of freedom of Welch (Biometrika 34, 1947). Both ends are the
     difference where a group has one value. Raises `ValueError` where a group has none.
     """
-    one, two = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    if min(one.size, two.size) == 0:
-        raise ValueError(f"a difference needs values on both sides, not {one.size} and {two.size}")
-    one, two = finite(one), finite(two)
-    difference, n = float(one.mean() - two.mean()), min(one.size, two.size)
-    if n == 1:
+    return stratified_difference([(first, second)], level=level)
+
+
+def stratified_difference(strata: Sequence[tuple[Values, Values]], *, level: float = LEVEL) -> Interval:
+    """mean(first) - mean(second) within each of several strata, such as networks, averaged over these.
+
+    d = sum w_g d_g, w_g in proportion to n1_g n2_g / (n1_g + n2_g), with Welch's interval: what differs between strata
+    drops out. Strata with one value on a side tell no spread and have no part, unless all are such: then both ends are
+    the difference. `n` is the smaller side's number of values. Raises `ValueError` where a side has none.
+    """
+    known = [tuple(np.asarray(side, dtype=np.float64) for side in pair) for pair in strata]
+    for one, two in known:
+        if min(one.size, two.size) == 0:
+            raise ValueError(f"a difference needs values on both sides, not {one.size} and {two.size}")
+    several = [pair for pair in known if min(side.size for side in pair) > 1]
+    pairs = [tuple(map(finite, pair)) for pair in several or known]
+    weights = np.array([one.size * two.size / (one.size + two.size) for one, two in pairs])
+    weights /= weights.sum()
+    difference = float(weights @ [one.mean() - two.mean() for one, two in pairs])
+    if not several:
         return Interval(mean=difference, low=difference, high=difference, n=1)
-    parts = [side.var(ddof=1) / side.size for side in (one, two)]
-    squares = sum(part**2 / (side.size - 1) for part, side in zip(parts, (one, two), strict=True))
-    return _by_t(difference, sum(parts), sum(parts) ** 2 / squares if squares else 1, n, level)
+    n = min(sum(pair[side].size for pair in pairs) for side in (0, 1))
+    parts = [
+        (weight**2 * side.var(ddof=1) / side.size, side.size - 1)
+        for weight, pair in zip(weights, pairs, strict=True)
+        for side in pair
+    ]
+    variance, squares = sum(part for part, _ in parts), sum(part**2 / degrees for part, degrees in parts)
+    return _by_t(difference, variance, variance**2 / squares if squares else 1, n, level)
 
 
 def finite(values: Values) -> npt.NDArray[np.float64]:

@@ -61,6 +61,24 @@ def test_a_search_is_labelled_as_unmatched(tmp_path: Path) -> None:
     assert table["pairs"][1] == 0
 
 
+def test_what_the_network_adds_is_no_effect_of_what_a_search_tried_with_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    worth = []
+    for _ in range(60):
+        unet = rng.random() < 0.5
+        untied = rng.random() < (0.8 if unet else 0.2)  # the sampler went on with untied U-Nets and tied Glows
+        config = {"prox": "unet" if unet else "glow", "weights": "untied" if untied else "tied"}
+        config |= {"lr": float(10 ** rng.uniform(-4, -2))}
+        worth.append((config, 28 + 2.0 * unet + GAIN * untied + rng.normal(0, 0.2)))
+    results = known_study(tmp_path / "s", worth)
+    row = effect(results, "weights").iloc[1]
+    assert row["mean"] - effect(results, "weights").iloc[0]["mean"] > GAIN + 0.5  # what plain means say
+    assert row["difference_low"] < GAIN < row["difference_high"]
+    assert row["difference"] == pytest.approx(GAIN, abs=0.2)
+    (sentence,) = (text for text in findings(results) if text.startswith("Tied or untied"))
+    assert "dB within the same network, of" in sentence
+
+
 def test_one_pair_of_an_ablation_is_compared_by_its_images_or_seeds(tmp_path: Path) -> None:
     study = "mode: ablate\nbaseline: {folds: 5, weights: untied}\n"
     worth = [

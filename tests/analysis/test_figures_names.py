@@ -190,7 +190,7 @@ def test_effects_are_differences_to_a_reference(many: Results) -> None:
     assert not row["matched"]
     assert row["difference"] == pytest.approx(means["resnet"] - means["glow"])
     assert row["low"] < row["difference"] < row["high"]
-    assert {trace.name for trace in effects.draw(frame).data} == {"plain means"}
+    assert {trace.name for trace in effects.draw(frame).data} == {"means"}
 
 
 def test_importance_puts_what_decides_before_what_does_not(tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from simulated import MEAN, crossed
 
-from flowsearch.statistics import Interval, holm, student_interval, two_level, two_level_difference, welch_difference
+from flowsearch.statistics import (
+    Interval,
+    holm,
+    stratified_difference,
+    student_interval,
+    two_level,
+    two_level_difference,
+    welch_difference,
+)
 
 Draw = Callable[[np.random.Generator], Interval]
 
@@ -63,6 +71,13 @@ _COVERED: dict[str, Draw] = {
     "10 seeds and skewed images": lambda rng: two_level(crossed(rng, 10, 60, skewed=True), draws=500),
     "6 and 5 seeds of their own, same images": _independent_seeds,
     "independent groups": lambda rng: welch_difference(rng.normal(MEAN, 1, 12), rng.normal(0, 0.4, 30)),
+    "strata": lambda rng: stratified_difference(
+        [
+            (rng.normal(MEAN, 1, 5), rng.normal(0, 0.4, 25)),
+            (rng.normal(MEAN + 9, 0.4, 20), rng.normal(9, 1, 6)),
+            (rng.normal(MEAN + 3, 1, 1), rng.normal(3, 1, 4)),
+        ]
+    ),
     "a few seeds": lambda rng: student_interval(rng.normal(MEAN, 1, 4)),
 }
 

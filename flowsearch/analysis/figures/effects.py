@@ -18,7 +18,7 @@ from flowsearch.results.forms import number
 _CAPTION = (
     "How much each value of a name adds to the test PSNR beside its reference, an ablation's baseline or else the "
     "first value, with 95% intervals. Filled marks compare configurations that differ in nothing else. Hollow ones are "
-    "differences of plain means: other settings differ too, and the search chose them."
+    "differences of means within each method and proximal map: other settings differ too, and the search chose them."
 )
 _MOST_VALUES = 6
 """A name with more values than this is told by its slice."""
@@ -65,7 +65,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
             mode="markers",
             error_x=bars(rows, "difference"),
             marker={"size": 9, "symbol": "circle" if matched else "circle-open", "line": {"width": 1.5}},
-            name="matched" if matched else "plain means",
+            name="matched" if matched else "means",
             showlegend=True,
             text=[_told(row, matched) for row in rows.to_dict("records")],
             hovertemplate="%{text}<extra></extra>",
