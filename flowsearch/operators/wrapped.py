@@ -52,7 +52,9 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
     """Refuse an operator that is not linear, or whose adjoint is not its own, on random float32 images.
 
     Checked are shapes, A(x + 2x') = A x + 2A x', and Re<A x, y> = <x, A^T y> for y random and for y = A x, each to
-    `tolerance` times the product of the norms; a batch has to be measured image by image.
+    `tolerance` times the product of the norms; a batch has to be measured image by image, and the same each time. What
+    torch differentiates each map to has to be the other one: where it does not see all that a map does (numpy, detach),
+    a network would train on without a word, by gradients that lack the folds before.
     """
     generator = torch.Generator().manual_seed(0)
     device = next((held.device for held in (*operator.buffers(), *operator.parameters())), torch.device("cpu"))
@@ -64,16 +66,22 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
             f"{where} gives a measurement for each image of a batch; A x of two images has shape {tuple(y.shape)} and "
             f"type {y.dtype}"
         )
+    again = _call(operator, x, f"{where} A x")
     alone = _call(operator, x[:1], f"{where} A x")
     both = _call(operator, x[:1] + 2 * x[1:], f"{where} A x")
     if not (torch.isfinite(y).all() and torch.isfinite(both).all()):
         raise ValueError(f"{where} gives measurements that are not finite")
     if not y.abs().max() > 0:
         raise ValueError(f"{where} measures nothing: A x = 0 for a random image")
+    if again.shape != y.shape or _far(again, y, tolerance):
+        raise ValueError(
+            f"{where} is no linear map: A x of the same images differs from call to call; noise belongs in the "
+            "task, as its parameter noise"
+        )
     if alone.shape != y[:1].shape or _far(alone, y[:1], tolerance):
         raise ValueError(f"{where} measures each image of a batch by itself; alone the first one's measurement differs")
     if _far(both, y[:1] + 2 * y[1:], tolerance):
-        raise ValueError(f"{where} is no linear map: A(x + 2x') differs from A x + 2A x'; noise belongs in the task")
+        raise ValueError(f"{where} is no linear map: A(x + 2x') differs from A x + 2A x'")
     noise = torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device)
     for dual, what in ((noise, "for a random y"), (y, "for y = A x")):
         back = _call(operator.adjoint, dual, f"{where} A^T y")
@@ -89,6 +97,17 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
                 f"{where} has an adjoint with Re<A x, y> = <x, A^T y>; {what} these are {left:.6g} and {right:.6g}, "
                 f"{off:.1e} of |A x| |y| apart (allowed: {tolerance:g})"
             )
+    for apply, given, dual, other, what in (
+        (operator, x, noise, operator.adjoint(noise), "<A x, y> is A^T y"),
+        (operator.adjoint, noise, x, y, "<x, A^T y> is A x"),
+    ):
+        off = _norm(_gradient(apply, given, dual, where) - other) / _norm(other)
+        if not off <= tolerance:
+            raise ValueError(
+                f"{where} is differentiable by torch: the gradient of {what}, and differs by {off:.1e} of it (allowed: "
+                f"{tolerance:g}); what goes through numpy, detach or torch.autograd.grad is not seen by torch, what "
+                "goes through torch.func.vjp is"
+            )
 
 
 def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:
@@ -99,6 +118,20 @@ def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:
     if not isinstance(made, Tensor):
         raise ValueError(f"{what} is a tensor, not {type(made).__name__}")
     return made
+
+
+def _gradient(apply: Callable[[Tensor], Tensor], given: Tensor, dual: Tensor, where: str) -> Tensor:
+    """The gradient of <apply(given), dual>; zero where torch sees no way from one to the other."""
+    with torch.enable_grad():
+        given = given.detach().clone().requires_grad_()
+        made = _call(apply, given, f"{where} differentiated by torch,")
+        if not made.requires_grad:
+            return torch.zeros_like(given)
+        try:
+            (found,) = torch.autograd.grad(made, given, dual, allow_unused=True)
+        except RuntimeError as error:
+            raise ValueError(f"{where} has no backward pass: {told(error)}") from error
+    return torch.zeros_like(given) if found is None else found
 
 
 def _far(a: Tensor, b: Tensor, tolerance: float) -> bool:

@@ -37,6 +37,28 @@ class Broken:
         self.A, self.A_adjoint = ahead, back
 
 
+def ahead_of(x: Tensor) -> Tensor:
+    """Sums of neighbours."""
+    return x + x.roll(1, dims=-1)
+
+
+def by_grad(y: Tensor) -> Tensor:
+    """Its adjoint by a backward pass that torch does not see."""
+    with torch.enable_grad():
+        x = torch.zeros_like(y, requires_grad=True)
+        return torch.autograd.grad(ahead_of(x), x, y)[0]
+
+
+def by_vjp(y: Tensor) -> Tensor:
+    """Its adjoint by a backward pass that torch sees."""
+    return torch.func.vjp(ahead_of, torch.zeros_like(y))[1](y)[0]
+
+
+def by_numpy(x: Tensor) -> Tensor:
+    """A map through numpy, its own adjoint."""
+    return torch.from_numpy(3 * x.numpy())
+
+
 def test_a_physics_becomes_an_operator() -> None:
     physics = FakePhysics()
     operator = wrap(physics, 3, 16)
@@ -47,6 +69,14 @@ def test_a_physics_becomes_an_operator() -> None:
     assert inner(y, y) == pytest.approx(inner(x, operator.adjoint(y)), rel=1e-5)
     assert not any(parameter.requires_grad for parameter in operator.parameters())
     assert 2 <= operator.norm <= 2.05
+
+
+def test_an_adjoint_by_differentiation_is_one() -> None:
+    operator = wrap(Broken(ahead_of, by_vjp), 3, 16)
+    y = images(16, 0).requires_grad_()
+    operator.adjoint(y).sum().backward()
+    assert y.grad is not None
+    assert torch.equal(y.grad, ahead_of(torch.ones_like(y)))
 
 
 def test_its_norm_is_computed_once() -> None:
@@ -81,7 +111,7 @@ def test_norm_bounds_a_spectrum_without_a_gap() -> None:
         (FakePhysics(offset=1.0), "no linear map"),
         (object(), "has the methods A and A_adjoint; object has not both"),
         (Broken(lambda x: x, lambda y: 1.01 * y), "apart"),
-        (Broken(lambda x: x + 1e-2 * torch.randn_like(x), lambda y: y), "differs"),
+        (Broken(lambda x: x + 1e-2 * torch.randn_like(x), lambda y: y), "call to call; noise belongs in the task"),
         (Broken(lambda x: x - x.mean(dim=0), lambda y: y), "by itself"),
         (Broken(lambda x: x.sum(), lambda y: y), "for each image of a batch"),
         (Broken(lambda x: x, lambda y: y[..., 0]), "gives real images"),
@@ -90,6 +120,10 @@ def test_norm_bounds_a_spectrum_without_a_gap() -> None:
         (Broken(lambda x: 0 * x, lambda y: y), "measures nothing"),
         (Broken(lambda x: x @ torch.eye(3), lambda y: y), "A x failed: RuntimeError"),
         (Broken(lambda x: (x,), lambda y: y), "is a tensor, not tuple"),
+        (Broken(ahead_of, by_grad), r"the gradient of <x, A\^T y> is A x, and differs by 1.0e\+00"),
+        (Broken(lambda x: 2 * x.detach(), lambda y: 2 * y), r"the gradient of <A x, y> is A\^T y, and differs"),
+        (Broken(lambda x: x + x.detach(), lambda y: 2 * y), r"the gradient of <A x, y> is A\^T y, and differs by 5"),
+        (Broken(by_numpy, by_numpy), r"differentiated by torch, failed: RuntimeError: Can't call numpy"),
     ],
 )
 def test_what_is_no_operator_is_refused(physics: object, rule: str) -> None:
