@@ -62,7 +62,8 @@ def build_optimizer(model: nn.Module, config: TrialConfig) -> optim.Optimizer:
     else:
         networks, scalars = list(model.proxes.parameters()), model.scalars()
         groups = [{"params": networks, "peak": config.lr}, {"params": scalars, "peak": config.scalar_lr}]
-    return optim.Adam(groups, lr=config.lr, fused=True)
+    # One kernel for all of a step takes real parameters only; a map of one's own may have complex ones.
+    return optim.Adam(groups, lr=config.lr, fused=not any(one.is_complex() for one in model.parameters()))
 
 
 def build_prox(config: TrialConfig, channels: int, prior: Glow | None = None) -> ProximalMap:

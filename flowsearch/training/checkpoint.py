@@ -27,7 +27,8 @@ def write(path: Path, tensors: dict[str, Tensor], subject: dict[str, Any]) -> No
     held: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
-        one = tensor.detach().cpu().contiguous()
+        # Conjugates are a note to torch beside the numbers, which the file would not have.
+        one = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         # Two layers may share one tensor; the format wants each name to have its own memory.
         held[name] = one.clone() if one.data_ptr() in seen else one
         seen.add(one.data_ptr())

@@ -19,6 +19,7 @@ from flowsearch.models.own_prox import OwnProx
 from flowsearch.training import TrialConfig, checkpoint, notice, run_trial
 from flowsearch.training.build import build_feedforward, build_model, build_optimizer
 from flowsearch.training.prox_names import ProxName, parse_prox
+from flowsearch.training.saved import load_saved
 
 MODULE = """
 import torch
@@ -49,6 +50,14 @@ class Soft(ProximalMap):
         self.scale = nn.Parameter(torch.ones(()))
     def forward(self, x, shrinkage=None):
         return self.scale * x / (1 + shrinkage)
+
+class Spectral(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.weight = nn.Parameter(0.1 * torch.randn(channels, size, size // 2 + 1, dtype=torch.complex64))
+        self.register_buffer("turn", torch.polar(torch.ones(size // 2 + 1), torch.rand(size // 2 + 1)).conj())
+    def forward(self, x):
+        return x + torch.fft.irfft2(torch.fft.rfft2(x) * self.turn * self.weight, s=x.shape[-2:])
 
 class Bad(nn.Module):
     def __init__(self, channels, size, how="none"):
@@ -197,6 +206,18 @@ def test_layers_that_share_a_tensor_are_kept(tmp_path: Path) -> None:
     checkpoint.restore(checkpoint.read(tmp_path / "x.safetensors")[0], other)
     x = torch.randn(1, 3, 16, 16)
     assert torch.equal(model(x), other(x))
+
+
+def test_complex_weights_are_trained_and_kept(tmp_path: Path) -> None:
+    data = DataConfig(size=16, train=12, val=4, test=4, ood=None)
+    trial = TrialConfig(prox="own_maps:Spectral", data=data, folds=2, weights="tied", epochs=3, batch_size=4)
+    *_, final = whole = list(run_trial(trial, checkpoint_dir=tmp_path / "a"))
+    assert final["train_seconds"] > 0
+    fresh, saved = build_model(trial, 3).prox(0), load_saved(tmp_path / "a").model.prox(0)
+    assert not torch.equal(saved.network.weight, fresh.network.weight)
+    assert torch.equal(saved.network.turn, fresh.network.turn)
+    begun = list(islice(run_trial(trial, checkpoint_dir=tmp_path / "b"), 1))
+    assert numbers(begun + list(run_trial(trial, checkpoint_dir=tmp_path / "b"))) == numbers(whole)
 
 
 @pytest.mark.parametrize(
