@@ -5,28 +5,51 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from flowsearch.lazy import lazy
+
 PARTS = ("train", "val", "test")
 """In the order of their numbers: 0, 1, 2."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Parts (places in `PARTS`) by the name of an image's file, without folder and extension."""
+    """Parts (places in `PARTS`) by the names of images or of folders, as the file writes them but for an extension."""
 
     name: str
     part_of: dict[str, int]
     digest: str
 
     def part(self, member: str) -> int | None:
-        """The part of a source's member, or None where the partition does not name it."""
-        return self.part_of.get(_key(member))
+        """The part of a source's member, or None where the partition does not name it, or names it two ways.
+
+        It is named by its path or an end of it (`000001`, `patient07/000001`), else by those of a folder that it lies
+        in, the innermost first (`patient07`). The file's paths may have further folders before (`all/patient07`), as
+        long as these leave no doubt.
+        """
+        for path in (_key(member), *map(str, PurePosixPath(member).parents[:-1])):
+            for end in _ends(path):
+                if end in self.part_of:
+                    return self.part_of[end]
+            longer = self._longer.get(path, set())
+            if longer:
+                return next(iter(longer)) if len(longer) == 1 else None
+        return None
+
+    @lazy
+    def _longer(self) -> dict[str, set[int]]:
+        """By each end of the paths of the file: the parts of what ends so."""
+        found: dict[str, set[int]] = {}
+        for key, part in self.part_of.items():
+            for end in _ends(key)[1:]:
+                found.setdefault(end, set()).add(part)
+        return found
 
 
 def read_partition(path: Path) -> Partition:
     """Read a file of lines `NAME PART`, PART being 0 (train), 1 (val) or 2 (test); a comma may stand between them.
 
-    An image is found by the name of its file alone, without folder and extension (CelebA is published as .jpg and as
-    .png, with one list). A first line of headings is passed over.
+    Extensions do not matter (CelebA is published as .jpg and as .png, with one list). A first line of headings is
+    passed over.
 
     Raises:
         FileNotFoundError: no such file.
@@ -56,4 +79,11 @@ def read_partition(path: Path) -> Partition:
 
 
 def _key(name: str) -> str:
-    return PurePosixPath(name).stem
+    """A name without an extension; numbers after a dot are none."""
+    return re.sub(r"(?<=[^/])\.[A-Za-z]\w*$", "", name.strip("/"))
+
+
+def _ends(path: str) -> list[str]:
+    """A path, and it without its outer folders: `a/b/c`, `b/c`, `c`."""
+    names = path.split("/")
+    return ["/".join(names[place:]) for place in range(len(names))]

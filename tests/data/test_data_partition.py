@@ -148,3 +148,37 @@ def test_a_partition_of_other_images_leaves_none(source: Path, tmp_path: Path) -
         data.prepare("parted", source, size=16, partition=path)
     with pytest.raises(FileNotFoundError):
         data.prepare("parted", source, size=16, partition=tmp_path / "nowhere.txt")
+
+
+LINES = {
+    "images": "patient1/1.png 0\npatient1/2.png 0\npatient2/1.png 1\npatient2/2.png 1\npatient3/1.png 2\n",
+    "patients": "folder,part\npatient1,0\npatient2/,1\npatient3/1.png,2\n",
+    "from further out": "a/scans/patient1/1 0\na/scans/patient1/2 0\na/scans/patient2 1\na/scans/patient3/1 2\n",
+}
+
+
+@pytest.mark.parametrize("above", ["scans/", ""], ids=["a folder around", "no folder around"])
+@pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
+def test_patients_whose_images_are_called_alike_stay_apart(lines: str, above: str, tmp_path: Path) -> None:
+    """Of the third one the file names one image alone; the fourth it does not name."""
+    members = [
+        (f"{above}patient{patient}/{index}.png", encoded(10 * patient + index))
+        for patient in (1, 2, 3, 4)
+        for index in (1, 2)
+    ]
+    path = tmp_path / "patients.txt"
+    path.write_text(lines)
+    manifest = data.prepare("parted", write_zip(tmp_path / "scans.zip", members), size=16, partition=path)
+    assert manifest.parts == (2, 2, 1)
+    left = [f"{above}patient3/2.png", f"{above}patient4/1.png", f"{above}patient4/2.png"]
+    assert sorted(manifest.skipped) == [(name, "not in patients.txt") for name in left]
+
+
+@pytest.mark.parametrize(
+    ("member", "part"),
+    [("1.png", None), ("2.png", 0), ("b.1/9.png", 2), ("b.2/9.png", None), ("other/2.png", None), ("deep/in/3.png", 1)],
+)
+def test_a_name_that_is_not_told_apart_is_in_no_part(member: str, part: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a/1.png 0\nb/1.png 1\na/2.png 0\nb.1 2\n3.jpg 1\n")
+    assert read_partition(path).part(member) == part
