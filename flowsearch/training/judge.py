@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from flowsearch.checks import check_choice
 from flowsearch.data import BUILT_IN, DataConfig, Datasets, fingerprint_images, load, without_copies
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
+from flowsearch.training.loop import seeded
 from flowsearch.training.saved import Saved
 
 _METRICS = ("psnr", "ssim", "measurement_psnr")
@@ -54,7 +55,8 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
             f"{'with' if saved.channels == 1 else 'without'} --grey"
         )
     measured = Measured.of(images_NCHW, saved.task, split, data.seed, saved.device)
-    rows = evaluate(saved.model, saved.task.operator, measured, split).rows
+    with seeded(saved.config.seed, 0, 1, saved.device):  # as in the trial: a map of one's own may draw here too
+        rows = evaluate(saved.model, saved.task.operator, measured, split).rows
     return {
         "model": str(saved.path),
         "prox": saved.config.prox,

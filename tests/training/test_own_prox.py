@@ -18,6 +18,7 @@ from flowsearch.models import GlowProx
 from flowsearch.models.own_prox import OwnProx
 from flowsearch.training import TrialConfig, checkpoint, notice, run_trial
 from flowsearch.training.build import build_feedforward, build_model, build_optimizer
+from flowsearch.training.judge import judge
 from flowsearch.training.prox_names import ProxName, parse_prox
 from flowsearch.training.saved import load_saved
 
@@ -34,6 +35,10 @@ class Net(nn.Module):
                                   *[nn.Dropout(dropout)] * (dropout > 0))
     def forward(self, x):
         return x + self.body(x)
+
+class Noisy(Net):
+    def forward(self, x):
+        return super().forward(x + 0.1 * torch.randn_like(x))
 
 class Twice(nn.Module):
     def __init__(self, channels, size):
@@ -188,6 +193,14 @@ def test_what_it_draws_is_the_same_however_often_it_is_interrupted(
     monkeypatch.undo()
     other = next(run_trial(replace(trial, prox="own_maps:Net", prox_parameters=None)))
     assert other["train_loss"] != undisturbed[0]["train_loss"]
+
+
+def test_a_map_that_draws_in_evaluation_has_the_trials_numbers_there(tmp_path: Path) -> None:
+    data = DataConfig(size=16, train=12, val=4, test=4)
+    *_, final = run_trial(TrialConfig(prox="own_maps:Noisy", data=data, folds=2, epochs=1), checkpoint_dir=tmp_path)
+    for split in ("test", "ood"):
+        of_trial = [row["psnr"] for row in final["images"] if row["split"] == split]
+        assert [row["psnr"] for row in judge(load_saved(tmp_path), split)["per_image"]] == of_trial
 
 
 def test_a_proximal_map_is_told_lambda() -> None:
