@@ -22,9 +22,10 @@ class Unrolled(nn.Module):
     """K folds of proximal gradient descent, x = P(x + mu A^T (y - A x)) (paper eqs. (8) to (11)).
 
     The data step descends the residual (eq. (8) prints the sign that would climb it). mu and lambda are learned per
-    fold, lambda = softplus(raw) > 0. `start` is x0: `mode` (g(0) of the first fold's flow) or `adjoint` (A^T y). `end`
-    is `prox` (the last fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~, so
-    that only the K - 1 folds before it have a map, and the last lambda is not used).
+    fold, lambda = softplus(raw) > 0. `start` is x0: `mode` (g(0) of the first fold's flow) or `adjoint`
+    (A^T y / |A|^2, a full step from zero: as bright as an image whatever the scale of A). `end` is `prox` (the last
+    fold shrinks too) or `data` (eq. (12) read literally: its prox is skipped, as g(f(x~)) = x~, so that only the K - 1
+    folds before it have a map, and the last lambda is not used).
 
     `precision: bf16` runs the proximal maps' convolutions in bfloat16 (autocast); data steps, and all that is
     invertible in a flow, stay in float32.
@@ -95,7 +96,7 @@ class Unrolled(nn.Module):
         if self.start == "mode":
             with in_precision(self.precision, y.device):
                 return cast("FlowProx | ReadyGlowProx", prox or self.prox(0)).mode(len(y))
-        return self.operator.adjoint(y)
+        return self.operator.adjoint(y) / self.operator.norm**2
 
     def data_step(self, k: int, x_BCHW: Tensor, y: Tensor) -> Tensor:
         """x + mu A^T (y - A x) with the step size of fold `k` (paper eq. (8))."""

@@ -124,7 +124,7 @@ class TrialConfig:
     weights: str | None = None
     """unrolled: `untied` (the default): each fold has its own proximal map; `tied`: all share one."""
     start: str | None = None
-    """unrolled: x0. `mode` is g(0) of the first fold's flow, `adjoint` is A^T y. Default: mode for
+    """unrolled: x0. `mode` is g(0) of the first fold's flow, `adjoint` is A^T y / |A|^2. Default: mode for
     glow, adjoint otherwise (for score, too)."""
     end: str | None = None
     """unrolled: `prox` (the default): the last fold shrinks too; `data`: eq. (12) read literally, the last fold is a

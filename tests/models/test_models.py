@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from flowsearch.flows import Glow
 from flowsearch.models import GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx, Unrolled
 from flowsearch.models.unrolled import untie
-from flowsearch.operators import Task
+from flowsearch.operators import LinearOperator, Task
 
 SIZE = 16
 
@@ -129,7 +129,7 @@ def test_folds_are_proximal_gradient_steps(task: str) -> None:
     operator = Task.named(task, SIZE).operator
     model = Unrolled(operator, [Halve()], folds=2)
     y = operator(images())
-    x0 = operator.adjoint(y)
+    x0 = operator.adjoint(y) / operator.norm**2
     x1 = (x0 + model.mu_K[0] * operator.adjoint(y - operator(x0))) / 2
     x2 = (x1 + model.mu_K[1] * operator.adjoint(y - operator(x1))) / 2
     torch.testing.assert_close(torch.stack(model.iterates(y)), torch.stack([x1, x2]))
@@ -141,6 +141,32 @@ def test_data_step_descends_the_residual(task: str) -> None:
     y, x = operator(images()), images().flip(0)
     stepped = x + operator.adjoint(y - operator(x)) / operator.norm**2
     assert (y - operator(stepped)).norm() < (y - operator(x)).norm()
+
+
+class Scaled(LinearOperator):
+    """A blur times a number."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.blur, self.scale = Task.named("deblur-2", 16).operator, scale
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.scale * self.blur(x_BCHW)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.scale * self.blur.adjoint(y)
+
+    @property
+    def norm(self) -> float:
+        return self.scale * self.blur.norm
+
+
+@pytest.mark.parametrize("scale", [0.05, 20.0], ids=["dark", "bright"])
+def test_a_network_is_the_same_whatever_the_scale_of_the_operator(scale: float) -> None:
+    prox = stir(make("resnet"))
+    plain, scaled = (Unrolled(Scaled(number), [prox], 3).eval() for number in (1.0, scale))
+    y = plain.operator(images())
+    torch.testing.assert_close(scaled(scale * y), plain(y), atol=1e-4, rtol=1e-4)
 
 
 def test_end_data_skips_the_last_prox() -> None:
