@@ -3,9 +3,12 @@
 GPU-hours are hours of trials and pre-trainings times their share of a GPU, counted from the ledger, so that a resume
 goes on counting. A run whose driver was killed counts up to the last event that it wrote. Money is what the file's
 price makes of GPU-hours (`usd_per_gpu_hour`) or of the hours of all runs (`usd_per_hour`); no price is built in.
+
+What happens while it counts is timed by the process's own clock: a system clock that is set forward uses nothing up.
 """
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 from flowsearch.study import ledger as events
 from flowsearch.study.file import Budget
@@ -16,12 +19,13 @@ _ENDS = (events.AGAIN, events.ENDED)
 
 
 class Meter:
-    """Counts what is used as the ledger grows."""
+    """Counts what is used as the ledger grows. Events that are there already have the times that they say."""
 
     def __init__(self, budget: Budget, ledger: Ledger) -> None:
         self.budget = budget
         self._ledger = ledger
-        self._seen = 0
+        self._since, self._ticks = datetime.now(UTC), time.monotonic()
+        self._seen, self._before = 0, len(ledger.events)
         self._gpu_seconds = self._seconds = 0.0
         self._running: dict[str, tuple[datetime, float]] = {}
         """Since when a trial or prior runs, and its share of a GPU."""
@@ -58,24 +62,26 @@ class Meter:
         return None
 
     def _catch_up(self, now: datetime | None) -> datetime:
-        for event in self._ledger.events[self._seen :]:
-            self._take(event)
-            self._last = max(self._last or event.time, event.time)
+        now = now or self._since + timedelta(seconds=time.monotonic() - self._ticks)
+        for number, event in enumerate(self._ledger.events[self._seen :], self._seen):
+            at = event.time if number < self._before else now
+            self._take(event, at)
+            self._last = max(self._last or at, at)
         self._seen = len(self._ledger.events)
-        return now or datetime.now(UTC)
+        return now
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, at: datetime) -> None:
         if event.subject == events.STUDY:
             if event.event == events.STARTED:
-                self._close(self._last or event.time)
-                self._began = event.time
+                self._close(self._last or at)
+                self._began = at
             elif event.event == events.STOPPED:
-                self._close(event.time)
+                self._close(at)
         elif event.event == events.STARTED:
-            self._running[event.subject] = (event.time, float(event.content.get("gpu") or 0.0))
+            self._running[event.subject] = (at, float(event.content.get("gpu") or 0.0))
         elif event.event in _ENDS and event.subject in self._running:
             since, gpu = self._running.pop(event.subject)
-            self._gpu_seconds += between(since, event.time) * gpu
+            self._gpu_seconds += between(since, at) * gpu
 
     def _close(self, then: datetime) -> None:
         """A run is over, whether or not its driver could say so."""

@@ -60,6 +60,29 @@ def test_what_is_used_up_is_said(tmp_path, budget, words):
 
 
 @pytest.mark.parametrize(
+    "part",
+    [{"hours": 1.0}, {"gpu_hours": 1.0}, {"usd": 1.0, "usd_per_hour": 1.0}],
+    ids=["hours", "gpu-hours", "usd"],
+)
+def test_a_clock_that_is_set_forward_uses_nothing_up(tmp_path, monkeypatch, part):
+    class SetForward(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=1)
+
+    ledger = Ledger(tmp_path)
+    ledger.add("started", "study")
+    meter = Meter(Budget(**part), ledger)
+    ledger.add("started", "0000", gpu=1.0)
+    assert meter.over() is None
+    for module in ("budget", "ledger"):
+        monkeypatch.setattr(f"flowsearch.study.{module}.datetime", SetForward)
+    assert meter.over() is None
+    ledger.add("ended", "0000")
+    assert meter.over() is None
+
+
+@pytest.mark.parametrize(
     ("override", "words"),
     [
         ("budget.usd=100.0", r"budget.usd needs a price"),
