@@ -142,7 +142,7 @@ def _go_on(
     study = root.study()
     known = own_parts.moved(root.provenance, like)
     with own_parts.importable(study, known):
-        fingerprint, then = means.images(study.data_config), known.get("data_fingerprint")
+        fingerprint, then = means.images(study.data_config), known.get("data_fingerprint") or _begun_with(root)
         if then is not None and fingerprint != then:
             raise ValueError(
                 f"the images of {study.data_config.source} are not those that {root} was begun with "
@@ -163,6 +163,13 @@ def _go_on(
                 study = _changed(root, study, like, ledger, progress, means.listener)
             carried = own_parts.carried(study, known, means.address is not None)
             return drive(root, study, means, carried, hold, fingerprint)
+
+
+def _begun_with(root: Place) -> str | None:
+    """The fingerprint of a study's images as its ledger has it, for where the provenance is lost; None where nothing
+    ran yet."""
+    found = (event.content.get("data_fingerprint") for event in Ledger(root.store.at(schema.LEDGER)).events)
+    return next((one for one in found if one), None)
 
 
 def _noted(root: Place, ledger: Ledger) -> Study | None:

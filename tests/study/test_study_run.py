@@ -127,6 +127,14 @@ def test_other_images_are_refused_on_resume(finished):
         resume(ending.root, images=lambda config: "other", cpus=2)
 
 
+def test_other_images_are_refused_where_the_provenance_is_lost(finished, tmp_path):
+    ending, _ = finished
+    root = shutil.copytree(ending.root, tmp_path / ending.root.name)
+    (root / "provenance.json").unlink()
+    with pytest.raises(ValueError, match=r"not those that.*fingerprint other, then faces-32"):
+        resume(root, images=lambda config: "other", cpus=2)
+
+
 def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
     study = study_of(
         "space={seed: {int: [0, 7]}}",
