@@ -64,7 +64,7 @@ class Driver:
     ) -> None:
         self.place = place if isinstance(place, Place) else Place(place)
         self.progress, self.ledger = progress, ledger
-        self.study = progress.study
+        self.study, self.fingerprint = progress.study, fingerprint
         self._run_trial, self._run_prior, self._listener = run_trial, run_prior, listener
         self._writer = Writer(self.place.store, self.study.name)
         self._journal = Journal(self.place)

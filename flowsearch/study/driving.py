@@ -108,7 +108,7 @@ def drive(
         nothing_left = driver.remaining <= 0
         try:
             if not nothing_left and not stop.asked:
-                _run_trials(driver, stop, means, carried, hold, fingerprint)
+                _run_trials(driver, stop, means, carried, hold)
         finally:
             why: Why = "" if driver.exhausted and not progress.running else stop.why
             reason = stop.reason or _REASONS.get(stop.why, "the driver ended")
@@ -128,14 +128,7 @@ _REASONS = {
 }
 
 
-def _run_trials(
-    driver: Any,
-    stop: Signal,
-    means: Means,
-    carried: own_parts.Carried | None,
-    hold: Hold | Lease,
-    fingerprint: str,
-) -> None:
+def _run_trials(driver: Any, stop: Signal, means: Means, carried: own_parts.Carried | None, hold: Hold | Lease) -> None:
     """Run what is left; returns when all trials have ended or `stop` says so."""
     study = driver.study
     ray = joined_ray(means.cores, address=means.address, verbose=means.verbose)
@@ -155,7 +148,7 @@ def _run_trials(
             reach = resources if cluster is None else machines.within_reach(resources)
             gpu = packing.look(reach, lambda: stop.asked)
             driver.packing = None if gpu is None else packing.Packing(gpu, counted(study.data_config).channels)
-        known = provenance.gather(fingerprint) | {"study": study.to_dict()}
+        known = provenance.gather(driver.fingerprint) | {"study": study.to_dict()}
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **known)
         driver.announce("begun")
         meter = Meter(study.budget, driver.ledger)
