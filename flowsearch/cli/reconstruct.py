@@ -8,6 +8,9 @@ import typer
 from flowsearch.cli.errors import user_errors
 from flowsearch.cli.options import Device, local
 
+_NAMED = 5
+"""Files that are named where a folder holds others than images."""
+
 
 def reconstruct(
     model: Annotated[
@@ -56,14 +59,26 @@ def reconstruct(
                     left_out.append(str(error))
                     continue
                 row = picture_row(saved, pixels, seed, measured=measured)
-                typer.echo(f"{path}: {_line(row)}")
-                _write(out, _unused(path.stem, names), row)
+                name = _unused(path.stem, names)
+                typer.echo(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
+                _write(out, name, row)
         for why in left_out:
             typer.echo(f"left out: {why}", err=True)
+        for folder in images:
+            _say_passed_over(folder, set(paths))
         if names:
             typer.echo(f"pictures: {out}")
         if left_out:
             raise typer.Exit(1)
+
+
+def _say_passed_over(folder: Path, taken: set[Path]) -> None:
+    """Name the files of a folder that are not `taken` for images, but hidden ones."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    names = [str(path.relative_to(folder)) for path in files if path not in taken]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        typer.echo(f"passed over in {folder}, by their suffix no images: {', '.join(names[:_NAMED])}{more}", err=True)
 
 
 def _write(out: Path, name: str, row: Any) -> None:

@@ -191,7 +191,9 @@ def test_reconstruct_writes_pictures_of_folders_and_files(trial: Path, photos: P
     code, printed, said = flowsearch("reconstruct", trial, photos, "--out", tmp_path / "out")
     assert code == 0, said
     assert "50x40, PSNR" in printed
-    assert "9x9, PSNR" in printed
+    assert f"{photos / 'deeper' / 'a.jpg'}: 9x9, PSNR" in printed
+    assert [line.endswith(", as a-2") for line in printed.splitlines()[:2]] == [False, True]
+    assert said == f"passed over in {photos}, by their suffix no images: notes.txt\n"
     kinds = ("measurement", "reconstruction", "side-by-side")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{a}-{k}.png" for a in ("a", "a-2") for k in kinds}
     truth, seen = (
