@@ -20,6 +20,11 @@ SMALLEST = 8
 """Rows and columns that an image has at least: tells (N, H, W) from one image of three channels alone."""
 
 
+def in_words(channels: int) -> str:
+    """What images of 1 or 3 channels are: grey or in colour."""
+    return "grey" if channels == 1 else "in colour"
+
+
 def channels_last(pixels: NDArray) -> NDArray:
     """An image (H, W), (H, W, C) or (C, H, W) as (H, W) or (H, W, C); ValueError where it is neither or may be both."""
     layout = _layout((1, *pixels.shape))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flowsearch.data.arrays import channels_last
+from flowsearch.data.arrays import channels_last, in_words
 from flowsearch.data.collect import Collection
 from flowsearch.data.decode import OutOfRangeError, decode, fitted
 from flowsearch.data.source import Read
@@ -138,8 +138,8 @@ def _write(aside: Path, images: Iterator[Any], wanted: Manifest, as_given: bool)
             image = _image(given, name, place)
             if not wanted.channels and _channels(image) != channels:
                 raise ValueError(
-                    f"image {place} of {name} has {_channels(image)} channels and image 0 has {channels}; "
-                    "give all the same number"
+                    f"image {place} of {name} is {in_words(_channels(image))} and image 0 {in_words(channels)}; give "
+                    "all the same number of channels"
                 )
             taken = place + 1
             yield place, partial(_pixels, image, wanted.size, channels == 1)

@@ -75,7 +75,10 @@ def prepare(
         ValueError: a bad name or setting, a damaged source, no usable image, or another set there.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError(f"the name of a data set is made of letters, digits, '-', '_' and '.', not {name!r}")
+        raise ValueError(
+            f"the name of a data set is made of letters (a to z, A to Z), digits, '-', '_' and '.', and begins with a "
+            f"letter or digit, not {name!r}"
+        )
     if name in BUILT_IN:
         raise ValueError(f"{name} is a built-in source; give the prepared data set another name")
     check_int("size", size, 8, 1024)

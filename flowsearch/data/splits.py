@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsearch.built_in import BUILT_IN
+from flowsearch.data.arrays import in_words
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import drawn
 from flowsearch.data.partition import PARTS
@@ -84,8 +85,9 @@ def load(config: DataConfig, channels: int | None = None) -> Datasets:
         for purpose in counts.keys() & {"ood", "prior"}:
             if channels != found.manifest.channels:
                 raise ValueError(
-                    f"data set {config.source} has {channels} channels and {purpose} {name} has "
-                    f"{found.manifest.channels}; prepare both with --grey or both without, or set {purpose} to null"
+                    f"data set {config.source} is {in_words(manifests['source'].channels)} and {purpose} {name} is "
+                    f"{in_words(found.manifest.channels)}; prepare both with --grey or both without, or set {purpose} "
+                    "to null"
                 )
             manifests[purpose] = found.manifest
         pieces |= found.pieces(counts, config.seed)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flowsearch.checks import check_choice
 from flowsearch.data import BUILT_IN, DataConfig, Datasets, fingerprint_images, load, without_copies
+from flowsearch.data.arrays import in_words
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
 from flowsearch.training.loop import seeded
 from flowsearch.training.saved import Saved
@@ -51,8 +52,8 @@ def judge(saved: Saved, split: str = "test", *, source: str | None = None, count
     used = data.ood if split == "ood" else source or data.source
     if images_NCHW.shape[1] != saved.channels:
         raise ValueError(
-            f"{used} has {images_NCHW.shape[1]} channels and the network is for {saved.channels}; prepare the images "
-            f"{'with' if saved.channels == 1 else 'without'} --grey"
+            f"{used} is {in_words(images_NCHW.shape[1])} and the network's images are {in_words(saved.channels)}; "
+            f"prepare {used} {'with' if saved.channels == 1 else 'without'} --grey"
         )
     measured = Measured.of(images_NCHW, saved.task, split, data.seed, saved.device)
     with seeded(saved.config.seed, 0, 1, saved.device):  # as in the trial: a map of one's own may draw here too

@@ -223,7 +223,10 @@ def test_a_grey_network(tmp_path: Path, photos: Path) -> None:
     assert Image.open(tmp_path / "out" / "grey-reconstruction.png").mode == "L"
     assert flowsearch("data", "prepare", "colours", tmp_path / "many", "--size", 16)[0] == 0
     code, _, said = flowsearch("evaluate", model, "--source", "colours", "--count", 2)
-    assert (code, "colours has 3 channels and the network is for 1" in said) == (2, True)
+    assert (code, "colours is in colour and the network's images are grey; prepare colours with --grey" in said) == (
+        2,
+        True,
+    )
 
 
 def test_a_grey_network_sees_built_in_images_in_grey(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def test_a_source_without_images_is_refused(
     ("options", "rule"),
     [
         ({"name": "faces"}, "built-in"),
-        ({"name": "a/b"}, "letters, digits"),
+        ({"name": "a/b"}, r"letters \(a to z, A to Z\), digits"),
+        ({"name": "möbel"}, r"letters \(a to z, A to Z\), digits"),
         ({"size": 4}, "size is between 8"),
         ({"crop": "celebra"}, "did you mean celeba"),
         ({"limit": 0}, "limit is at least 1"),
