@@ -350,7 +350,8 @@ def _check_name(source: Source, study: Study) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study.name):
         raise source.error(
             ("name",),
-            f"name is letters, digits, dots, dashes and underscores (it names the results' folder), not {study.name!r}",
+            "name is at most 100 letters (a to z, A to Z), digits, dots, dashes and underscores, the first a letter or "
+            f"digit (it names the results' folder), not {study.name!r}",
         )
     if study.name == FOLDER:
         raise source.error(("name",), f"name {FOLDER} is taken: results/{FOLDER} holds the priors that studies share")

@@ -17,7 +17,8 @@ Values = dict[str, Any]
 
 _FORMS = "a list of choices, {int: [low, high]}, {float: [low, high]} or {choice: [...]}, each with an optional when"
 
-_KEYS = ("int", "float", "choice", "log", "step", "points", "when")
+KEYS = ("int", "float", "choice", "log", "step", "points", "when")
+"""What a mapping under a name of the space may hold."""
 
 
 class SpaceError(ValueError):
@@ -176,7 +177,7 @@ def parse(name: str, entry: Any) -> Parameter:
         raise SpaceError(f"space.{name} is {_FORMS}, not {entry!r}; a single value belongs in fixed", name)
     kinds = [kind for kind in ("int", "float", "choice") if kind in entry]
     if len(kinds) != 1:
-        unknown = next((key for key in entry if key not in _KEYS), None)
+        unknown = next((key for key in entry if key not in KEYS), None)
         hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
         hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
         raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)

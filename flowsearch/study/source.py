@@ -1,5 +1,6 @@
 """Reads YAML and remembers where each key stands, so that a mistake is named with its file and line."""
 
+import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from flowsearch.checks import nearest
+from flowsearch.study.parameter import KEYS
+from flowsearch.training.prox_names import SEARCHED
 
 Keys = tuple[str, ...]
 """A key's way down the file, e.g. `("space", "depth", "when")`."""
@@ -22,6 +25,10 @@ _OTHER = {"fixed": "space", "space": "fixed"}
 """A name of a trial stands in one of the two."""
 
 _DEEPEST = 20
+
+_YAML = {"None": "null", "True": "true", "False": "false"}
+_PYTHON = re.compile(rf"\bnot ({'|'.join(_YAML)})\b")
+"""What came, at the end of a rule that Python's configurations state, too."""
 
 
 class StudyFileError(ValueError):
@@ -55,6 +62,7 @@ class Source:
     def error(self, keys: Iterable[object], message: str) -> StudyFileError:
         """The error `message` about the value at `keys`, naming the line or the `--set` it came from."""
         way = tuple(str(key) for key in keys)
+        message = _PYTHON.sub(lambda said: f"not {_YAML[said[1]]}", message)
         for length in range(len(way), -1, -1):
             place = way[:length]
             if place in self._sets:
@@ -128,14 +136,22 @@ class Source:
 
     def _put(self, way: Keys, value: Any, origin: str) -> Keys:
         """Set the value at `way`, and return the way in names of the file."""
+        if way[0] == PROFILES:
+            raise StudyFileError(f"{origin}: a profile is chosen by --profile NAME, and changed in the file only")
         place: dict[str, Any] = self.values
         way = _joined(place, way)
-        for part in way[:-1]:
+        if way[:2] == ("space", "prox") and len(way) > 2 and way[2] not in KEYS:
+            way = ("space", f"{SEARCHED}{way[2]}", *way[3:])  # a parameter of a map of one's own
+        for depth, part in enumerate(way[:-1], 1):
             below = place.get(part)
             if below is None:
                 below = place[part] = {}
             if not isinstance(below, dict):
-                raise StudyFileError(f"{origin}: {part} holds {below!r}, so there is nothing named {way[-1]} in it")
+                whole = f"{'.'.join(way[:depth])}={{{': {'.join(way[depth:])}: ...{'}' * (len(way) - depth)}"
+                raise StudyFileError(
+                    f"{origin}: {part} holds {below!r}, so there is nothing named {way[depth]} in it; set it as a "
+                    f"whole, {whole}"
+                )
             place = below
         if value is None and way[:-1] == ("space",):
             if way[-1] not in place:

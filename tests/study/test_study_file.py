@@ -136,7 +136,7 @@ WRONG = {
         "resources.gpu is auto, a share of a GPU below 1, or a whole number of GPUs, not 'all'",
     ),
     "reproducible": ("search.reproducible=maybe", "search.reproducible is true or false"),
-    "name": ("name=a/b", "name is letters"),
+    "name": ("name=a/b", "name is at most 100 letters (a to z, A to Z)"),
     "numeric name": ("name=7", "name is text, not 7"),
     "prior": ("prior.lr=fast", "prior.lr is a number"),
     "mode": ("mode=gird", "mode is one of search, grid, ablate, not 'gird'; did you mean grid?"),
@@ -167,7 +167,12 @@ WRONG = {
     "unknown nested key": ("data.sorce=celeba", "did you mean data.source?"),
     "nothing to take out": ("space.dept=null", "space has no dept to take out; did you mean depth?"),
     "no value": ("data.source", "expected NAME=VALUE"),
-    "below a value": ("name.x=1", "there is nothing named x in it"),
+    "below a value": ("name.x=1", "there is nothing named x in it; set it as a whole, name={x: ...}"),
+    "a range below a list": ("space.weights.int=[1, 2]", "set it as a whole, space.weights={int: ...}"),
+    "nobody's parameter": ("space.prox.layers=[1, 2]", "space.prox.layers is never searched"),
+    "profiles": ("profiles=3", "a profile is chosen by --profile NAME"),
+    "null": ("fixed.task=null", "not null"),
+    "true": ("fixed.epochs=true", "epochs is a whole number, not true"),
 }
 
 

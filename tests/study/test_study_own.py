@@ -80,6 +80,12 @@ def test_without_a_condition_it_is_searched_for_all_own_maps(folder: Path) -> No
     assert names == {"own_package.nets:net", "own_package.nets:wrong"}
 
 
+def test_a_parameter_of_a_map_that_the_file_does_not_search_is_searched_by_set(folder: Path) -> None:
+    (folder / "own.yaml").write_text(re.sub(r"  prox\.layers:.*\n", "", OWN))
+    study = load(folder / "own.yaml", ["space.prox.layers=[1, 2]"])
+    assert study.space["prox.layers"] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "rule"),
     [
