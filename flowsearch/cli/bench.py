@@ -58,11 +58,13 @@ def model(
     if as_json:
         typer.echo(json.dumps(vars(cost)))
         return
+    from flowsearch.analysis.wording import plural
     from flowsearch.results.forms import memory as size_of
     from flowsearch.results.forms import whole
 
     typer.echo(
-        f"{prox}, {folds} folds {weights}, {size}x{size}, batch {batch}, {memory}, {precision}, {_where(device)}"
+        f"{prox}, {plural(folds, 'fold')} {weights}, {size}x{size}, batch {batch}, {memory}, {precision}, "
+        f"{_where(device)}"
     )
     for name, value in (
         ("step", f"{cost.step_seconds:.3f} s"),
@@ -96,9 +98,11 @@ def peers(
     if as_json:
         typer.echo(json.dumps([vars(row) for row in rows]))
         return
+    from flowsearch.analysis.wording import plural
+
     typer.echo(
-        f"likelihood step, Glow of {levels} levels and {depth} steps, {size}x{size}, batch {batch}, {memory}, "
-        f"{_where(device)}"
+        f"likelihood step, Glow of {plural(levels, 'level')} and {plural(depth, 'step')}, {size}x{size}, batch {batch}, "
+        f"{memory}, {_where(device)}"
     )
     typer.echo(f"  {'precision':10s} {'flowsearch':>12s} {'normflows':>12s} {'ratio':>8s}")
     for row in rows:
@@ -128,10 +132,13 @@ def _where(device: str) -> str:
     """The machine, in words."""
     import torch
 
+    from flowsearch.analysis.wording import plural
     from flowsearch.training.device import resolve
 
     place = resolve(device)
-    return torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return f"CPU, {plural(torch.get_num_threads(), 'thread')}"
 
 
 @app.command()
@@ -148,8 +155,10 @@ def study(
     if as_json:
         typer.echo(json.dumps(found))
         return
+    from flowsearch.analysis.wording import plural
+
     typer.echo(
-        f"{trials} instant trials on {cpus} CPUs: {found['seconds_per_trial']:.3f} s a trial, plain Ray Tune "
-        f"{found['ray_tune_seconds_per_trial']:.3f} s (ratio {found['ratio']:.2f}); the driver held "
+        f"{plural(trials, 'instant trial')} on {plural(cpus, 'CPU')}: {found['seconds_per_trial']:.3f} s a trial, "
+        f"plain Ray Tune {found['ray_tune_seconds_per_trial']:.3f} s (ratio {found['ratio']:.2f}); the driver held "
         f"{found['driver_bytes_before'] / 2**20:.0f} MiB before and {found['driver_bytes_after'] / 2**20:.0f} MiB after"
     )

@@ -64,6 +64,7 @@ def evaluate(
 
 
 def _print(judged: dict[str, Any]) -> None:
+    from flowsearch.analysis.wording import plural
     from flowsearch.cli.terminal import table, terminal
     from flowsearch.results.forms import decibels, similarity
 
@@ -76,8 +77,8 @@ def _print(judged: dict[str, Any]) -> None:
         made.add_row(head, *("unknown" if value is None else write(value) for value in known))
     console = terminal()
     console.print(
-        f"{judged['model']}: {judged['prox']} on {judged['images']} images of {judged['source']} ({judged['split']}), "
-        f"task {judged['task']}",
+        f"{judged['model']}: {judged['prox']} on {plural(judged['images'], 'image')} of {judged['source']} "
+        f"({judged['split']}), task {judged['task']}",
         soft_wrap=True,
     )
     console.print(made)

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from flowsearch.analysis.wording import plural
 from flowsearch.cli.terminal import table
 from flowsearch.results.forms import decibels, duration, written
 
@@ -48,9 +49,8 @@ class PlainLines:
         if event.kind == "changed":
             self._say(event.note)
         elif event.kind == "begun":
-            left = progress.total - progress.done
-            trials = "1 trial" if left == 1 else f"{left} trials"
-            self._say(f"study {progress.study.name}: {trials} to run, {progress.slots} at once")
+            left = plural(progress.total - progress.done, "trial")
+            self._say(f"study {progress.study.name}: {left} to run, {progress.slots} at once")
         elif event.kind == "prior":
             self._say(event.note)
         elif event.kind == "started" and trial is not None:
@@ -120,7 +120,7 @@ def draw(progress: "Progress") -> RenderableType:
                 ProgressBar(total=1.0, completed=prior.share, width=12),
                 Text(f"prior {prior.epoch}"),
                 Text(""),
-                Text(f"{prior.words}, for {len(prior.trials)} trials", style="dim"),
+                Text(f"{prior.words}, for {plural(len(prior.trials), 'trial')}", style="dim"),
             )
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
@@ -201,7 +201,7 @@ def prox_table(progress: "Progress") -> Table:
 def counts(progress: "Progress") -> str:
     """`9 completed, 3 pruned of 12 trials`."""
     known = [f"{number} {status}" for status, number in sorted(progress.counts.items())]
-    return f"{', '.join(known) or 'nothing yet'} of {progress.total} trials"
+    return f"{', '.join(known) or 'nothing yet'} of {plural(progress.total, 'trial')}"
 
 
 def outcome(trial: "TrialState", metric: str) -> str:

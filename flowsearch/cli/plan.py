@@ -64,9 +64,11 @@ def plan(
 
 
 def _head(plan: "Plan") -> str:
-    priors = f"{plan.priors} {'prior' if plan.priors == 1 else 'priors'} to pre-train"
+    from flowsearch.analysis.wording import plural
+
+    priors = f"{plural(plan.priors, 'prior')} to pre-train"
     priors = f"at most {priors}" if plan.priors_at_most else priors
-    return f"{plan.name}, {plan.mode}: {plan.trials} trials, {priors}, {plan.at_once} at once"
+    return f"{plan.name}, {plan.mode}: {plural(plan.trials, 'trial')}, {priors}, {plan.at_once} at once"
 
 
 def _table(plan: "Plan") -> "Table":

@@ -31,6 +31,7 @@ def train(
 ) -> None:
     """Pre-train one prior, for all studies in the results' folder that need it; goes on where it was interrupted."""
     with user_errors():
+        from flowsearch.analysis.wording import plural
         from flowsearch.data import load
         from flowsearch.study.source import Source
         from flowsearch.training import TrialConfig
@@ -45,8 +46,8 @@ def train(
                 f"only a flow is pre-trained: prox: glow or score with pretrain: true, not prox {config.prox}"
             )
         typer.echo(
-            f"{config.levels} levels, depth {config.depth}, hidden {config.hidden}, on {config.data.source} at "
-            f"{config.data.size}x{config.data.size}: up to {config.prior.epochs} epochs"
+            f"levels {config.levels}, depth {config.depth}, hidden {config.hidden}, on {config.data.source} at "
+            f"{config.data.size}x{config.data.size}: up to {plural(config.prior.epochs, 'epoch')}"
         )
         key = prior_key(config, load(config.data).fingerprint)
         try:
@@ -64,13 +65,16 @@ def train(
         except KeyboardInterrupt:
             typer.echo("interrupted; the same command goes on from the last epoch", err=True)
             raise typer.Exit(130) from None
-        typer.echo(f"prior {key}: {record['bits_per_dim']:.3f} bits/dim after {record['epoch']} epochs, in {folder}")
+        typer.echo(
+            f"prior {key}: {record['bits_per_dim']:.3f} bits/dim after {plural(record['epoch'], 'epoch')}, in {folder}"
+        )
 
 
 @app.command("list")
 def list_priors(results: _Results = "results") -> None:
     """The priors there are: what they are, how far, and which studies use them."""
     with user_errors():
+        from flowsearch.analysis.wording import plural
         from flowsearch.cli.terminal import table, terminal
         from flowsearch.results.forms import duration, memory
 
@@ -86,12 +90,11 @@ def list_priors(results: _Results = "results") -> None:
             about, config = prior.about, prior.about.get("config", {})
             data = config.get("data", {})
             users = ", ".join(
-                f"{name} ({len(trials)} trial{'s' if len(trials) > 1 else ''})"
-                for name, trials in sorted(prior.users.items())
+                f"{name} ({plural(len(trials), 'trial')})" for name, trials in sorted(prior.users.items())
             )
             made.add_row(
                 prior.key,
-                f"{config.get('levels')} levels, depth {config.get('depth')}, hidden {config.get('hidden')}",
+                f"levels {config.get('levels')}, depth {config.get('depth')}, hidden {config.get('hidden')}",
                 f"{data.get('source')} {data.get('size')}x{data.get('size')}, {data.get('train')}",
                 f"{about.get('epoch')}/{config.get('prior', {}).get('epochs')}",
                 f"{about.get('bits_per_dim', float('nan')):.3f}",
@@ -123,6 +126,7 @@ def sample(
 ) -> None:
     """Write a picture of the most likely image, the mode g(0), and samples after it."""
     with user_errors():
+        from flowsearch.analysis.wording import plural
         from flowsearch.data import write_sheet
         from flowsearch.training.prior import sample as draw
 
@@ -132,7 +136,7 @@ def sample(
         path = out or Path(f"prior-{key}.png")
         write_sheet(path, images)
         epochs, bits = about["config"]["prior"]["epochs"], about.get("bits_per_dim", float("nan"))
-        typer.echo(f"prior {key}: {bits:.3f} bits/dim after {about['epoch']} of {epochs} epochs")
+        typer.echo(f"prior {key}: {bits:.3f} bits/dim after {about['epoch']} of {plural(epochs, 'epoch')}")
         typer.echo(f"mode, then {count} samples at temperature {temperature:g}: {path}")
 
 

@@ -59,13 +59,17 @@ def train(
 
 def _head(config: Any, device: Any) -> str:
     """What begins here and how long it is, said before the first epoch, which may take minutes."""
+    from flowsearch.analysis.wording import plural
+
     data, prior = config.data, config.prior
-    steps = f"{math.ceil(data.train / config.batch_size):,} steps an epoch" if config.batch_size else "nothing to train"
-    epochs = f", up to {config.epochs} epochs" if config.epochs else ""
-    first = f"; first up to {prior.epochs} epochs of pre-training" if config.pretrain or config.method == "map" else ""
+    steps = f"{plural(math.ceil(data.train / config.batch_size), 'step')} an epoch" if config.batch_size else ""
+    epochs = f", up to {plural(config.epochs, 'epoch')}" if config.epochs else ""
+    pretrains = config.pretrain or config.method == "map"
+    first = f"; first up to {plural(prior.epochs, 'epoch')} of pre-training" if pretrains else ""
     return (
         f"{' '.join(word for word in (config.method, config.prox) if word)}, {config.task}, "
-        f"{data.train:,} images of {data.source} at {data.size}x{data.size}: {steps}{epochs}{first}; on {device}"
+        f"{plural(data.train, 'image')} of {data.source} at {data.size}x{data.size}: "
+        f"{steps or 'nothing to train'}{epochs}{first}; on {device}"
     )
 
 

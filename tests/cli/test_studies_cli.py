@@ -108,7 +108,7 @@ def test_to_resume_a_study_that_is_through_says_so(file: Path, tmp_path: Path) -
     driver.close()
     code, printed, said = flowsearch("study", "resume", folder)
     assert code == 0, said
-    assert "nothing was left to do: 1 completed of 1 trials\n" in printed
+    assert "nothing was left to do: 1 completed of 1 trial\n" in printed
     assert " in " not in printed.splitlines()[-2]
 
 
@@ -324,7 +324,7 @@ def test_priors_are_trained_once_and_listed(tmp_path: Path) -> None:
     assert "prior    1" not in flowsearch("prior", "train", *arguments, "--results", tmp_path)[1]
     code, printed, _ = flowsearch("prior", "list", "--results", tmp_path)
     assert code == 0
-    for words in ("1 levels, depth 1, hidden 4", "2/2", "nobody yet", "faces 16x16"):
+    for words in ("levels 1, depth 1, hidden 4", "2/2", "nobody yet", "faces 16x16"):
         assert words in printed
     assert flowsearch("prior", "train", "--set", "prox=unet", "--results", tmp_path)[0] == 2
     key = next(path.name for path in (tmp_path / "priors").iterdir())
