@@ -101,8 +101,8 @@ def peers(
     from flowsearch.analysis.wording import plural
 
     typer.echo(
-        f"likelihood step, Glow of {plural(levels, 'level')} and {plural(depth, 'step')}, {size}x{size}, batch {batch}, "
-        f"{memory}, {_where(device)}"
+        f"likelihood step, Glow of {plural(levels, 'level')} and {plural(depth, 'step')}, {size}x{size}, "
+        f"batch {batch}, {memory}, {_where(device)}"
     )
     typer.echo(f"  {'precision':10s} {'flowsearch':>12s} {'normflows':>12s} {'ratio':>8s}")
     for row in rows:

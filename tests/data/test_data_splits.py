@@ -181,7 +181,7 @@ def test_grey_sources_bring_a_grey_ood(make_zip: Maker) -> None:
 def test_channels_that_differ_are_refused(make_zip: Maker) -> None:
     data.prepare("mine", make_zip(20), size=16)
     data.prepare("grey", make_zip(20), size=16, grey=True)
-    with pytest.raises(ValueError, match="set .* is in colour and ood grey is grey; prepare both"):
+    with pytest.raises(ValueError, match=r"set .* is in colour and ood grey is grey; prepare both"):
         data.load(replace(PREPARED, ood="grey"))
 
 
