@@ -190,6 +190,24 @@ def checked(space: Space, values: Mapping[str, Any]) -> Values:
     return settled
 
 
+def check_enough(study: "Study") -> None:
+    """Refuse a search of more configurations than its space has; StudyFileError with the line that says how many."""
+    if study.mode != "search":
+        return
+    try:
+        most = len(grid(study.branches[0].parsed_space()))
+    except SpaceError:  # there is no end to them
+        return
+    asked = study.search.trials
+    if asked > most:
+        raise study.error(
+            ("search", "trials"),
+            f"space has {most} {'configuration' if most == 1 else 'configurations'}, and search.trials is {asked}: the "
+            f"same ones again would give the same numbers; write search.trials: {most}, or mode: grid, which takes "
+            "each once (repeats: 3 runs each with three seeds)",
+        )
+
+
 def check_start(study: "Study") -> None:
     """Refuse earlier studies that are not there; StudyFileError with the line that names one."""
     for index, where in enumerate(study.start_from):

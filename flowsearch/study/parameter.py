@@ -10,6 +10,7 @@ from flowsearch.operators.names import parse_task
 from flowsearch.training.prox_names import is_map, parse_prox
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from optuna import Trial
     from optuna.distributions import BaseDistribution
 
@@ -131,6 +132,10 @@ class Parameter:
             return int(min(max(value, self.low), self.high))
         count = (int(self.high) - int(self.low)) // self.step + 1
         return int(self.low) + self.step * min(int(u * count), count - 1)
+
+    def drawn(self, rng: "Generator") -> Any:
+        """A value at random."""
+        return self.choices[rng.integers(len(self.choices))] if self.choices else self.at(rng.random())
 
     def suggest(self, trial: "Trial") -> Any:
         """Ask Optuna for a value."""

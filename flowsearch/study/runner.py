@@ -62,6 +62,7 @@ def run(
         _check_same(root, study)
         return _go_on(root, means, like=study)
     _check_free(root)
+    modes.check_enough(study)
     modes.check_start(study)
     with own_parts.importable(study, {}):
         return _run(root, study, means)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
@@ -23,6 +24,7 @@ from ray.tune.search import Searcher
 
 from flowsearch.results import schema
 from flowsearch.study.file import Study
+from flowsearch.study.parameter import Parameter
 from flowsearch.study.samplers import sampler, startup_design
 from flowsearch.study.space import Values
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_DRAWS = 1000
+"""Points that are drawn, at most, in the place of one that was proposed before."""
 
 _STATES = {schema.COMPLETED: TrialState.COMPLETE, schema.PRUNED: TrialState.PRUNED}
 
@@ -101,6 +106,7 @@ class Proposer:
         points = study.points()
         self._enumerated = points is not None
         self.trials = self._search.trials if points is None else len(points)
+        self._given = len(study.enqueue)
         self._waits = self._search.reproducible and (points is None or study.scheduler is not None)
         self._design = self._first(study, len(earlier)) if points is None else points
         self._offset = len(earlier)
@@ -262,7 +268,36 @@ class Proposer:
             trial = self.study.ask()
         asked = trial.number - self._offset
         assert asked == number, f"Optuna numbered configuration {number} as {asked}"
-        return self._space.suggest(trial)
+        return self._space.suggest(trial) if number < self._given or self._enumerated else self._new(trial, number)
+
+    def _new(self, trial: optuna.Trial, number: int) -> Values:
+        """What the sampler proposes, or a point at random where that was proposed before: the same configuration with
+        the same seeds gives the same numbers. A space of which nothing is left repeats itself.
+        """
+        there, known = self.frozen(number), list(self._planned.values())
+        fixed = there.params | there.system_attrs.get("fixed_params", {})
+
+        def proposed(one: Parameter) -> Any:
+            name, kind = one.name, one.distribution
+            if name in fixed:
+                return fixed[name]
+            if kind.single():
+                return one.corners[0]
+            # Asked for only where it is needed: some samplers note that they were asked.
+            if name in trial.relative_params and kind._contains(kind.to_internal_repr(trial.relative_params[name])):
+                return trial.relative_params[name]
+            return self.study.sampler.sample_independent(self.study, there, name, kind)
+
+        values = self._space.fill(proposed)
+        rng = np.random.default_rng(np.random.SeedSequence([self._search.seed, number, 0x2EDF]))
+        for _ in range(_DRAWS):
+            if values not in known:
+                break
+            values = self._space.fill(lambda one: one.drawn(rng))
+        for name, value in values.items():
+            kind = self._space.parameters[name].distribution
+            self._storage.set_trial_param(trial._trial_id, name, kind.to_internal_repr(value), kind)
+        return values
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         return sampler(self._search, number, conditional=self._conditional, at_random=self._enumerated)

@@ -11,6 +11,7 @@ from flowsearch.study import Study, load
 from flowsearch.study.enumeration import ablation, grid
 from flowsearch.study.file import StudyFileError, read
 from flowsearch.study.layout import Layout
+from flowsearch.study.modes import check_enough
 from flowsearch.study.source import Source, dump
 from flowsearch.study.space import Space, SpaceError
 
@@ -211,3 +212,19 @@ def test_a_mistake_is_named_with_its_line():
 )
 def test_how_far_a_constraint_is_broken(text, metrics, violation):
     assert constraint(text).violation(metrics) == violation
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "has"),
+    [("{prox: [glow, unet]}", 3, 2), ("{prox: [unet]}", 2, 1), ("{folds: {int: [1, 4]}, lr: [1.0e-3, 2.0e-3]}", 9, 8)],
+    ids=["choices", "one", "whole numbers"],
+)
+def test_a_search_of_more_configurations_than_there_are_is_refused(study_of, space, trials, has):
+    sets = [f"space={space}", "search.startup=1", "scheduler=none"]
+    check_enough(study_of(*sets, f"search.trials={has}"))
+    with pytest.raises(StudyFileError, match=rf"^--set search.trials={trials}: space has {has} conf.*: {has}, or mode"):
+        check_enough(study_of(*sets, f"search.trials={trials}"))
+
+
+def test_a_range_of_real_numbers_has_no_end(study_of):
+    check_enough(study_of("space={lr: {float: [1.0e-4, 1.0e-3]}}", "search.trials=5000"))

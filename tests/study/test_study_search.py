@@ -241,3 +241,24 @@ def test_hyperband_shares_trials_out_as_its_paper_does(epochs, turns):
     found = brackets_of(epochs, 1, 3)
     assert {bracket: found.count(bracket) for bracket in set(found)} == turns
     assert found[0] == 0
+
+
+SMALL = "space={prox: [glow, unet], weights: [tied, untied], depth: {int: [2, 4], when: {prox: glow}}}"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "nsga2", "cmaes"])
+def test_no_configuration_is_proposed_twice_while_there_are_others(tmp_path, sampler):
+    study = small(SMALL, "search.trials=8", f"search.sampler={sampler}", "scheduler=none")
+    proposed = simulate(study, tmp_path / "journal", [1.0] * 8)[0]
+    assert len({str(values) for values in proposed}) == 8
+
+
+def test_what_was_given_twice_is_tried_twice(tmp_path):
+    twice = "enqueue=[{prox: unet, weights: tied}, {prox: unet, weights: tied}]"
+    proposed = simulate(small(SMALL, "search.trials=3", twice, "scheduler=none"), tmp_path / "journal", [1.0] * 3)[0]
+    assert proposed[0] == proposed[1] != proposed[2]
+
+
+def test_a_space_of_which_nothing_is_left_repeats_itself(tmp_path):
+    study = small("space={prox: [glow, unet]}", "search.trials=3", "scheduler=none")
+    assert len(simulate(study, tmp_path / "journal", [1.0] * 3)[0]) == 3
