@@ -56,7 +56,8 @@ def check_levels(levels: int, size: int) -> None:
     """Refuse a flow of more levels than the image's size can be halved."""
     if size % 2**levels:
         fits = (size & -size).bit_length() - 1
-        raise ValueError(f"levels halve the image each time, so size {size} allows at most {fits} levels, not {levels}")
+        many = "level" if fits == 1 else "levels"
+        raise ValueError(f"levels halve the image each time, so size {size} allows at most {fits} {many}, not {levels}")
 
 
 def _check_range(name: str, value: float, low: float, high: float | None) -> None:

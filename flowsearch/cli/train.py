@@ -37,7 +37,12 @@ def train(
         from flowsearch.training import TrialConfig
 
         text = "{}" if file is None else file.read_text(encoding="utf-8")
-        config = TrialConfig.from_dict(Source(file or "command line", text, sets or []).values)
+        values = Source(file or "command line", text, sets or []).values
+        if "space" in values:
+            raise ValueError(
+                f"{file or 'this'} is a study, which `flowsearch study run` runs; train takes a trial's names"
+            )
+        config = TrialConfig.from_dict(values)
         _refuse_other(config, out)
         from flowsearch.parts import beside
         from flowsearch.training import NonFiniteError, run_trial

@@ -384,7 +384,8 @@ def _check_objective(source: Source, study: Study) -> None:
         )
     names = study.scheduler.named
     if len(names) != 1:
-        raise source.error(("scheduler",), f"scheduler is {_SCHEDULER}, not of {len(names)} of them")
+        what = f"not of {len(names)} of them" if names else "or {asha: {}} with its defaults"
+        raise source.error(("scheduler",), f"scheduler is {_SCHEDULER}, {what}")
     if study.metric not in EPOCH_METRICS:
         raise source.error(
             ("objective", study.metric),

@@ -183,9 +183,9 @@ def parse(name: str, entry: Any) -> Parameter:
     kinds = [kind for kind in ("int", "float", "choice") if kind in entry]
     if len(kinds) != 1:
         unknown = next((key for key in entry if key not in KEYS), None)
-        hint = "" if unknown is None else nearest(unknown, ("int", "float", "choice"))
+        hint = "" if unknown in (None, "min") else nearest(str(unknown), ("int", "float", "choice"))
         hint = hint or ("; a single task belongs in fixed" if name == "task" else "")
-        raise SpaceError(f"space.{name} is {_FORMS}{hint}", name)
+        raise SpaceError(f"space.{name} is {_FORMS}, not {entry!r}{hint}", name)
     kind = kinds[0]
     allowed = {
         "int": ("int", "log", "step", "when"),

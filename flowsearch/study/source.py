@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,11 @@ class Source:
         self._sets: dict[Keys, str] = {}
         tree = self._parse(text)
         if tree is None:
-            raise StudyFileError(f"{path} is empty; a study file has at least a name and a space")
-        if not isinstance(tree, CommentedMap):
             raise StudyFileError(
-                f"{path}, line 1: a study file is a mapping of names to values, such as `name: my-study`"
+                f"{path} is empty; it holds names and their values, a study file at least a name and a space"
             )
+        if not isinstance(tree, CommentedMap):
+            raise StudyFileError(f"{path}, line 1: the file is a mapping of names to values, such as `name: my-study`")
         self.values: dict[str, Any] = self._plain(tree, ())
         self._choose(profile, self.values.pop(PROFILES, {}))
         for text_set in sets:
@@ -69,6 +70,9 @@ class Source:
                 return StudyFileError(f"--set {self._sets[place]}: {message}")
             if place in self._lines:
                 return StudyFileError(f"{self.path}, line {self._lines[place]}: {message}")
+            below = next((text for keys, text in self._sets.items() if place and keys[:length] == place), None)
+            if below is not None:
+                return StudyFileError(f"--set {below}: {message}")
         return StudyFileError(f"{self.path}: {message}")
 
     def _parse(self, text: str) -> Any:
@@ -82,9 +86,12 @@ class Source:
                 f"{self.path}{line}: {problem}; a name stands once, so remove one of the two"
             ) from None
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            mark, began = error.problem_mark or error.context_mark, error.context_mark
             line = "" if mark is None else f", line {mark.line + 1}"
-            raise StudyFileError(f"{self.path}{line}: not valid YAML: {error.problem or error.context}") from None
+            told = [error.problem or error.context]
+            if error.context and began is not None and mark is not None and began.line < mark.line:
+                told.append(f"{error.context} that begins in line {began.line + 1}")
+            raise StudyFileError(f"{self.path}{line}: not valid YAML: {', '.join(map(str, told))}") from None
         except (YAMLError, ValueError) as error:
             raise StudyFileError(f"{self.path}: not valid YAML: {str(error).splitlines()[0]}") from None
 
@@ -102,7 +109,10 @@ class Source:
         if isinstance(value, CommentedSeq):
             return [self._plain(item, (*way, str(index))) for index, item in enumerate(value)]
         if isinstance(value, TaggedScalar) or (value is not None and not isinstance(value, bool | int | float | str)):
-            raise self.error(way, f"{'.'.join(way)} is text, a number, true, false, null, a list or a mapping")
+            hint = "; text that reads as a date stands in quotes" if isinstance(value, date) else ""
+            raise self.error(
+                way, f"{'.'.join(way)} is text, a number, true, false, null, a list or a mapping, not {value}{hint}"
+            )
         return _scalar(value)
 
     def _choose(self, chosen: str | None, profiles: Any) -> None:
@@ -147,7 +157,8 @@ class Source:
             if below is None:
                 below = place[part] = {}
             if not isinstance(below, dict):
-                whole = f"{'.'.join(way[:depth])}={{{': {'.join(way[depth:])}: ...{'}' * (len(way) - depth)}"
+                inside = f"{{{': {'.join(way[depth:])}: ...{'}' * (len(way) - depth)}"
+                whole = f"{'.'.join(way[:depth])}={'[...]' if way[depth].isdigit() else inside}"
                 raise StudyFileError(
                     f"{origin}: {part} holds {below!r}, so there is nothing named {way[depth]} in it; set it as a "
                     f"whole, {whole}"

@@ -170,6 +170,10 @@ WRONG = {
     "below a value": ("name.x=1", "there is nothing named x in it; set it as a whole, name={x: ...}"),
     "a range below a list": ("space.weights.int=[1, 2]", "set it as a whole, space.weights={int: ...}"),
     "nobody's parameter": ("space.prox.layers=[1, 2]", "space.prox.layers is never searched"),
+    "a place of a list": ("space.lr.float.0=1", "set it as a whole, space.lr.float=[...]"),
+    "unknown section": ("serach.trials=3", "serach is not a known name; did you mean search?"),
+    "min": ("space.lr={min: 1, max: 2}", "each with an optional when, not {'min': 1, 'max': 2}"),
+    "no scheduler's values": ("scheduler={asha: null}", "or {asha: {}} with its defaults"),
     "profiles": ("profiles=3", "a profile is chosen by --profile NAME"),
     "null": ("fixed.task=null", "not null"),
     "true": ("fixed.epochs=true", "epochs is a whole number, not true"),
@@ -276,3 +280,18 @@ def test_a_folder_and_binary_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(StudyFileError, match="not text"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("name: small", "name: 2026-11-27", 1, "not 2026-11-27; text that reads as a date stands in quotes"),
+        ("[tied, untied]", "[tied, untied", None, "that begins in line"),
+    ],
+    ids=["date", "bracket"],
+)
+def test_yaml_that_reads_otherwise_than_it_was_meant(tmp_path, old, new, line, words):
+    assert old in TEXT
+    message = refused(tmp_path, TEXT.replace(old, new))
+    assert words in message
+    assert line is None or f"line {line}: " in message

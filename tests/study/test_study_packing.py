@@ -162,7 +162,8 @@ here = Path({here!r})
 os.environ["FLOWSEARCH_HOME"] = str(here)
 packing.look = lambda resources, stopped: packing.Gpu("Pretended", 10 * 10**9)
 packing.Packing.need = lambda self, config, prior=False: {{1: 2 * 10**9, 2: 40 * 10**9}}[config["folds"]]
-sets = ["space={{folds: [1, 2], seed: [0, 1, 2]}}", "fixed={{prox: unet, epochs: 2, lr: 0.001}}", "search.trials=6", "search.startup=6"]
+sets = ["space={{folds: [1, 2], seed: [0, 1, 2]}}", "fixed={{prox: unet, epochs: 2, lr: 0.001}}", "search.trials=6"]
+sets += ["search.startup=6"]
 study = read(Source("small.yaml", TEXT, [*sets, "scheduler=none", "resources.gpu=auto"]))
 running, most, most_trials, shares = {{}}, 0.0, 0, []
 def listener(event):
