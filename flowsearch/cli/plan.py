@@ -35,10 +35,12 @@ def plan(
 ) -> None:
     """Say what a study will take: trials, priors, parameters, memory, GPU shares, disk, time, cost; no trial is run."""
     with user_errors():
+        from flowsearch.study.modes import check_enough
         from flowsearch.study.own_parts import importable
         from flowsearch.study.plan import make_plan
 
         study = chosen(file, sets, profile, name)
+        check_enough(study)
         with importable(study, {}):
             made = make_plan(
                 study,

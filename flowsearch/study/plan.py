@@ -16,7 +16,7 @@ import numpy as np
 from flowsearch.cores import cores
 from flowsearch.data.config import DataConfig
 from flowsearch.data.splits import Counted, counted
-from flowsearch.study import modes, own_parts
+from flowsearch.study import own_parts
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.packing import share_of
@@ -107,7 +107,6 @@ def make_plan(
 
     `gpu_bytes` is the memory of the GPUs to plan for, by default this machine's.
     """
-    modes.check_enough(study)
     own_parts.check(study, _counted(study.data_config).channels)
     device, found_bytes, found_gpus = _device()
     gpu_bytes, gpus = gpu_bytes or found_bytes, gpus or found_gpus or 1

@@ -124,7 +124,7 @@ def measure(trials: int, per_node: int, seconds: float, pause: float) -> dict[st
     cluster.wait_for_nodes(timeout=300)
     epochs = 2000  # longer than is measured: trials that end are not all there at once
     sets = [
-        "space={prox: [unet, resnet], folds: {int: [1, 4]}}", "scheduler=none",
+        "space={prox: [unet, resnet], folds: {int: [1, 4]}, seed: {int: [0, 99999]}}", "scheduler=none",
         f"fixed={{epochs: {epochs}, lr: 0.001}}",
         f"search={{sampler: random, trials: 5000, window: {4 * trials}}}", "resources={cpu: 1}",
     ]  # fmt: skip

@@ -110,14 +110,14 @@ def test_what_cannot_be_is_refused_with_its_line(folder: Path, old: str, new: st
     ("sets", "line", "rule"),
     [
         ([], 5, "prox own_package.nets:wrong, for images of shape (3, 32, 32), in evaluation gives images of the"),
-        (["space={prox: [own_package.nets:nat], folds: [1, 2]}"], None, "holds no nat; did you mean net?"),
-        (["fixed.prox=own_package.nuts:net", "space={folds: [1, 2]}"], None, "no module own_package.nuts"),
+        (["space={prox: [own_package.nets:nat], folds: {int: [1, 8]}}"], None, "holds no nat; did you mean net?"),
+        (["fixed.prox=own_package.nuts:net", "space={folds: {int: [1, 8]}}"], None, "no module own_package.nuts"),
         (
-            ["fixed.prox=own_package.nets:unlike", "space={folds: [1, 2]}"],
+            ["fixed.prox=own_package.nets:unlike", "space={folds: {int: [1, 8]}}"],
             None,
             "3 were given (nets.py, line 8)",
         ),
-        (["fixed.task={own_package.nets:Half: {}}", "space={folds: [1, 2]}"], None, "fixed.task"),
+        (["fixed.task={own_package.nets:Half: {}}", "space={folds: {int: [1, 8]}}"], None, "fixed.task"),
     ],
     ids=["shape", "name", "module", "fails", "operator"],
 )
