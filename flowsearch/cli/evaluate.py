@@ -55,12 +55,12 @@ def evaluate(
 
             saved = load_saved(file, device)
             judged = judge(saved if task is None else saved.with_task(task), split, source=source, count=count)
+        _print(judged)
         if json_file is not None:
             import json
 
             json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
-        _print(judged)
 
 
 def _print(judged: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def reconstruct(
                         raise
                     left_out.append(str(error))
                     continue
+                _make(out)  # before what may take minutes
                 row = picture_row(saved, pixels, seed, measured=measured)
                 name = _unused(path.stem, names)
                 typer.echo(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
@@ -81,9 +82,15 @@ def _say_passed_over(folder: Path, taken: set[Path]) -> None:
         typer.echo(f"passed over in {folder}, by their suffix no images: {', '.join(names[:_NAMED])}{more}", err=True)
 
 
-def _write(out: Path, name: str, row: Any) -> None:
+def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"the pictures cannot be written to {out}: {error}") from None
+
+
+def _write(out: Path, name: str, row: Any) -> None:
+    try:
         for kind, picture in row.pictures.items():
             if kind != "truth":
                 picture.save(out / f"{name}-{kind}.png")

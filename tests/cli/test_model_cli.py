@@ -336,3 +336,16 @@ def test_a_method_without_a_network_is_refused(tmp_path: Path, photos: Path) -> 
     shutil.copy(model / "chosen.safetensors", model / "best.safetensors")
     code, _, said = flowsearch("evaluate", model)
     assert (code, "is of method adjoint, which trains no network" in said) == (2, True)
+
+
+def test_a_folder_that_cannot_be_is_said_before_anything_is_reconstructed(
+    trial: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowsearch.training.gallery.picture_row", lambda *_, **__: pytest.fail("was reconstructed"))
+    code, _, said = flowsearch("reconstruct", trial, photos / "a.png", "--out", photos / "notes.txt")
+    assert (code, "the pictures cannot be written to" in said) == (2, True)
+
+
+def test_what_was_evaluated_is_printed_where_its_file_cannot_be_written(trial: Path, photos: Path) -> None:
+    code, printed, said = flowsearch("evaluate", trial, "--json", photos)
+    assert (code, "PSNR (dB)" in printed, "error: " in said) == (2, True, True)
