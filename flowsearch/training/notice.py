@@ -28,8 +28,3 @@ def give() -> None:
 def given() -> bool:
     """Whether notice was given."""
     return _given.is_set()
-
-
-def withdraw() -> None:
-    """Forget the notice; for tests, as no machine takes it back."""
-    _given.clear()

@@ -102,8 +102,8 @@ def asked(monkeypatch):
     monkeypatch.setattr(state, "get_draining_nodes", answer)
     monkeypatch.setattr(clouds, "taken_back", lambda: None)
     monkeypatch.setattr(leaving, "_POLL_SECONDS", 0.0)
-    yield answers
-    notice.withdraw()
+    monkeypatch.setattr(notice, "_given", threading.Event())
+    return answers
 
 
 def test_a_drain_is_heard_of_after_a_question_that_failed(asked, caplog):
