@@ -77,7 +77,7 @@ def joined_ray(
         return
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
-        with _signals_left():
+        with _signals_left(), _bare(verbose):
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -107,6 +107,33 @@ def _signals_left() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = theirs
+
+
+@contextmanager
+def _bare(verbose: bool) -> Iterator[None]:
+    """Keep Ray from starting what a study's own Ray has no use for, each a Python that takes its time to start.
+
+    These are its dashboard, which comes without its pages otherwise; its autoscaler; the parts of its node's agent that
+    serve the dashboard; and, unless `verbose`, what brings the workers' output to the terminal.
+    """
+    import ray._private.utils as utils
+    from ray._private.node import Node
+
+    bare: list[tuple[Any, str, Any]] = [
+        (Node, "start_api_server", lambda node, **options: None),
+        (Node, "start_monitor", lambda node: None),
+        (utils, "get_dashboard_dependency_error", lambda: ImportError("not asked for")),
+    ]
+    if not verbose:
+        bare.append((Node, "start_log_monitor", lambda node: None))
+    theirs = [(owner, name, getattr(owner, name)) for owner, name, _ in bare]
+    for owner, name, ours in bare:
+        setattr(owner, name, ours)
+    try:
+        yield
+    finally:
+        for owner, name, before in theirs:
+            setattr(owner, name, before)
 
 
 _link = Link()

@@ -1,5 +1,6 @@
 """The Ray that a study starts on this machine."""
 
+import json
 import subprocess
 import sys
 
@@ -10,22 +11,46 @@ from flowsearch.study.local import _check_local
 # As a notebook may have it, or `flowsearch bench study`: Ray has read its environment before a study begins.
 SCRIPT = """
 from ray import tune
-import subprocess
+import json, os, subprocess
 from flowsearch.study.local import joined_ray
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
 with joined_ray(1):
     import ray
     ray.get(ray.remote(lambda: 1).remote())
-    print(subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout)
+    print(json.dumps([said("ps", "-wwo", "pid=,args=", "-s", str(os.getsid(0))), said("ss", "-Hltnp")]))
 """
 
 
-@pytest.mark.ray
-def test_nothing_listens_beyond_this_machine_where_ray_was_imported_before() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+Started = tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def started() -> Started:
+    """What a study's own Ray is made of: its processes, and what listens of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, start_new_session=True
+    )
     assert done.returncode == 0, done.stderr
-    rays = [line for line in done.stdout.splitlines() if "raylet" in line or "ray::" in line or "gcs_server" in line]
+    processes, listening = (said.splitlines() for said in json.loads(done.stdout))
+    ours = [f"pid={line.split()[0]}," for line in processes if line.split()[0].isdigit()]  # of a script, its first line
+    return processes, [line for line in listening if any(pid in line for pid in ours)]
+
+
+@pytest.mark.ray
+def test_nothing_listens_beyond_this_machine_where_ray_was_imported_before(started: Started) -> None:
+    rays = [line for line in started[1] if "raylet" in line or "ray::" in line or "gcs_server" in line]
     assert len(rays) >= 4
     assert [line for line in rays if "127.0.0.1" not in line.split()[3]] == []
+
+
+@pytest.mark.ray
+def test_ray_starts_without_what_a_study_has_no_use_for(started: Started) -> None:
+    processes = "\n".join(started[0])
+    assert "raylet" in processes
+    assert [name for name in ("dashboard/dashboard.py", "monitor.py", "log_monitor.py") if name in processes] == []
 
 
 # The signal comes when Ray would have taken it and is not done with its start.
