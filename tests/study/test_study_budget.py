@@ -102,7 +102,7 @@ def test_what_cannot_be_is_refused(study_of, override, words):
 @pytest.mark.ray
 def test_a_run_ends_when_its_money_is_used_up(local_cluster, study_of, tmp_path):
     budget = "budget={usd: 0.001, usd_per_hour: 3.0}"  # 1.2 s
-    study = study_of("search.trials=3", budget, "fixed.epochs=60", "scheduler=none")
+    study = study_of("search.trials=3", budget, "fixed.epochs=60", "scheduler=none", "resources.concurrent=1")
     options = {"images": lambda config: "images", "cpus": 2}
     ending = run(study, tmp_path, run_trial="study_fakes:slow_trial", **options)
     assert (ending.stopped, ending.reason) == ("budget", "the study's budget of 0.001 USD was used up")

@@ -10,17 +10,23 @@ import pytest
 import typer
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from ray.tune.experiment import Trial
+from small_study import TEXT
 
 import flowsearch
 from flowsearch.cli.study import _go
 from flowsearch.study import load, resume, retry, run, runner
+from flowsearch.study.file import read
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.listing import opened
 from flowsearch.study.progress import replay
+from flowsearch.study.source import Source
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
 
 FAKE = "study_fakes:run_trial"
+ONE = "resources.concurrent=1"
+"""One worker where two would show no more: to start one costs more than its trials do."""
 
 
 def fingerprint(config) -> str:
@@ -33,15 +39,44 @@ def go(study, tmp_path, listener=None, run_trial=FAKE):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, local_cluster):
-    from small_study import TEXT
-
-    from flowsearch.study.file import read
-    from flowsearch.study.source import Source
-
     seen = []
     study = read(Source("small.yaml", TEXT, ["search.trials=12", "search.window=4", "search.startup=6"]))
     ending = go(study, tmp_path_factory.mktemp("finished"), seen.append)
     return ending, seen
+
+
+@pytest.fixture(scope="module")
+def again(finished, tmp_path_factory):
+    """The same study again, and how many trials Ray Tune held when the tenth was planned."""
+
+    def there():
+        gc.collect()
+        return {one.trial_id for one in gc.get_objects() if isinstance(one, Trial)}
+
+    earlier, alive = there(), []
+
+    def listen(event):
+        if event.kind == "planned" and len(event.progress.trials) == 10:
+            alive.append(len(there() - earlier))
+
+    return go(finished[0].progress.study, tmp_path_factory.mktemp("again"), listen), alive
+
+
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory, local_cluster):
+    """A study of three trials, run with a view that fails at every event."""
+
+    def listen(event):
+        raise RuntimeError("broken view")
+
+    study = read(Source("small.yaml", TEXT, ["search.trials=3", "scheduler=none", ONE]))
+    return go(study, tmp_path_factory.mktemp("completed"), listen)
+
+
+@pytest.fixture
+def copied(completed, tmp_path):
+    """A copy of its folder, where `go` would leave such a study."""
+    return shutil.copytree(completed.root, tmp_path / "results" / "small")
 
 
 def test_a_study_leaves_its_tables(finished):
@@ -60,30 +95,22 @@ def test_a_study_leaves_its_tables(finished):
     assert len(results.images) == len(completed)
 
 
-def test_the_same_study_again_is_the_same(finished, tmp_path):
-    ending, _ = finished
-    again = go(ending.progress.study, tmp_path)
-    for number, trial in ending.progress.trials.items():
-        other = again.progress.trials[number]
+def test_the_same_study_again_is_the_same(finished, again):
+    trials = again[0].progress.trials
+    for number, trial in finished[0].progress.trials.items():
+        other = trials[number]
         assert (other.config, other.status) == (trial.config, trial.status)
 
 
-def test_ray_tune_lets_go_of_trials_that_are_over(tmp_path, study_of):
-    from ray.tune.experiment import Trial
-
-    def there():
-        gc.collect()
-        return [one for one in gc.get_objects() if isinstance(one, Trial)]
-
-    earlier, alive = {one.trial_id for one in there()}, []
-
-    def listen(event):
-        if event.kind == "planned" and len(event.progress.trials) == 10:
-            alive.append(len({one.trial_id for one in there()} - earlier))
-
-    go(study_of("search.trials=12", "search.startup=12"), tmp_path, listen)
+def test_ray_tune_lets_go_of_trials_that_are_over(again):
+    _, alive = again
     assert len(alive) == 1
     assert alive[0] <= 4  # two that run, one that is being planned, one whose worker the next one takes over
+
+
+def test_a_listener_that_fails_ends_nothing(completed):
+    assert completed.progress.complete
+    assert completed.progress.counts == {"completed": 3}
 
 
 def test_the_listener_hears_of_everything(finished):
@@ -179,7 +206,7 @@ def retried_by_reason(root, before):
 
 
 def test_an_epoch_that_only_its_checkpoint_tells_of_is_kept(study_of, tmp_path):
-    study = study_of("search.trials=2", "fixed.epochs=4", "scheduler=none")
+    study = study_of("search.trials=2", "fixed.epochs=4", "scheduler=none", ONE)
     ending = go(study, tmp_path, run_trial="study_fakes:silent_trial")
     assert ending.progress.counts == {"completed": 2}
     found = flowsearch.load(ending.root)
@@ -191,7 +218,7 @@ def test_an_epoch_that_only_its_checkpoint_tells_of_is_kept(study_of, tmp_path):
 
 
 def test_a_full_disk_stops_a_study_in_order(study_of, tmp_path, capsys):
-    study = study_of("search.trials=3", "fixed.epochs=3", "scheduler=none")
+    study = study_of("search.trials=3", "fixed.epochs=3", "scheduler=none", ONE)
     ending = go(study, tmp_path, run_trial="study_fakes:cramped_trial")
     assert (ending.stopped, ending.progress.running) == ("disk", [])
     assert "could not be kept (OSError: [Errno 28] No space left on device" in ending.reason
@@ -228,13 +255,13 @@ def test_a_trial_that_ran_out_of_memory_goes_on_in_micro_batches(study_of, tmp_p
 
 
 def test_a_study_that_only_breaks_stops_and_can_be_retried(study_of, tmp_path):
-    study = study_of("search.trials=30", "failures.stop_after=3", "scheduler=none")
+    study = study_of("search.trials=12", "failures.stop_after=3", "scheduler=none", ONE)
     ending = go(study, tmp_path, run_trial="study_fakes:broken_trial")
     assert ending.stopped == "failures"
     assert ending.reason.startswith("3 trials in a row failed before their first epoch: KeyError")
     assert 3 <= ending.progress.counts["failed"] <= 4
     mended = retry(ending.root, run_trial=FAKE, images=fingerprint, cpus=2)
-    assert mended.progress.counts == {"completed": 30}
+    assert mended.progress.counts == {"completed": 12}
     assert {trial.state.name for trial in told_of(ending.root)} == {"COMPLETE"}
 
 
@@ -254,19 +281,18 @@ def test_there_may_be_nothing_to_retry(finished, how, words):
         retry(ending.root, images=fingerprint, cpus=2, **how)
 
 
-def test_more_trials_are_a_safe_change(study_of, tmp_path):
-    first = go(study_of("search.trials=2", "scheduler=none"), tmp_path)
+def test_more_trials_are_a_safe_change(copied, study_of, tmp_path):
     notes = []
     more = resume(
-        first.root, lambda event: notes.append(event.note), sets=["search.trials=3", "budget.hours=5"],
+        copied, lambda event: notes.append(event.note), sets=["search.trials=4", "budget.hours=5"],
         run_trial=FAKE, images=fingerprint, cpus=2,
     )  # fmt: skip
-    assert more.progress.counts == {"completed": 3}
-    assert "changed: search.trials: 2, now 3; budget.hours: null, now 5.0" in notes
-    same = go(study_of("search.trials=4", "scheduler=none", "budget.hours=5"), tmp_path)
-    assert same.progress.counts == {"completed": 4}, "run goes on with a study that has only grown"
-    assert [trial.attempt for trial in same.progress.trials.values()] == [1] * 4
-    assert sum("-changed-study" in path.name for path in (first.root / "ledger").iterdir()) == 2
+    assert more.progress.counts == {"completed": 4}
+    assert "changed: search.trials: 3, now 4; budget.hours: null, now 5.0" in notes
+    same = go(study_of("search.trials=5", "scheduler=none", "budget.hours=5", ONE), tmp_path)
+    assert same.progress.counts == {"completed": 5}, "run goes on with a study that has only grown"
+    assert [trial.attempt for trial in same.progress.trials.values()] == [1] * 5
+    assert sum("-changed-study" in path.name for path in (copied / "ledger").iterdir()) == 2
 
 
 @pytest.mark.parametrize(
@@ -287,15 +313,14 @@ def test_changes_that_spoil_results_are_refused(finished, change, words):
     assert (ending.root / "study.yaml").read_text() == before
 
 
-def test_an_edited_study_file_is_refused_and_shown_as_it_was(study_of, tmp_path):
-    ending = go(study_of("search.trials=2", "scheduler=none"), tmp_path)
-    file = ending.root / "study.yaml"
+def test_an_edited_study_file_is_refused_and_shown_as_it_was(copied):
+    file = copied / "study.yaml"
     file.write_text(file.read_text().replace("epochs: 4", "epochs: 9"))
     words = "study.yaml is no longer what trial 0000 was planned with .epochs: 4, now 9."
     for go_on in (resume, retry):
         with pytest.raises(ValueError, match=words):
-            go_on(ending.root, images=fingerprint, cpus=2)
-    progress = replay(load(file), Ledger(ending.root / "ledger"))
+            go_on(copied, images=fingerprint, cpus=2)
+    progress = replay(load(file), Ledger(copied / "ledger"))
     assert {trial.config["epochs"] for trial in progress.trials.values()} == {4}
 
 
@@ -336,21 +361,20 @@ def test_a_study_without_its_provenance_knows_its_images(finished, tmp_path, mon
     assert driven == ["faces-32"]
 
 
-def test_a_study_file_edited_to_have_fewer_trials_than_are_planned_is_refused(study_of, tmp_path):
-    ending = go(study_of("search.trials=3", "scheduler=none"), tmp_path)
-    file = ending.root / "study.yaml"
+def test_a_study_file_edited_to_have_fewer_trials_than_are_planned_is_refused(copied):
+    file = copied / "study.yaml"
     file.write_text(file.read_text().replace("trials: 3", "trials: 2"))
     words = "a study keeps the trials that it has planned, and its file gives it 2 where trial 0002 was planned; put"
     for go_on in (resume, retry):
         with pytest.raises(ValueError, match=words):
-            go_on(ending.root, images=fingerprint, cpus=2)
+            go_on(copied, images=fingerprint, cpus=2)
     with pytest.raises(ValueError, match=words):
-        opened(ending.root)
+        opened(copied)
 
 
 def test_fewer_configurations_than_trials_are_a_safe_change(study_of, tmp_path):
-    ending = go(study_of("search.trials=3", "scheduler=none", "repeats=2"), tmp_path)
-    fewer = study_of("search.trials=2", "scheduler=none", "repeats=2")
+    ending = go(study_of("search.trials=3", "scheduler=none", "repeats=2", ONE), tmp_path)
+    fewer = study_of("search.trials=2", "scheduler=none", "repeats=2", ONE)
     file = ending.root / "study.yaml"
     file.write_text(file.read_text().replace("trials: 3", "trials: 8"))  # of which three are planned
     assert resume(ending.root, sets=["search.trials=3"], run_trial=FAKE, images=fingerprint, cpus=2).progress.done == 6
@@ -367,6 +391,7 @@ def test_a_grid_over_tasks_with_repeats_leaves_its_groups(study_of, tmp_path):
         "repeats=2",
         "space={prox: [glow, unet], depth: [2, 3]}",
         "fixed={epochs: 1, lr: 5.0e-4}",
+        ONE,
     )
     ending = go(study, tmp_path)
     trials = pd.read_parquet(ending.root / "trials")
@@ -379,13 +404,6 @@ def test_a_grid_over_tasks_with_repeats_leaves_its_groups(study_of, tmp_path):
     file = json.loads((ending.root / "provenance.json").read_text())
     assert file["trials"] == 12
     assert resume(ending.root, run_trial="nowhere:nothing", images=fingerprint, cpus=2).progress.done == 12
-
-
-def test_a_listener_that_fails_ends_nothing(study_of, tmp_path):
-    def listener(event):
-        raise RuntimeError("broken view")
-
-    assert go(study_of("search.trials=2"), tmp_path, listener).progress.complete
 
 
 @pytest.mark.slow
