@@ -21,7 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share a process, for its fixtures; so do all that start Ray, which then starts once."""
+    """Tests of one file share a process, for its fixtures; so do all that start Ray, which then starts once.
+
+    The longest groups go first, Ray's and then the browser's, so that none is left to run alone at the end.
+    """
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("ray", "browser")])
     for item in items:
         group = "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
