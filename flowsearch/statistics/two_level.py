@@ -105,13 +105,13 @@ def _tail(means_I: Array, errors: Array, fewest: int, degrees: int) -> float:
     draws have; never below that of Student's t over the images alone. `degrees` are those of the level, seeds or
     images, with the fewest: it has the heaviest tail, and far out that is the tail of the sum.
     """
-    from scipy.stats import t  # half a second, which a command without intervals need not spend
+    from scipy.special import stdtr, stdtrit  # Student's t; to load all of scipy.stats takes half a second more
 
     size, last = abs(float(means_I.mean())), float(np.partition(errors, -fewest)[-fewest])
     if last == 0:
         return float(size == 0)
     edge = 2 * (1 + fewest) / (len(errors) + 1)
-    p = float(2 * t.sf(t.isf(edge / 2, degrees) * size / last, degrees))
+    p = float(2 * stdtr(degrees, stdtrit(degrees, edge / 2) * size / last))
     least = student_interval(means_I).p if means_I.size > 1 else 0.0
     return min(edge, max(p, least))
 
