@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ray.tune import PlacementGroupFactory, Trainable
 
 from flowsearch.study.leaving import listen
 from flowsearch.study.mirror import Mirror
 from flowsearch.study.outcome import Failure
-from flowsearch.study.own_parts import Carried
-from flowsearch.study.place import Place
 from flowsearch.study.records import Record, keep, read_records
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore
+
+if TYPE_CHECKING:
+    # Not loaded by each worker, as the study file and its YAML come with them, which it does not read.
+    from flowsearch.study.own_parts import Carried
+    from flowsearch.study.place import Place
 
 RunTrial = Callable[..., Iterator[Record]]
 
@@ -60,7 +63,7 @@ class TrialActor(Trainable):
         """What Ray holds for an order: a core for each thread, and its share of a GPU."""
         return PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpu"]}])
 
-    def setup(self, config: dict[str, Any], parts: Carried | None = None) -> None:
+    def setup(self, config: dict[str, Any], parts: "Carried | None" = None) -> None:
         """Called by Ray once a process, with the first order, and with parts of one's own where the study has any."""
         if parts is not None:
             parts.put()
@@ -128,7 +131,7 @@ class TrialActor(Trainable):
     def _take(self, order: dict[str, Any]) -> None:
         self._order = order
         kept = order.get("kept")
-        self._mirror = None if kept is None else Place(kept[0]).mirror(kept[1])
+        self._mirror = None if kept is None else _place(kept[0]).mirror(kept[1])
         self._folder = Path(order["checkpoint_dir"]) if self._mirror is None else self._mirror.local
         self._announced = False
         threads = str(order["threads"])
@@ -174,7 +177,7 @@ class TrialActor(Trainable):
         found = self._order.get("priors")
         if found is None:
             return Path(self._order["prior_dir"])
-        place, key = Place(found[0]), found[1]
+        place, key = _place(found[0]), found[1]
         if key and not PriorStore(place.local).finished(key):
             Mirror(place.folder(key), place.store.at(key)).fetch()
         return place.local
@@ -192,6 +195,12 @@ class TrialActor(Trainable):
                 print(f"the checkpoint could not be put into {self._mirror.store.where}: {error}", file=sys.stderr)
                 return False
         return True
+
+
+def _place(uri: str) -> "Place":
+    from flowsearch.study.place import Place
+
+    return Place(uri)
 
 
 def _locked(file: IO[str]) -> bool:
