@@ -17,7 +17,14 @@ from flowsearch.training.prox_names import PROXES
 
 STUDIES = Path(__file__).parents[2] / "studies"
 TINY = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "data.ood=null", "fixed.epochs=1"]
-TINY += ["scheduler=none", "space.prox.layers.int=[2, 3]", "space.folds=[1]", "search.trials=2", "search.startup=2"]
+TINY += [
+    "resources.concurrent=1",
+    "scheduler=none",
+    "space.prox.layers.int=[2, 3]",
+    "space.folds=[1]",
+    "search.trials=2",
+    "search.startup=2",
+]
 
 NETS = """
 from own_package.helper import conv
