@@ -30,8 +30,9 @@ class Blur(LinearOperator):
         self.size, self.margin, self.padding = self.canvas - 2 * margin, margin, padding
         self.image_shape = (1, self.size, self.size)
         # Kept as pairs of real numbers, which survive a module's change of precision.
-        transfer = torch.view_as_real(torch.fft.rfft2(kernel_HW.double()))
-        self.register_buffer("transfer_HWP", transfer.contiguous(), persistent=False)
+        transfer_HW = torch.fft.rfft2(kernel_HW.double())
+        self.register_buffer("transfer_HWP", torch.view_as_real(transfer_HW).contiguous(), persistent=False)
+        self._peak = float(transfer_HW.abs().max())
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         self._check(x_BCHW)
@@ -43,10 +44,9 @@ class Blur(LinearOperator):
 
     @property
     def norm(self) -> float:
-        peak = float(torch.view_as_complex(self.transfer_HWP.double()).abs().max())
         if self.padding == "circular":
-            return peak
-        return super().norm if self.padding == "reflect" else min(peak, super().norm)
+            return self._peak
+        return super().norm if self.padding == "reflect" else min(self._peak, super().norm)
 
     def _filter(self, x_BCHW: Tensor, transposed: bool = False) -> Tensor:
         transfer_HW = torch.view_as_complex(self.transfer_HWP.to(x_BCHW.dtype))
