@@ -1,6 +1,6 @@
 """One name of a search space: its values, its conditions, and how a study file writes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class Parameter:
         return number and self.low <= value <= self.high and (not self.whole or value == int(value))
 
     @property
-    def values(self) -> tuple[Any, ...]:
+    def values(self) -> Sequence[Any]:
         """Every value, where the study goes through all of them. SpaceError for a range that has too many."""
         if self.choices:
             return self.choices
@@ -74,7 +74,7 @@ class Parameter:
                 below=("log",),
             )
         if self.whole:
-            return tuple(range(int(self.low), int(self.high) + 1, self.step))
+            return range(int(self.low), int(self.high) + 1, self.step)
         if self.points is None:
             raise SpaceError(
                 f"space.{self.name} has endlessly many values between {self.low:g} and {self.high:g}; list those to "

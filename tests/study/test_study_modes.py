@@ -140,6 +140,7 @@ REFUSED = {
     "grid over a range": (GRID, "space.lr={float: [1e-4, 1e-2]}", "space.lr has endlessly many values"),
     "grid on a log scale": (GRID, "space.depth={int: [1, 9], log: true}", "space.depth.log says nothing"),
     "too large a grid": (GRID, "space={seed: {int: [0, 10_000]}}", "more than 10,000 combinations"),
+    "far too large a grid": (GRID, "space={seed: {int: [0, 2_000_000_000]}}", "more than 10,000 combinations"),
     "an impossible point": (GRID, "space.depth=[0, 2]", "depth is at least 1, not 0"),
     "trials of a grid": (GRID, "search.trials=5", "search.trials says nothing in mode: grid"),
     "sampler of a grid": (GRID, "search.sampler=gp", "search.sampler says nothing in mode: grid"),
