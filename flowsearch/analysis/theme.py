@@ -39,13 +39,10 @@ _KNOWN = {
     "adjoint": Style("#8a7b6c", "star-diamond"),
     "measurement": Style("#7f7f7f", "star-square"),
 }
-_OTHERS = (
-    Style("#b5659a", "triangle-up"),
-    Style("#a8850c", "cross"),
-    Style("#7a7fd1", "star"),
-    Style("#8a7b6c", "triangle-down"),
-)
+_OTHER_COLORS = ("#b5659a", "#a8850c", "#7a7fd1", "#8a7b6c")
 """Okabe and Ito's palette, made light or dark enough for 3:1 contrast on both grounds."""
+_OTHER_SYMBOLS = ("triangle-up", "cross", "star", "triangle-down", "triangle-left", "triangle-right", "octagon")
+"""As many as share no divisor with the colours, so that 28 methods of one's own differ."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,11 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     """A style for each name, the same for a known method wherever it appears; `unrolled glow` looks like `glow`."""
     known = {name: _KNOWN.get(name.removeprefix(f"{UNROLLED} ")) for name in dict.fromkeys(names)}
     unknown = sorted(name for name, style in known.items() if style is None)
-    others = {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(unknown)}
-    return {name: style or others[name] for name, style in known.items()}
+    return {name: style or _other(unknown.index(name)) for name, style in known.items()}
+
+
+def _other(place: int) -> Style:
+    return Style(_OTHER_COLORS[place % len(_OTHER_COLORS)], _OTHER_SYMBOLS[place % len(_OTHER_SYMBOLS)])
 
 
 @cache

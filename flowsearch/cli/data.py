@@ -69,7 +69,7 @@ def prepare(
     _print_skipped(manifest)
     typer.echo(f"fingerprint {manifest.fingerprint}")
     typer.echo(f"in {data.folder_of(name, size)}")
-    typer.echo(f"in a study file: data: {{{_split(manifest)}}}")
+    typer.echo(f"in a study file: {_in_a_study(manifest)}")
 
 
 @app.command(name="list")
@@ -119,7 +119,7 @@ def show(
     from flowsearch import data
 
     with user_errors():
-        size = size or _only_size(name)
+        size = _only_size(name) if size is None else size
         images, manifest = _images(name, size, seed, count)
         if data.fingerprint_images(images) != manifest.fingerprint:
             raise ValueError(f"the pixels of {name} at size {size} are not those of its manifest; prepare it again")
@@ -172,15 +172,18 @@ def _describe(manifest: Any) -> str:
     return f"{text}; by {manifest.partition} {train} train, {val} val, {test} test"
 
 
-def _split(manifest: Any) -> str:
-    """A split of all the images in the proportions of the default one, or in thirds where there are very few."""
-    if manifest.parts is None:
-        part = max(1, round(manifest.count * 200 / 1392)) if manifest.count < 1392 else 200
-        train, val, test = max(1, manifest.count - 2 * part), part, part
-    else:
+def _in_a_study(manifest: Any) -> str:
+    """A split of all the images in the proportions of the default one, or in thirds where there are very few; fewer
+    than three can only stand beside another set."""
+    if manifest.parts is not None:
         train, val, test = manifest.parts
+    elif manifest.count < 3:
+        return f"data.ood: {manifest.name}; train, val and test take three images at least"
+    else:
+        part = max(1, round(manifest.count * 200 / 1392)) if manifest.count < 1392 else 200
+        train, val, test = manifest.count - 2 * part, part, part
     counts = f"train: {train}, val: {val}, test: {test}"
-    return f"source: {manifest.name}, size: {manifest.size}, {counts}"
+    return f"data: {{source: {manifest.name}, size: {manifest.size}, {counts}}}"
 
 
 def _print_skipped(manifest: Any) -> None:

@@ -103,8 +103,8 @@ def _fitting(study: Study, space: Space, entry: Mapping[str, Any]) -> dict[str, 
             raise ValueError(f"no {name}")
         try:
             chosen[name] = parameter.read(configured[name])
-        except SpaceError as error:
-            raise ValueError(str(error)) from None
+        except SpaceError:
+            raise ValueError(f"{name} {configured[name]} is not in the space") from None
     task = study.config(chosen).task
     if configured["task"] != task:
         raise ValueError(f"task is {task}, not {configured['task']}")

@@ -232,6 +232,11 @@ def test_maps_differ_in_their_marker_too() -> None:
     assert len({style.symbol for style in styles.values()}) == len(styles) == 5
 
 
+def test_many_maps_of_ones_own_differ_in_colour_or_marker() -> None:
+    styles = theme.styles(f"mylab.nets:N{number}" for number in range(28))
+    assert len(set(styles.values())) == len(styles) == 28
+
+
 def test_names_are_no_markup(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=10, epochs=2, images=2)
     evil = "<a href='x'>glow</a>"

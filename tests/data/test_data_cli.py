@@ -34,6 +34,12 @@ def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:
     assert len(sets.train) + len(sets.val) + len(sets.test) == 20
 
 
+def test_two_images_are_not_offered_as_a_study_s(make_zip: Maker) -> None:
+    result = RUNNER.invoke(app, ["prepare", "two", str(make_zip(2)), "--size", "16"])
+    assert result.exit_code == 0, result.output
+    assert "in a study file: data.ood: two; train, val and test take three images at least" in result.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -42,6 +48,7 @@ def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:
         ["show", "missing"],
         ["show", "no.such.module:load"],
         ["show", "faces", "--size", "4"],
+        ["show", "faces", "--size", "0"],
     ],
     ids=" ".join,
 )

@@ -48,8 +48,9 @@ class TrialPage:
         }
 
     def head(self) -> bits.Children:
-        """Its state, its configuration in a line, where and when it ran."""
+        """Its state, its task and configuration in a line, where and when it ran."""
         trial = self.trial
+        task = "" if missing(trial["task"]) else f"{trial['task']}: "
         where = []
         if not missing(trial["started"]):
             where.append(f"started {pd.Timestamp(trial['started']):%Y-%m-%d %H:%M:%S} UTC")
@@ -72,7 +73,7 @@ class TrialPage:
             bar = [html.P([bits.meter(share, "epochs"), html.Small(f"{phase} {row['epoch']}{of}")], className="going")]
         return [
             html.H2([f"Trial {trial['trial_id']} ", bits.badge(str(trial["status"]))], className="title"),
-            html.P(described(trial), className="lead"),
+            html.P(f"{task}{described(trial)}", className="lead"),
             bits.note(", ".join(where)),
             *bar,
             bits.note(self._neighbours()),
