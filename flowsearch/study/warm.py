@@ -103,8 +103,8 @@ def _fitting(study: Study, space: Space, entry: Mapping[str, Any]) -> dict[str, 
             raise ValueError(f"no {name}")
         try:
             chosen[name] = parameter.read(configured[name])
-        except SpaceError:
-            raise ValueError(f"{name} {configured[name]} is not in the space") from None
+        except SpaceError as error:  # nobody mistyped anything, so without a nearest name
+            raise ValueError(str(error).partition("; did you mean")[0]) from None
     task = study.config(chosen).task
     if configured["task"] != task:
         raise ValueError(f"task is {task}, not {configured['task']}")
