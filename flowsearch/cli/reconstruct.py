@@ -1,5 +1,6 @@
 """`flowsearch reconstruct`: photographs through a trained network."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,7 @@ def reconstruct(
         from flowsearch.parts import beside
 
         file, paths = find_model(model), find_pictures(images)
+        _check_can_hold(out)  # before what may take minutes
         with beside(parts_folder(file)):
             from flowsearch.training.gallery import picture_row
             from flowsearch.training.saved import load_saved
@@ -58,7 +60,6 @@ def reconstruct(
                         raise
                     left_out.append(str(error))
                     continue
-                _make(out)  # before what may take minutes
                 row = picture_row(saved, pixels, seed, measured=measured)
                 name = _unused(path.stem, names)
                 typer.echo(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
@@ -82,15 +83,17 @@ def _say_passed_over(folder: Path, taken: set[Path]) -> None:
         typer.echo(f"passed over in {folder}, by their suffix no images: {', '.join(names[:_NAMED])}{more}", err=True)
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"the pictures cannot be written to {out}: {error}") from None
+def _check_can_hold(out: Path) -> None:
+    """Refuse a folder that cannot be there, and make none."""
+    place = next(one for one in (out, *out.absolute().parents) if one.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        why = "may not be written to" if place.is_dir() else "is no folder"
+        raise ValueError(f"the pictures cannot be written to {out}: {place} {why}; name another folder by --out")
 
 
 def _write(out: Path, name: str, row: Any) -> None:
     try:
+        out.mkdir(parents=True, exist_ok=True)
         for kind, picture in row.pictures.items():
             if kind != "truth":
                 picture.save(out / f"{name}-{kind}.png")
