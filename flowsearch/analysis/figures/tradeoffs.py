@@ -48,10 +48,8 @@ def data(results: Results, x: str, y: str, task: str | None = None) -> pd.DataFr
     frame["text"] = [
         described(trial) if on else "" for on, (_, trial) in zip(frame["front"], trials.iterrows(), strict=True)
     ]
-    if (
-        x in schema.MINIMIZED
-    ):  # an analytic method's 0 parameters have no place on a logarithmic axis, but may beat others
-        frame = frame[frame["x"] > 0]
+    if x in schema.MINIMIZED:
+        frame = frame[frame["x"] > 0]  # 0 parameters have no place on a logarithmic axis; they may beat others
     return frame.reset_index(drop=True)
 
 
