@@ -24,6 +24,9 @@ _SHORTEST, _LONGEST = 0.2, 8.0
 _FOR_GOOD = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "UNRECOGNIZED_CLIENT")
 """What the errors say that waiting does not mend."""
 
+_UPLOAD = "UploadChunk"
+"""What Google's client was doing where not an object was not found, but the upload that it had begun."""
+
 _AT_ONCE = 16
 """Objects that are fetched side by side: each takes a round trip."""
 
@@ -140,12 +143,17 @@ class Bucket:
         for turn in range(1, _TRIES + 1):
             try:
                 return action()
-            except (FileNotFoundError, PermissionError):
-                raise
             except (OSError, pa.ArrowInvalid) as error:  # invalid is what Google's client calls a torn upload
-                if turn == _TRIES or any(what in str(error) for what in _FOR_GOOD):
+                if turn == _TRIES or not _passes(error):
                     raise error if isinstance(error, OSError) else OSError(str(error)) from error
                 wait = random.uniform(0, min(_LONGEST, _SHORTEST * 2 ** (turn - 1)))
                 _log.info("%s: %s; again in %.1f s", self.where, str(error).splitlines()[0], wait)
                 time.sleep(wait)
         raise AssertionError("unreachable")
+
+
+def _passes(error: Exception) -> bool:
+    """Whether waiting may mend it."""
+    if isinstance(error, FileNotFoundError):
+        return _UPLOAD in str(error)
+    return not isinstance(error, PermissionError) and not any(what in str(error) for what in _FOR_GOOD)

@@ -153,6 +153,8 @@ class Failing:
     [
         pytest.param(OSError("AWS Error SLOW_DOWN"), 7, True, id="in passing"),
         pytest.param(OSError("AWS Error SLOW_DOWN"), 8, False, id="too often"),
+        pytest.param(FileNotFoundError("NOT_FOUND: ...retry.function=UploadChunk, ..."), 2, True, id="upload gone"),
+        pytest.param(FileNotFoundError("NOT_FOUND: ...retry.function=ReadObject, ..."), 1, False, id="not there"),
         pytest.param(OSError("AWS Error ACCESS_DENIED"), 1, False, id="for good"),
         pytest.param(PermissionError("no"), 1, False, id="not allowed"),
     ],
