@@ -36,7 +36,8 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus
 for _ in range(3):
     cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=10**8)
 sets = ["space={folds: [1, 2, 3, 4], prox: [unet, resnet], seed: {int: [0, 99]}}",
-        "fixed={epochs: 2, lr: 0.001}", "scheduler=none", "search={sampler: random, trials: 24, window: 30}", "resources={gpu: auto, cpu: 1}"]
+        "fixed={epochs: 2, lr: 0.001}", "scheduler=none", "search={sampler: random, trials: 24, window: 30}",
+        "resources={gpu: auto, cpu: 1}"]
 study = read(Source("small.yaml", TEXT, sets))
 ending = run(study, here, run_trial="gpu_fakes:run_trial", images=lambda config: "images", address=cluster.address)
 print(json.dumps(dict(ending.progress.counts)))
