@@ -10,8 +10,8 @@ def tune(
 
     First `points` values from `low` to `high`, each the same factor above the one before. While the best stands at an
     end, that end moves out by the factor, `most` times at most. Then the two values halfway (on the log scale) to the
-    best one's neighbours are tried, `refinements` times. The same values are tried whatever the scores' noise, so the
-    result is as reproducible as `score`. A score that is not finite counts as the lowest.
+    best one's neighbours are tried, `refinements` times; nothing beyond an end is. The same values are tried whatever
+    the scores' noise, so the result is as reproducible as `score`. A score that is not a number counts as the lowest.
     """
     factor = (high / low) ** (1 / (points - 1))
     scores: dict[float, float] = {}
@@ -33,9 +33,11 @@ def tune(
             attempt(max(scores) * factor)
         else:
             break
+    lowest, highest = min(scores), max(scores)
     for _ in range(refinements):
         factor **= 0.5
         centre = best()
-        attempt(centre / factor)
-        attempt(centre * factor)
+        for value in (centre / factor, centre * factor):
+            if lowest <= value <= highest:
+                attempt(value)
     return best(), scores[best()]

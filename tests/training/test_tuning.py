@@ -27,10 +27,15 @@ def test_no_value_is_tried_twice_and_few_are() -> None:
     assert len(tried) == len(set(tried)) <= 11
 
 
-def test_the_range_is_left_only_as_often_as_allowed() -> None:
+@pytest.mark.parametrize("sign", [1, -1], ids=["above", "below"])
+@pytest.mark.parametrize("most", [0, 2])
+def test_the_range_is_left_only_as_often_as_allowed(most: int, sign: int) -> None:
     tried: list[float] = []
-    tune(lambda value: tried.append(value) or value, 1.0, 16.0, most=0, refinements=0)
-    assert max(tried) == pytest.approx(16)
+    tune(lambda value: tried.append(value) or sign * value, 1.0, 16.0, most=most)
+    if sign > 0:
+        assert max(tried) == pytest.approx(16 * 2**most)
+    else:
+        assert min(tried) == pytest.approx(0.5**most)
 
 
 def test_what_is_not_a_number_is_never_the_best() -> None:
