@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from flowsearch.flows import Glow
+from flowsearch.flows.likelihood import LEVELS
 
 COMPUTED_AGAIN = ("invertible", "checkpoint")
 """Of a flow's memories those by which a step along its score is computed again; the others keep all of it."""
@@ -76,7 +77,7 @@ class ScoreProx(FlowProx):
     where the fold is. Where p is the density of images with Gaussian noise of standard deviation sigma, and lambda is
     sigma^2, it gives the mean of the images that x~ may be a noisy one of (Tweedie's formula: Robbins 1956, Miyasawa
     1961), so that a prior with `prior.noise` is a denoiser as it is. lambda starts at the variance of that `noise` (of
-    8-bit rounding at least): a density that has seen less than lambda has steeper scores, and its steps overshoot.
+    dequantization's at least): a density that has seen less than lambda has steeper scores, and its steps overshoot.
 
     A loss is differentiated through this gradient, which the flow's constant-memory pass does not offer: the flow is
     set to plain autograd. Where its memory was one of `COMPUTED_AGAIN`, each call is computed again in the backward
@@ -86,7 +87,8 @@ class ScoreProx(FlowProx):
 
     def __init__(self, flow: Glow, noise: float = 0.1) -> None:
         super().__init__(flow)
-        self.raw_lambda = math.log(math.expm1(max(noise, 1 / 256) ** 2))  # the inverse of softplus
+        variance = max(noise**2, 1 / LEVELS**2 / 12)  # that of a uniform number of a bin's width
+        self.raw_lambda = math.log(math.expm1(variance))  # the inverse of softplus
         self.computed_again = flow.memory in COMPUTED_AGAIN
         flow.memory = "autograd"
 

@@ -112,7 +112,7 @@ def test_lambda_starts_where_the_map_wants_it() -> None:
     assert unrolled("score").lambda_K[0].item() == pytest.approx(0.01, rel=0.01)
     assert unrolled("glow").lambda_K[0].item() == pytest.approx(0.127, rel=0.01)
     flow = Glow(size=SIZE, levels=1, last_depth=1, hidden=8)
-    for noise, start in ((0.05, 0.0025), (0.0, 256.0**-2), (0.5, 0.25), (1.0, 1.0)):
+    for noise, start in ((0.05, 0.0025), (0.0, 1 / 12 / 256**2), (0.5, 0.25), (1.0, 1.0)):
         model = Unrolled(Task.named("denoise-0.1", SIZE).operator, [ScoreProx(flow, noise)], 2)
         assert model.lambda_K[1].item() == pytest.approx(start, rel=1e-4)
 
