@@ -104,7 +104,8 @@ class Unrolled(nn.Module):
 
     @torch.no_grad()
     def initialize(self, y: Tensor) -> None:
-        """Let what has a data-dependent start (a fresh flow's actnorms) take it from these measurements."""
+        """Let what has a data-dependent start (a fresh flow's actnorms) take it from these measurements; running means
+        of batch normalization take a step of theirs."""
         training = self.training
         self.train()
         self(y)
