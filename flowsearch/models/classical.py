@@ -4,12 +4,16 @@ Shapes: y_B... is a batch of measurements, x_BCHW of images. A per-image number 
 images.
 """
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from flowsearch.checks import check_float
 from flowsearch.operators import LinearOperator
+
+_log = logging.getLogger(__name__)
 
 FLAT = 1e-3
 """A mean length of the gradient that no eye sees, which the gap of a flat image is measured by."""
@@ -96,15 +100,23 @@ class TotalVariation(nn.Module):
     def __init__(
         self, operator: LinearOperator, weight: float, tolerance: float = 1e-3, most_iterations: int = 5_000
     ) -> None:
-        """`most_iterations` bounds the time of a problem that does not converge; `solve` says how far it came."""
+        """`most_iterations` bounds the time of a problem that converges slowly, as deblurring without noise does by a
+        small weight; `solve` says how far it came."""
         check_float("tv_weight", weight, 0, positive=True)
         super().__init__()
         self.operator, self.weight = operator, weight
         self.tolerance, self.most_iterations = tolerance, most_iterations
 
     def forward(self, y: Tensor) -> Tensor:
-        """The reconstruction of the measurements `y`."""
-        return self.solve(y)[0]
+        """The reconstruction of the measurements `y`; logs how many have not converged."""
+        x_BCHW, gap_B = self.solve(y)
+        if short := int((gap_B > self.tolerance).sum()):
+            _log.warning(
+                "%d of %d images by total variation of weight %.3g are up to %.1f%% above the least value, not %.1f%%, "
+                "after %d iterations",
+                *(short, len(y), self.weight, 100 * float(gap_B.max()), 100 * self.tolerance, self.most_iterations),
+            )
+        return x_BCHW
 
     def objective(self, x_BCHW: Tensor, y: Tensor) -> Tensor:
         """1/2 |A x - y|^2 + w TV(x) of each image, (B,)."""

@@ -114,6 +114,14 @@ def test_known_pixels_stay_and_hidden_ones_are_filled_where_nothing_is_noisy() -
     torch.testing.assert_close(x, flat, atol=0.01, rtol=0)
 
 
+def test_images_that_have_not_converged_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    operator = Task.named("deblur-2", SIZE).operator
+    TotalVariation(operator, 0.01)(operator(images()))
+    assert not caplog.records
+    TotalVariation(operator, 1e-5, most_iterations=200)(operator(images()))
+    assert "3 of 3 images by total variation of weight 1e-05" in caplog.text
+
+
 def test_the_weight_is_above_zero() -> None:
     with pytest.raises(ValueError, match="tv_weight is above 0"):
         TotalVariation(Task.named("denoise-0.1", SIZE).operator, 0.0)
