@@ -1,6 +1,9 @@
 """One number chosen by trying: a search on a log scale."""
 
+import logging
 from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
 
 
 def tune(
@@ -12,6 +15,7 @@ def tune(
     end, that end moves out by the factor, `most` times at most. Then the two values halfway (on the log scale) to the
     best one's neighbours are tried, `refinements` times; nothing beyond an end is. The same values are tried whatever
     the scores' noise, so the result is as reproducible as `score`. A score that is not a number counts as the lowest.
+    A best value at an end is logged, as a better one may lie beyond.
     """
     factor = (high / low) ** (1 / (points - 1))
     scores: dict[float, float] = {}
@@ -40,4 +44,7 @@ def tune(
         for value in (centre / factor, centre * factor):
             if lowest <= value <= highest:
                 attempt(value)
+    if best() in (lowest, highest):
+        which = "lowest" if best() == lowest else "highest"
+        _log.warning("tuned to %.3g, the %s value that is tried; a better one may lie beyond", best(), which)
     return best(), scores[best()]

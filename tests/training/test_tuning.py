@@ -38,6 +38,13 @@ def test_the_range_is_left_only_as_often_as_allowed(most: int, sign: int) -> Non
         assert min(tried) == pytest.approx(0.5**most)
 
 
+@pytest.mark.parametrize(("peak", "told"), [(1e-9, "0.001, the lowest"), (1.0, "0.1, the highest"), (0.02, "")])
+def test_a_best_value_at_an_end_is_told(peak: float, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    tune(lambda value: -abs(math.log(value / peak)), 1e-3, 1e-1, most=0)
+    assert told in caplog.text
+    assert bool(caplog.records) == bool(told)
+
+
 def test_what_is_not_a_number_is_never_the_best() -> None:
     found, _ = tune(lambda value: math.nan if value > 0.05 else value, 1e-3, 1e-1)
     assert found <= 0.05
