@@ -61,7 +61,11 @@ class Identity(LinearOperator):
 
 
 class Mask(LinearOperator):
-    """A x = m * x with a mask m of zeros and ones: inpainting (paper section VI-D). A is its own adjoint."""
+    """A x = m * x with a mask m of zeros and ones: inpainting (paper section VI-D). A is its own adjoint.
+
+    A measurement keeps the image's shape: of a noisy one the hidden pixels hold noise alone, which A^T takes away, and
+    which the residual and the measurement's PSNR count.
+    """
 
     mask_HW: Tensor
 
