@@ -1,6 +1,7 @@
 """A study's trials as a table for elsewhere: CSV, JSON or LaTeX."""
 
 import json
+import math
 from typing import Any
 
 import pandas as pd
@@ -21,8 +22,9 @@ def to_csv(results: Results) -> str:
 
 def to_json(results: Results) -> str:
     """All trials as a JSON list of objects; what is unknown is null."""
-    text = results.labelled.to_json(orient="records", date_format="iso")
-    return json.dumps(json.loads(text), indent=1) + "\n"
+    rows = results.labelled.to_dict("records")  # pandas' own writer keeps ten decimals: three digits of a rate of 1e-8
+    text = json.dumps([{name: plain(value) for name, value in row.items()} for row in rows], indent=1, allow_nan=False)
+    return text + "\n"
 
 
 def to_latex(results: Results) -> str:
@@ -73,7 +75,10 @@ def _there(row: Any, name: str) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it; None for what pandas calls missing."""
-    if value is None or pd.isna(value):
+    """The value as JSON has it, numbers in full and times as ISO 8601; None for what pandas calls missing, and for
+    infinity, which JSON has no word for."""
+    if value is None or pd.isna(value) or value in (math.inf, -math.inf):
         return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
     return value.item() if hasattr(value, "item") else value

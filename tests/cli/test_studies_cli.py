@@ -1,6 +1,8 @@
 """`flowsearch study plan`, `list`, `show`, `export` and `flowsearch prior`, on what a study leaves."""
 
+import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -8,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -192,6 +196,36 @@ def test_export_of_the_table(root: Path, tmp_path: Path) -> None:
     assert "denoise-0.2 & measured & 14.00" in latex
     assert latex.count("\\\\") == 3
     assert flowsearch("study", "export", root, "--trial", "0001")[0] == 2
+
+
+@pytest.fixture(scope="module")
+def awkward(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """The study with a trial whose numbers and words are hard to write down, and what they are."""
+    copy = shutil.copytree(root, tmp_path_factory.mktemp("awkward") / "small")
+    values = {"lr": 1.2345678901234567e-07, "val_loss": 0.1 + 0.2, "test_psnr": math.inf, "ood_psnr": math.nan}
+    values |= {"reason": 'says "no", twice\nÜber & 100% \\alpha'}
+    for path in (copy / "trials").glob("*.parquet"):
+        table = pq.read_table(path)
+        rows = [row | values if row["trial_id"] == "0001" else row for row in table.to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    return copy, values
+
+
+def test_exported_numbers_and_words_are_whole(awkward: tuple[Path, dict[str, object]]) -> None:
+    folder, values = awkward
+
+    def strict(word: str) -> object:
+        raise AssertionError(f"{word} is not JSON")
+
+    written = json.loads(flowsearch("study", "export", folder, "--format", "json")[1], parse_constant=strict)
+    row = next(row for row in written if row["trial_id"] == "0001")
+    assert {name: row[name] for name in values} == values | {"test_psnr": None, "ood_psnr": None}
+    csv = flowsearch("study", "export", folder, "--format", "csv")[1]
+    table = pd.read_csv(io.StringIO(csv), dtype={"trial_id": str}, float_precision="round_trip").set_index("trial_id")
+    assert {name: table.loc["0001", name] for name in values if name != "ood_psnr"} == {
+        name: value for name, value in values.items() if name != "ood_psnr"
+    }
+    assert list(table.columns) == [name for name in row if name != "trial_id"]
 
 
 @pytest.mark.parametrize("name", ["42", "20241127", "true", "null", "1e3", "0x10", "plain"])
