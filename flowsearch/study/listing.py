@@ -81,8 +81,8 @@ def _alive(progress: Progress, ledger: Ledger, place: Place) -> None:
     for subject, event in last.items():
         if subject.startswith(PREFIX) and event.event == events.STARTED and "config" in event.content:
             state = PriorState(subject.removeprefix(PREFIX), event.content["config"], status=schema.RUNNING)
-            records = place.priors.records(state.key)
-            state.epoch = records[-1]["epoch"] if records else 0
+            for record in place.priors.records(state.key)[-1:]:
+                state.epoch, state.current = record["epoch"], record
             progress.priors[state.key] = state
 
 

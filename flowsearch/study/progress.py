@@ -197,16 +197,28 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time left, from the mean time of the trials so far; None before anything is known."""
+        """Estimate of the time left: the rest of what runs by its own epochs, where it has done some, and the others as
+        long as the mean of the trials so far; None before anything is known.
+
+        Pre-trainings count from their first epoch on, each that is left taken as the last.
+        """
         ended = [trial.seconds for trial in self.trials.values() if trial.status in FINAL and trial.started is not None]
         under_way = [trial.seconds / trial.share for trial in self.running if trial.share > 0]
         known = ended + under_way
         if not known:
             return None
         mean = sum(known) / len(known)
-        waiting = self.total - self.done - len(self.running)
-        left = [max(0.0, mean - trial.seconds) for trial in self.running]
-        return max([(sum(left) + max(0, waiting) * mean) / self.slots, *left])
+        left = [
+            trial.seconds / trial.share - trial.seconds if trial.share > 0 else max(0.0, mean - trial.seconds)
+            for trial in self.running
+        ]
+        for prior in self.priors.values():
+            if prior.status == schema.RUNNING and prior.current:
+                left.append(prior.current["seconds"] * max(0, prior.config["prior"]["epochs"] - prior.epoch))
+        begun = [trial for trial in self.trials.values() if trial.status not in FINAL | {schema.RUNNING}]
+        waiting = [max(0.0, mean - trial.seconds) for trial in begun]
+        waiting.append(max(0, self.total - len(self.trials)) * mean)
+        return max([(sum(left) + sum(waiting)) / self.slots, *left])
 
 
 def score(trial: TrialState, metric: str) -> float | None:

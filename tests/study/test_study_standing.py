@@ -1,6 +1,7 @@
 """Which configuration is best, what lies on the front, and the tables that show it."""
 
 import io
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from small_study import TEXT
 
 from flowsearch.cli.live import summarize
 from flowsearch.study.file import Study, read
+from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Progress
 from flowsearch.study.source import Source
 
@@ -35,6 +37,51 @@ def printed(progress: Progress) -> str:
     console = Console(file=io.StringIO(), width=80)
     summarize(console, progress)
     return console.file.getvalue()
+
+
+def running_for(progress: Progress, number: int, minutes: float, epoch: int, earlier: float = 0.0) -> None:
+    """A trial that has run for so many minutes, and before it was interrupted for so many `earlier` ones."""
+    trial = progress.planned(number, net(1))
+    trial.status, trial.epoch, trial.phase, trial.earlier_seconds = "running", epoch, "train", 60 * earlier
+    trial.started = datetime.now(UTC) - timedelta(minutes=minutes)
+
+
+def ended_after(progress: Progress, minutes: list[float]) -> None:
+    for number, took in enumerate(minutes):
+        trial = progress.planned(number, net(1))
+        trial.status, trial.started = "completed", datetime(2026, 1, 1, tzinfo=UTC)
+        trial.ended = trial.started + timedelta(minutes=took)
+
+
+def minutes_left(progress: Progress) -> float:
+    assert progress.seconds_left is not None
+    return progress.seconds_left / 60
+
+
+def test_the_last_trial_takes_as_long_as_its_own_epochs_say():
+    progress = Progress(study=study_of("search.trials=8"))
+    ended_after(progress, [1.0] * 7)
+    running_for(progress, 7, 10, epoch=2)  # of 4; the others took a tenth of it
+    assert minutes_left(progress) == pytest.approx(10, rel=0.01)
+
+
+def test_a_trial_that_was_interrupted_needs_only_its_rest():
+    progress = Progress(study=study_of("search.trials=8"))
+    ended_after(progress, [10.0] * 7)
+    trial = progress.planned(7, net(1))
+    trial.status, trial.earlier_seconds = "interrupted", 60 * 8
+    assert minutes_left(progress) == pytest.approx(2)
+    running_for(progress, 7, 1, epoch=3, earlier=8)
+    assert minutes_left(progress) == pytest.approx(3, rel=0.01)
+
+
+def test_a_pre_training_that_trials_wait_for_counts():
+    progress = Progress(study=study_of("search.trials=8"), slots=2)
+    ended_after(progress, [1.0] * 7)
+    config = progress.trials[0].config | {"prior": progress.trials[0].config["prior"] | {"epochs": 100}}
+    prior = PriorState("abc", config, status="running", epoch=40, current={"seconds": 30.0})
+    progress.priors = {"abc": prior}
+    assert minutes_left(progress) == pytest.approx(30)
 
 
 FOUR: Rows = [
