@@ -109,8 +109,8 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
         lines.append(f"no GPU here: as it is (resources.gpu: {plan.gpu:g}) the study needs another machine")
     if plan.disk_bytes_at_most:
         lines.append(
-            f"disk: about {memory(plan.disk_bytes)} for trained networks and priors, every trial taken as the middle "
-            f"one; at most {memory(plan.disk_bytes_at_most)}, with the checkpoints of those that run"
+            f"disk: about {memory(plan.disk_bytes)} for trained networks and priors; at most "
+            f"{memory(plan.disk_bytes_at_most)}, with the checkpoints of those that run"
         )
     if plan.hours is None:
         lines.append("time: not known yet; --measure times a step of each on this machine")

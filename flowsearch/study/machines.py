@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 
 from flowsearch.study.file import Study
+from flowsearch.study.packing import room_for
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def slots(study: Study, resources: Mapping[str, float]) -> int:
 
 def _room(study: Study, resources: Mapping[str, float]) -> int:
     room, gpu = int(min(resources.get("CPU", 1) // study.resources.cpu, MOST_SLOTS)), _gpu(study)
-    return int(min(room, resources.get("GPU", 0) // gpu)) if gpu else room
+    return min(room, room_for(gpu, resources.get("GPU", 0))) if gpu else room
 
 
 def _gpu(study: Study) -> float:

@@ -38,6 +38,13 @@ def share_of(need_bytes: int, gpu_bytes: int) -> float:
     return min(1.0, max(1, math.ceil(_STEPS * wanted / gpu_bytes)) / _STEPS)
 
 
+def room_for(share: float, gpus: float) -> int:
+    """How many jobs that take `share` each so many GPUs hold at once: a part of a GPU is one GPU's."""
+    if share > 1:
+        return int(gpus // share) if gpus < math.inf else 10**9
+    return int(min(gpus, 10**9)) * math.floor(1 / share + 1e-6)  # 1 // 0.1 is 9
+
+
 class Packing:
     """The shares of a study's trials on GPUs of one kind; where there are several kinds, the smallest."""
 

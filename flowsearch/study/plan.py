@@ -11,22 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flowsearch.cores import cores
-from flowsearch.data.config import DataConfig
-from flowsearch.data.splits import Counted, counted
 from flowsearch.study import own_parts
 from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
-from flowsearch.study.packing import share_of
+from flowsearch.study.packing import room_for, share_of
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
-from flowsearch.study.space import Parameter, Space, Values
+from flowsearch.study.space import Values
+from flowsearch.study.survey import Survey, images_of, survey_of
 from flowsearch.training.config import TrialConfig
-from flowsearch.training.need import Need, estimate, flow_parameters
-from flowsearch.training.prior_store import PRIOR_NAMES, prior_key
+from flowsearch.training.need import estimate
 
-_DRAWS = 51
 _KEPT_BYTES = 4
 """What stays on disk of a parameter: its value at the best epoch."""
 _RUNNING_BYTES = 24
@@ -73,9 +68,9 @@ class Plan:
     at_once: int
     gpu_bytes: int | None
     disk_bytes: int
-    """What trained networks and priors will take on disk, every trial as large as the middle one."""
+    """What trained networks and priors will take on disk: of a search by the mean of a draw, else all of them."""
     disk_bytes_at_most: int
-    """The same if all were the largest, with the checkpoints of those that run."""
+    """The same, of a search if all were the largest by parameters, with the checkpoints of those that run."""
     hours: float | None = None
     """All trials and priors, as long as the middle configuration's, so many at once."""
     hours_at_most: float | None = None
@@ -107,57 +102,93 @@ def make_plan(
 
     `gpu_bytes` is the memory of the GPUs to plan for, by default this machine's.
     """
-    own_parts.check(study, _counted(study.data_config).channels)
+    own_parts.check(study, images_of(study.data_config).channels)
     device, found_bytes, found_gpus = _device()
     gpu_bytes, gpus = gpu_bytes or found_bytes, gpus or found_gpus or 1
     cpus = cpus or cores()
     known = Shapes(device, shapes)
     corners = []
     first = study.branches[0]  # the task decides next to nothing of what a step takes
-    for which, values in _corners(first).items():
+    survey = survey_of(first, len(Layout.of(study).configurations))
+    for which, values in survey.corners.items():
         config = first.config(values)
-        channels = _counted(config.data).channels
+        channels = images_of(config.data).channels
         if measure and config.method == "unrolled":
-            from flowsearch.bench.steps import measure_prior, measure_step
+            from flowsearch.bench.steps import measure_step
 
             say(f"timing a step of the {which} configuration on {device} ...")
-            plain, threads = config.to_dict(), study.resources.cpu
-            known.remember(shape_of(plain, channels), **measure_step(config, channels, threads))
+            measured = measure_step(config, channels, study.resources.cpu)
+            known.remember(shape_of(config.to_dict(), channels), **measured)
             if config.pretrain:
-                known.remember(prior_shape_of(plain, channels), **measure_prior(config, channels, threads))
+                _measure_prior(study, config, known)
         corners.append(_corner(study, which, values, config, known, gpu_bytes))
-    return _whole(study, corners, device, gpu_bytes, cpus, gpus)
+    prior_seconds = 0.0
+    if survey.largest_flow is not None:
+        config = first.config(survey.largest_flow)
+        if measure and config.method == "unrolled" and known.seconds(_prior_shape(config)) is None:
+            say(f"timing a step of the largest prior on {device} ...")
+            _measure_prior(study, config, known)
+        prior_seconds = _prior_seconds(config, known) or 0.0
+    return _whole(study, survey, corners, prior_seconds, device, gpu_bytes, cpus, gpus)
 
 
-def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | None, cpus: int, gpus: int) -> Plan:
+def _measure_prior(study: Study, config: TrialConfig, known: Shapes) -> None:
+    from flowsearch.bench.steps import measure_prior
+
+    channels = images_of(config.data).channels
+    known.remember(_prior_shape(config), **measure_prior(config, channels, study.resources.cpu))
+
+
+def _prior_shape(config: TrialConfig) -> str:
+    return prior_shape_of(config.to_dict(), images_of(config.data).channels)
+
+
+def _prior_seconds(config: TrialConfig, known: Shapes) -> float | None:
+    """All training steps of the trial's prior; None where a step has not been measured."""
+    step = known.seconds(_prior_shape(config))
+    steps = math.ceil(images_of(config.data).pretraining / config.prior.batch_size) * config.prior.epochs
+    return None if step is None else step * steps
+
+
+def _whole(
+    study: Study,
+    survey: Survey,
+    corners: list[Corner],
+    prior_seconds: float,
+    device: str,
+    gpu_bytes: int | None,
+    cpus: int,
+    gpus: int,
+) -> Plan:
+    """The plan; `prior_seconds` are the largest prior's."""
     middle, largest = corners[len(corners) // 2], corners[-1]
-    trials, (priors, at_most) = Layout.of(study).total, _priors(study.branches[0])
+    trials = Layout.of(study).total
     share = middle.gpu_share or 0.0
     slots = max(1, cpus // study.resources.cpu)
     if share:
-        slots = min(slots, int(gpus / share) if share <= 1 else int(gpus // share))
+        slots = min(slots, room_for(share, gpus))
     slots = max(1, min(slots, study.resources.concurrent or slots, trials))
     plan: dict[str, Any] = {}
     if middle.trial_seconds is not None:
-        total = trials * middle.trial_seconds + priors * (middle.prior_seconds or largest.prior_seconds or 0)
+        total = trials * middle.trial_seconds + survey.priors * (middle.prior_seconds or prior_seconds)
         plan["hours"] = total / 3600 / slots
         plan["gpu_hours"] = total / 3600 * share if share else None
         if largest.trial_seconds is not None:
-            most = trials * largest.trial_seconds + priors * (largest.prior_seconds or 0)
+            most = trials * largest.trial_seconds + survey.priors * prior_seconds
             plan["hours_at_most"] = max(most, total) / 3600 / slots
         budget = study.budget
         if budget.usd_per_gpu_hour is not None and plan["gpu_hours"]:
             plan["usd"] = budget.usd_per_gpu_hour * plan["gpu_hours"]
         elif budget.usd_per_hour is not None:
             plan["usd"] = budget.usd_per_hour * plan["hours"]
-    disk, disk_at_most = _disk(trials, priors, slots, corners)
+    disk, disk_at_most = _disk(study, survey, trials, slots)
     return Plan(
         name=study.name,
         mode=study.mode,
         trials=trials,
         trials_at_most=study.scheduler is not None,
-        priors=priors,
-        priors_at_most=at_most,
+        priors=survey.priors,
+        priors_at_most=survey.priors_at_most,
         corners=corners,
         device=device,
         gpu=study.resources.gpu,
@@ -170,13 +201,14 @@ def _whole(study: Study, corners: list[Corner], device: str, gpu_bytes: int | No
     )
 
 
-def _disk(trials: int, priors: int, at_once: int, corners: list[Corner]) -> tuple[int, int]:
+def _disk(study: Study, survey: Survey, trials: int, at_once: int) -> tuple[int, int]:
     """`Plan.disk_bytes` and `disk_bytes_at_most`."""
-    middle, largest = corners[len(corners) // 2], corners[-1]
-    configs = [TrialConfig.from_dict(corner.config) for corner in corners if corner.config.get("pretrain")]
-    flow = max((flow_parameters(config, _counted(config.data).channels) for config in configs), default=0)
-    kept = [_KEPT_BYTES * (trials * corner.parameters + priors * flow) for corner in (middle, largest)]
-    return kept[0], kept[1] + _RUNNING_BYTES * at_once * largest.parameters
+    searched = study.mode == "search"  # of the others all are known
+    each = survey.most_parameters if searched else survey.parameters
+    flow = survey.most_prior_parameters if searched else survey.prior_parameters
+    kept = _KEPT_BYTES * (trials * survey.parameters + survey.priors * survey.prior_parameters)
+    most = _KEPT_BYTES * (trials * each + survey.priors * flow)
+    return round(kept), round(most + _RUNNING_BYTES * at_once * survey.most_parameters)
 
 
 def _cuts(study: Study, trials: int, plan: Mapping[str, Any]) -> list[str]:
@@ -200,7 +232,7 @@ def _cuts(study: Study, trials: int, plan: Mapping[str, Any]) -> list[str]:
 def _corner(
     study: Study, which: str, values: Values, config: TrialConfig, known: Shapes, gpu_bytes: int | None
 ) -> Corner:
-    images, plain = _counted(config.data), config.to_dict()
+    images, plain = images_of(config.data), config.to_dict()
     need, shape = estimate(config, images.channels), shape_of(plain, images.channels)
     measured = known.bytes(shape)
     taken = need.bytes if measured is None else measured
@@ -210,7 +242,6 @@ def _corner(
     elif gpu:
         share = gpu
     step = known.seconds(shape)
-    prior_step = known.seconds(prior_shape_of(plain, images.channels)) if config.pretrain else None
     return Corner(
         which=which,
         values=values,
@@ -221,101 +252,8 @@ def _corner(
         gpu_share=share,
         step_seconds=step,
         trial_seconds=None if step is None else step * math.ceil(config.data.train / config.batch_size) * config.epochs,  # type: ignore[operator]
-        prior_seconds=None
-        if prior_step is None
-        else prior_step * math.ceil(images.pretraining / config.prior.batch_size) * config.prior.epochs,
+        prior_seconds=_prior_seconds(config, known) if config.pretrain else None,
     )
-
-
-def _counted(data: DataConfig) -> Counted:
-    """The study's images; colour, and as many as the file says, where they are not prepared here."""
-    try:
-        return counted(data)
-    except ValueError:
-        return Counted(channels=3, pretraining=data.train + (data.prior_images or 0))
-
-
-def _corners(study: Study) -> dict[str, Values]:
-    """The smallest, the middle and the largest configuration by memory; one where they are the same.
-
-    Of a grid or an ablation all are looked at; of a search the corners, and a seeded draw for the middle.
-    """
-    needs: dict[str, Need] = {}
-
-    def size(values: Values) -> tuple[int, bool]:
-        """Its memory; of two alike, one with a prior is larger."""
-        config = study.config(values)
-        channels = _counted(config.data).channels
-        shape = shape_of(config.to_dict(), channels)
-        if shape not in needs:
-            needs[shape] = estimate(config, channels)
-        return needs[shape].bytes, bool(config.pretrain)
-
-    points = study.points()
-    if points is None:
-        space = study.parsed_space()
-        corners = [values for _, values in space.corners()]
-        smallest = _climb(space, min(corners, key=size), lambda values: tuple(-part for part in size(values)))
-        largest = _climb(space, max(corners, key=size), size)
-        points = [_draw(space, seed) for seed in range(_DRAWS)]
-    else:
-        smallest, largest = min(points, key=size), max(points, key=size)
-    middle = sorted(points, key=size)[len(points) // 2]
-    if size(smallest) == size(largest):
-        return {"each": middle}
-    return {"smallest": smallest, "middle": middle, "largest": largest}
-
-
-def _climb(space: Space, start: Values, height: Callable[[Values], tuple[int, ...]]) -> Values:
-    """The highest point that is reached from `start` by moving one name after another to one of its corners."""
-    best = start
-    for _ in range(len(space.parameters)):
-        before = best
-        for name, parameter in space.parameters.items():
-            for corner in parameter.corners:
-                best = max(best, _moved(space, best, name, corner), key=height)
-        if best == before:
-            break
-    return best
-
-
-def _moved(space: Space, point: Values, name: str, value: Any) -> Values:
-    moved = point | {name: value}
-    return space.fill(lambda parameter: moved.get(parameter.name, parameter.corners[-1]))
-
-
-def _draw(space: Space, seed: int) -> Values:
-    rng = np.random.default_rng(seed)
-
-    def choose(parameter: Parameter) -> Any:
-        if parameter.choices:
-            return parameter.choices[int(rng.integers(len(parameter.choices)))]
-        return parameter.at(rng.random())
-
-    return space.fill(choose)
-
-
-def _priors(study: Study) -> tuple[int, bool]:
-    """How many distinct priors the trials need, and whether that is a bound."""
-    points = study.points()
-    if points is not None:
-        configs = [study.config(point) for point in points]
-        return len({prior_key(one, "") for one in configs if one.pretrain}), False
-    space = study.parsed_space()
-    if not any(study.config(values).pretrain for _, values in space.corners()):
-        return 0, False
-    distinct = 1.0
-    for name in PRIOR_NAMES:
-        parameter = space.parameters.get(name)
-        if parameter is None:
-            continue
-        if parameter.choices:
-            distinct *= len(parameter.choices)
-        elif parameter.whole:
-            distinct *= (int(parameter.high) - int(parameter.low)) // parameter.step + 1
-        else:
-            distinct = math.inf
-    return int(min(distinct, Layout.of(study).total)), True
 
 
 def _device() -> tuple[str, int | None, int]:

@@ -29,6 +29,7 @@ from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report
 from flowsearch.training.build import build_model
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.need import flow_parameters
 from flowsearch.training.saved import load_saved
 
 FILE = """\
@@ -279,8 +280,14 @@ def test_a_plan_knows_the_smallest_and_the_largest(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sets", "priors"),
-    [(["space.levels=[2]", "space.depth={int: [1, 2]}"], 2), (["fixed.pretrain=false"], 0), (["search.trials=3"], 3)],
-    ids=["two depths", "none pre-trained", "no more than trials"],
+    [
+        (["space.levels=[2]", "space.depth={int: [1, 2]}"], 2),
+        (["fixed.pretrain=false"], 0),
+        (["search.trials=3"], 3),
+        (["search.trials=3", "repeats=5"], 3),
+        (["space={folds: [1, 2], depth: {choice: [1], when: {folds: 1}}}", "fixed.levels=1"], 2),
+    ],
+    ids=["two depths", "none pre-trained", "no more than trials", "repeats share one", "the default is one more"],
 )
 def test_a_plan_counts_priors(file: Path, sets: list[str], priors: int) -> None:
     assert make_plan(load(file, sets)).priors == priors
@@ -313,8 +320,44 @@ def test_a_measured_step_gives_time_and_cost(file: Path, tmp_path: Path, monkeyp
     assert again.hours == pytest.approx(plan.hours / 2)
 
 
+MIXED = ["mode=grid", "search={}", "space={prox: [glow, resnet, unet], folds: [1, 2], depth: [1, 2]}"]
+
+
+def test_a_grid_s_disk_is_all_its_networks_and_priors(file: Path, tmp_path: Path) -> None:
+    study = load(file, [*MIXED, "fixed={epochs: 1, levels: 1, hidden: 8, features: 4, channels: 8}"])
+    plan = make_plan(study, cpus=1, shapes=tmp_path / "shapes.json")
+    configs = [study.config(point) for point in study.points()]
+    networks = [sum(one.numel() for one in build_model(config, 3).parameters()) for config in configs]
+    flows = {config.depth: flow_parameters(config, 3) for config in configs if config.pretrain}
+    assert (plan.trials, plan.priors) == (len(networks), len(flows)) == (8, 2)
+    assert plan.disk_bytes == 4 * (sum(networks) + sum(flows.values()))
+    assert plan.disk_bytes_at_most == plan.disk_bytes + 24 * max(networks)
+
+
+def test_the_disk_of_a_search_is_bounded_by_the_most_parameters(file: Path, tmp_path: Path) -> None:
+    sets = ["space={folds: [1], prox: [resnet, unet]}", "fixed={features: 64, channels: 8}"]
+    study = load(file, [*sets, "data.size=32"])
+    plan = make_plan(study, cpus=1, shapes=tmp_path / "shapes.json")
+    resnet, unet = (study.config({"folds": 1, "prox": prox}) for prox in ("resnet", "unet"))
+    assert plan.corners[-1].config["prox"] == "resnet", "the largest by memory has fewer parameters"
+    most = max(sum(one.numel() for one in build_model(config, 3).parameters()) for config in (resnet, unet))
+    assert plan.disk_bytes_at_most == (4 * 4 + 24) * most > plan.disk_bytes
+
+
+def test_the_time_of_priors_counts_where_only_other_trials_have_them(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowsearch.bench.steps.measure_step", lambda *_: {"seconds": 1.0, "bytes": 1e6})
+    monkeypatch.setattr("flowsearch.bench.steps.measure_prior", lambda *_: {"seconds": 100.0})
+    fixed = "fixed={epochs: 1, batch_size: 4, levels: 1, depth: 1, hidden: 8, channels: 8}"
+    study = load(file, ["mode=grid", "search={}", "space={prox: [glow, unet], folds: [1, 2]}", fixed])
+    plan = make_plan(study, measure=True, cpus=1, shapes=tmp_path / "shapes.json")
+    assert [corner.config["prox"] for corner in plan.corners] == ["glow", "unet", "unet"]
+    assert plan.hours * 3600 == pytest.approx(4 * 4 + 100)  # 4 trials of 4 steps of 1 s, a prior of one step
+
+
 def test_a_plan_is_for_the_channels_of_the_images(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsearch.study.plan.counted", lambda config: Counted(channels=1, pretraining=config.train))
+    monkeypatch.setattr("flowsearch.study.survey.counted", lambda config: Counted(channels=1, pretraining=config.train))
     sets = ["space={folds: [1]}", "fixed={prox: glow, depth: 1, levels: 1, hidden: 4, epochs: 1, pretrain: false}"]
     study = load(file, sets)
     (corner,) = make_plan(study, measure=True, shapes=tmp_path / "shapes.json").corners

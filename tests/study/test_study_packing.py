@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_study import TEXT
 
 from flowsearch.data import DataConfig
-from flowsearch.study.packing import CONTEXT_BYTES, Gpu, Packing, share_of
+from flowsearch.study.file import read
+from flowsearch.study.machines import slots
+from flowsearch.study.packing import CONTEXT_BYTES, Gpu, Packing, room_for, share_of
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
+from flowsearch.study.source import Source
 from flowsearch.training.build import build_model, build_prox
 from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.need import estimate, estimate_prior
@@ -100,6 +104,17 @@ def test_the_formula_is_near_what_an_h100_counted(values, peak):
 def test_a_share_is_the_need_with_headroom(need, share):
     assert share_of(need, 10 * GB) == share
     assert share == 1.0 or share * 10 * GB >= 1.2 * need + CONTEXT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "room"),
+    [(0.6, 2, 2), (0.1, 1, 10), (0.2, 3, 15), (0.34, 1, 2), (1.0, 3, 3), (2, 5, 2)],
+    ids=["one a GPU", "tenths", "fifths of three", "thirds do not fit", "whole ones", "two GPUs each"],
+)
+def test_a_share_of_a_gpu_is_one_gpu_s(share, gpus, room):
+    assert room_for(share, gpus) == room
+    study = read(Source("small.yaml", TEXT, [f"resources={{gpu: {share}, cpu: 1}}"]))
+    assert slots(study, {"CPU": 100.0, "GPU": float(gpus)}) == room
 
 
 def test_a_measured_need_is_remembered_for_the_next_study(tmp_path):
