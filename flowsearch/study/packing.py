@@ -15,7 +15,7 @@ from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.training.config import TrialConfig
 
 HEADROOM = 1.2
-"""Over a need: the allocator's blocks are not quite full, and evaluation takes a little more than training."""
+"""Over a need: the allocator's blocks are not quite full."""
 
 CONTEXT_BYTES = 600 * 2**20
 """What CUDA and its libraries take of a GPU for each process."""
@@ -55,13 +55,11 @@ class Packing:
 
     def need(self, config: Mapping[str, Any], *, prior: bool = False) -> int:
         """Bytes that the trial takes, or its pre-training: measured, or by the formula."""
-        known = self.shapes.bytes((prior_shape_of if prior else shape_of)(config, self._channels))
-        if known is not None:
-            return known
         from flowsearch.training.need import estimate, estimate_prior
 
+        known = self.shapes.bytes((prior_shape_of if prior else shape_of)(config, self._channels))
         need = (estimate_prior if prior else estimate)(TrialConfig.from_dict(dict(config)), self._channels)
-        return need.bytes
+        return need.at_least(known)
 
     def share(self, config: Mapping[str, Any], *, prior: bool = False) -> float:
         """The share of a GPU that the trial gets, or its pre-training."""

@@ -235,7 +235,7 @@ def _corner(
     images, plain = images_of(config.data), config.to_dict()
     need, shape = estimate(config, images.channels), shape_of(plain, images.channels)
     measured = known.bytes(shape)
-    taken = need.bytes if measured is None else measured
+    taken = need.at_least(measured)
     gpu, share = study.resources.gpu, None
     if isinstance(gpu, str):
         share = share_of(taken, gpu_bytes) if gpu_bytes else None

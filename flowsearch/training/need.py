@@ -17,6 +17,7 @@ from flowsearch.flows.steps import Level
 from flowsearch.models.prox import COMPUTED_AGAIN
 from flowsearch.training.build import build_prox
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.evaluate import BATCH
 from flowsearch.training.prox_names import FLOWS, PROXES
 
 STATE_BYTES = 16
@@ -25,30 +26,42 @@ STATE_BYTES = 16
 _AT_WORK = 4
 """Evaluations of a coupling network's size that a step of the flow takes while it is computed backward."""
 
+_SSIM_IMAGES = 75
+"""Images of the same size that SSIM takes for each that it judges, in double precision: 73 at 16 pixels, 55 at 64."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Memory of one training step, in bytes."""
+    """Memory of a trial or of a pre-training, in bytes."""
 
     parameters: int
     activation_bytes: int
     """Peak of a step above weights, gradients and the optimizer's state."""
+    evaluation_bytes: int
+    """The same of validation and the last evaluation, with the images that they keep on the device."""
 
     @property
     def bytes(self) -> int:
-        """All of it."""
-        return STATE_BYTES * self.parameters + self.activation_bytes
+        """All of it, of whichever takes more."""
+        return STATE_BYTES * self.parameters + max(self.activation_bytes, self.evaluation_bytes)
+
+    def at_least(self, measured: int | None) -> int:
+        """What was `measured`, of steps or of a trial with fewer images to evaluate; all of it where nothing was."""
+        if measured is None:
+            return self.bytes
+        return max(measured, STATE_BYTES * self.parameters + self.evaluation_bytes)
 
 
 def estimate(config: TrialConfig, channels: int = 3) -> Need:
-    """The need of a step of the trial's longest phase, on images of `channels`."""
+    """The need of the trial's longest phase, on images of `channels`."""
     batch, size = config.batch_size or 1, config.data.size
     image = 4 * batch * channels * size**2
+    judged = _evaluation(config, channels)
     if config.prox is None:
-        return Need(parameters=0, activation_bytes=64 * image)
+        return Need(parameters=0, activation_bytes=64 * image, evaluation_bytes=judged)
     if config.method == "map":
-        flow = flow_parameters(config, channels)
-        return Need(parameters=flow, activation_bytes=64 * image + _flow_activations(config, channels, 1, 64))
+        flow, held = flow_parameters(config, channels), _flow_activations(config, channels, 1, 64)
+        return Need(parameters=flow, activation_bytes=64 * image + held, evaluation_bytes=judged)
     each, kept, shrinks = _prox_cost(config, channels)
     folds, mapped = (config.folds or 1, config.mapped_folds) if config.method == "unrolled" else (1, 1)
     copies = mapped if config.weights == "untied" else 1
@@ -59,7 +72,26 @@ def estimate(config: TrialConfig, channels: int = 3) -> Need:
     else:
         held = int(kept * batch * (mapped + 0.3))  # what the backward pass of one fold takes for itself
     held += 2 * each * copies if config.precision == "bf16" else 0  # the weights in bf16
-    return Need(parameters=parameters, activation_bytes=held + 8 * folds * image)
+    return Need(parameters=parameters, activation_bytes=held + 8 * folds * image, evaluation_bytes=judged)
+
+
+def _evaluation(config: TrialConfig, channels: int) -> int:
+    """Images and measurements of the validation and the test set on the device, and a batch of them at work: in the
+    network without a tape, or in SSIM, whichever takes more."""
+    image, test = 4 * channels * config.data.size**2, config.data.test
+    batch = min(BATCH, max(config.data.val, test))
+    if config.prox is None:
+        network = 0
+    elif config.prox in FLOWS:
+        network = _flow_evaluation(config, channels, batch)
+    else:
+        network = _prox_cost(config, channels)[1] * batch // 2
+    return 2 * (config.data.val + test) * image + max(_SSIM_IMAGES * batch * image, network)
+
+
+def _flow_evaluation(config: TrialConfig, channels: int, batch: int) -> int:
+    alone = replace(config, prox="glow", method="unrolled", memory="invertible", pretrain=None)
+    return _flow_activations(alone, channels, 1, batch)
 
 
 def flow_parameters(config: TrialConfig, channels: int) -> int:
@@ -102,7 +134,11 @@ def estimate_prior(config: TrialConfig, channels: int = 3) -> Need:
     batch = config.prior.batch_size
     alone = replace(config, prox="glow", memory=config.prior.memory)
     image = 4 * batch * channels * config.data.size**2
-    return Need(parameters=flow, activation_bytes=_flow_activations(alone, channels, 1, batch) + 8 * image)
+    return Need(
+        parameters=flow,
+        activation_bytes=_flow_activations(alone, channels, 1, batch) + 8 * image,
+        evaluation_bytes=_flow_evaluation(config, channels, BATCH) + 8 * image * BATCH // batch,
+    )
 
 
 def _prox_cost(config: TrialConfig, channels: int) -> tuple[int, int, bool]:

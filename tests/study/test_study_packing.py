@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 from small_study import TEXT
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from flowsearch.data import DataConfig
 from flowsearch.study.file import read
@@ -18,6 +21,7 @@ from flowsearch.study.source import Source
 from flowsearch.training.build import build_model, build_prox
 from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.need import estimate, estimate_prior
+from flowsearch.training.trial import run_trial
 
 GB = 10**9
 
@@ -79,6 +83,62 @@ def test_the_formula_is_near_what_a_step_takes(values):
     config = TrialConfig(data=DataConfig(size=32), folds=2, batch_size=16, **values)
     measured = activation_bytes(config, 16, torch.device("cpu"))
     assert measured * 0.8 < estimate(config).activation_bytes < measured * 2
+
+
+class Held(TorchDispatchMode):
+    """The most bytes that tensors hold at once, as CUDA's allocator counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for one in tree_leaves(found):
+            if isinstance(one, torch.Tensor) and one.untyped_storage()._cdata not in self._known:
+                storage = one.untyped_storage()
+                self._known[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, storage._cdata)
+        return found
+
+    def _free(self, storage: int) -> None:
+        self.now -= self._known.pop(storage)
+
+
+FLOW = {"depth": 2, "levels": 2, "hidden": 16, "last_depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "test"),
+    [
+        ({"prox": "glow", "folds": 2, "pretrain": False, **FLOW}, 50),
+        ({"prox": "glow", "folds": 2, "pretrain": True, **FLOW}, 50),
+        ({"prox": "resnet", "folds": 2, "features": 16, "batch_size": 1}, 50),
+        ({"prox": "resnet", "folds": 2, "features": 16, "precision": "bf16"}, 50),
+        ({"prox": "resnet", "folds": 2, "features": 16}, 1000),
+        ({"method": "pnp", "features": 8, "iterations": 3}, 50),
+        ({"method": "adjoint"}, 1000),
+    ],
+    ids=["invertible", "pre-trained", "batches of one", "bf16", "many test images", "a denoiser", "no network"],
+)
+def test_a_whole_trial_takes_no_more_than_its_need(values, test):
+    """Evaluation too, which takes batches of its own, and SSIM in double precision."""
+    trained = {"epochs": 1} if "method" not in values or values["method"] == "pnp" else {}
+    data = DataConfig(size=16, train=8, val=50, test=test, ood=None)
+    config = TrialConfig(data=data, prior=PriorConfig(epochs=1), **values, **trained)
+    with Held() as held:
+        assert [record["phase"] for record in run_trial(config, device="cpu")][-1] == "final"
+    assert held.peak < estimate(config).bytes < 1.8 * held.peak
+
+
+def test_a_measured_step_does_not_hide_the_evaluation(tmp_path):
+    config = TrialConfig(data=DataConfig(size=16, test=100_000), prox="resnet", folds=1, features=8)
+    packing = Packing(Gpu("Fake 10", 10 * GB), 3, Shapes("Fake 10", tmp_path / "shapes.json"))
+    packing.took(config.to_dict(), 10**6)
+    assert packing.need(config.to_dict()) > 2 * 4 * 3 * 16**2 * 100_000
 
 
 @pytest.mark.parametrize(
