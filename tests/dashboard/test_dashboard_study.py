@@ -122,6 +122,7 @@ def rows(*trials: tuple[str, float, float]) -> pd.DataFrame:
     """Trials by status, seconds that they took, and seconds since they began."""
     return pd.DataFrame(
         {
+            "trial_id": [f"{number:04d}" for number in range(len(trials))],
             "status": [status for status, _, _ in trials],
             "seconds": [seconds for _, seconds, _ in trials],
             "started": pd.to_datetime([NOW - timedelta(seconds=age) for _, _, age in trials], utc=True),
@@ -142,7 +143,13 @@ def rows(*trials: tuple[str, float, float]) -> pd.DataFrame:
     ids=["the last one", "three wait", "two at once", "a failed one counts", "nothing known", "nothing runs"],
 )
 def test_time_left(trials: pd.DataFrame, total: int, left: float | None) -> None:
-    assert standing.seconds_left(trials, total, NOW) == (None if left is None else pytest.approx(left))
+    found = standing.seconds_left(trials, pd.Series(dtype=float), total, NOW)
+    assert found == (None if left is None else pytest.approx(left))
+
+
+def test_a_trial_that_takes_longer_than_others_has_its_own_rest_left() -> None:
+    trials = rows(("completed", 60, 900), ("running", 0, 600))
+    assert standing.seconds_left(trials, pd.Series({"0001": 0.5}), 2, NOW) == pytest.approx(600)
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:

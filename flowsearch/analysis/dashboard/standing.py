@@ -66,23 +66,35 @@ def standing(results: Results, running: bool) -> Standing:
         total=total,
         counts=results.counts,
         running=running,
-        seconds_left=seconds_left(trials, total) if running else None,
+        seconds_left=seconds_left(trials, shares(results), total) if running else None,
         spent_seconds=float(trials["seconds"].astype(float).sum()),
     )
 
 
-def seconds_left(trials: pd.DataFrame, total: int, now: datetime | None = None) -> float | None:
-    """Estimate of the time left: the trials that wait and the rest of those that run, at the mean time of those that
-    ended, as many at once as now. None before a trial has ended, or where none runs."""
+def seconds_left(trials: pd.DataFrame, share: pd.Series, total: int, now: datetime | None = None) -> float | None:
+    """Estimate of the time left, as many at once as now: the rest of those that run by their own epochs, where they
+    have done some (`share`, see `shares`), and the others as long as the mean of those that ended.
+
+    None before a trial has ended, or where none runs.
+    """
     ended = trials[trials["status"].isin(NEEDS_NOTHING) & trials["seconds"].notna()]
     under_way = trials[trials["status"] == schema.RUNNING]
     if ended.empty or under_way.empty:
         return None
     mean = float(ended["seconds"].astype(float).mean())
     age = (pd.Timestamp(now or datetime.now(UTC)) - under_way["started"]).dt.total_seconds().fillna(0.0)
-    left = (mean - age).clip(lower=0.0)
+    done = under_way["trial_id"].map(share)
+    left = (age / done - age).fillna(mean - age).clip(lower=0.0)
     waiting = max(0, total - int(trials["status"].isin(NEEDS_NOTHING).sum()) - len(under_way))
     return max((float(left.sum()) + waiting * mean) / len(under_way), float(left.max()))
+
+
+def shares(results: Results) -> pd.Series:
+    """By trial that runs, the share of its epochs of training that is done; nothing of one that has done none."""
+    going = so_far(results).set_index("trial_id")
+    going = going[going["phase"] == schema.TRAIN_PHASE]
+    done = going["epoch"].astype(float) / going["of"].astype(float)
+    return done[done > 0]
 
 
 def reasons(trials: pd.DataFrame) -> pd.DataFrame:
