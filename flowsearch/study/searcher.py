@@ -175,6 +175,7 @@ class Proposer:
                     self.study.enqueue_trial(values)
                 self.study.sampler = self._sampler(number)
                 trial = self.study.ask()
+                self._note_generation(number)
                 given = self._design[number] if number < len(self._design) else {}
                 if not values.keys() <= given.keys():
                     # The sampler chose some of it then, and notes what it chose: also names that this trial has not.
@@ -268,6 +269,7 @@ class Proposer:
             trial = self.study.ask()
         asked = trial.number - self._offset
         assert asked == number, f"Optuna numbered configuration {number} as {asked}"
+        self._note_generation(number)
         return self._space.suggest(trial) if number < self._given or self._enumerated else self._new(trial, number)
 
     def _new(self, trial: optuna.Trial, number: int) -> Values:
@@ -298,6 +300,15 @@ class Proposer:
             kind = self._space.parameters[name].distribution
             self._storage.set_trial_param(trial._trial_id, name, kind.to_internal_repr(value), kind)
         return values
+
+    def _note_generation(self, number: int) -> None:
+        """Have a genetic sampler count a configuration into its generation.
+
+        It does so by itself for what it proposes, but what was given to it (the balanced draw, `enqueue`) would never
+        be a parent.
+        """
+        if isinstance(self.study.sampler, NSGAIISampler):
+            self.study.sampler.get_trial_generation(self.study, self.frozen(number))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         return sampler(self._search, number, conditional=self._conditional, at_random=self._enumerated)

@@ -217,6 +217,15 @@ def test_a_genetic_sampler_breeds_from_earlier_trials(tmp_path):
     assert simulation.planner.frozen(0).system_attrs["NSGAIISampler:generation"] == 1
 
 
+def test_a_genetic_sampler_breeds_from_what_it_was_given_to_begin_with(tmp_path):
+    study = study_of("search.sampler=nsga2", "search.trials=10", "search.startup=4", "enqueue=[{prox: unet}]")
+    simulation = Simulation(study, tmp_path / "journal")
+    simulation.run([1.0], 10)
+    generations = [simulation.planner.frozen(n).system_attrs["NSGAIISampler:generation"] for n in range(10)]
+    late = 4 + WINDOW - 1  # the first that is proposed from the results of the first four
+    assert generations[: late + 1] == [0] * late + [1]
+
+
 @pytest.mark.parametrize("lost", [0, 1, 3, 4], ids=lambda number: f"trial {number}")
 @pytest.mark.parametrize("journal", [True, False], ids=["with its journal", "without"])
 def test_a_plan_that_the_ledger_lost_comes_back(tmp_path, lost, journal):
