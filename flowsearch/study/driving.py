@@ -84,7 +84,7 @@ def drive(
     """
     began = time.monotonic()
     os.environ.update(ENVIRONMENT)
-    from flowsearch.study import warm
+    from flowsearch.study import modes, warm
     from flowsearch.study.driver import Driver
 
     with signals() as stop:
@@ -92,7 +92,7 @@ def drive(
         for name in ledger.damaged:
             _log.warning("%s holds no whole event; it is passed over", inside(ledger.store.where, name))
         progress = replay(study, ledger)
-        window = study.search.window or 4 * means.cores
+        window = study.search.window or modes.window(study, means.cores)
         earlier = warm.learned(study, ledger)
         driver = Driver(
             root,

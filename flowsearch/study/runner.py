@@ -74,7 +74,7 @@ def _run(root: Place, study: Study, means: Means) -> Ending:
     parts = own_parts.provenance(study, {})
     if means.address is None:
         machines.slots(study, {"CPU": means.cores, "GPU": float("inf")})
-    window = study.search.window or 4 * (study.resources.concurrent or _at_once(study, means))
+    window = study.search.window or modes.window(study, study.resources.concurrent or _at_once(study, means))
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}
     with held(root) as hold:

@@ -11,7 +11,7 @@ from flowsearch.study import Study, load
 from flowsearch.study.enumeration import ablation, grid
 from flowsearch.study.file import StudyFileError, read
 from flowsearch.study.layout import Layout
-from flowsearch.study.modes import check_enough
+from flowsearch.study.modes import check_enough, window
 from flowsearch.study.source import Source, dump
 from flowsearch.study.space import Space, SpaceError
 
@@ -229,3 +229,19 @@ def test_a_search_of_more_configurations_than_there_are_is_refused(study_of, spa
 
 def test_a_range_of_real_numbers_has_no_end(study_of):
     check_enough(study_of("space={lr: {float: [1.0e-4, 1.0e-3]}}", "search.trials=5000"))
+
+
+@pytest.mark.parametrize(
+    ("sets", "at_once", "expected"),
+    [
+        (["search.trials=20"], 2, 5),
+        (["search.trials=20"], 1, 4),
+        (["search.trials=40"], 8, 16),
+        (["search.trials=80"], 8, 20),
+        (["search.trials=500"], 8, 32),
+        (["mode=grid", "search={}", "scheduler=none", "space={folds: [1, 2]}"], 8, 32),
+    ],
+    ids=["short", "one at once", "short for eight", "a quarter", "long", "nothing to learn"],
+)
+def test_a_search_is_not_proposed_blind_for_long(study_of, sets, at_once, expected):
+    assert window(study_of(*sets), at_once) == expected
