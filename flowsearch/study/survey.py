@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -82,7 +83,8 @@ def survey_of(study: Study, configurations: int) -> Survey:
 
         smallest = highest(lambda values: tuple(-part for part in size(values)))
         largest, most, widest = highest(size), highest(parameters), highest(flow)
-        points = [_draw(space, seed) for seed in range(_DRAWS)]
+        rngs = map(np.random.default_rng, range(_DRAWS))
+        points = [space.fill(partial(Parameter.drawn, rng=rng)) for rng in rngs]
         flows = [count for values in points if (count := flow(values)[0])] or list(flow(widest))
         priors = _distinct(space, configurations) if flow(widest)[0] else 0
     else:
@@ -122,17 +124,6 @@ def _climb(space: Space, start: Values, height: Callable[[Values], tuple[int, ..
 def _moved(space: Space, point: Values, name: str, value: Any) -> Values:
     moved = point | {name: value}
     return space.fill(lambda parameter: moved.get(parameter.name, parameter.corners[-1]))
-
-
-def _draw(space: Space, seed: int) -> Values:
-    rng = np.random.default_rng(seed)
-
-    def choose(parameter: Parameter) -> Any:
-        if parameter.choices:
-            return parameter.choices[int(rng.integers(len(parameter.choices)))]
-        return parameter.at(rng.random())
-
-    return space.fill(choose)
 
 
 def _distinct(space: Space, configurations: int) -> int:
