@@ -84,15 +84,19 @@ def varies(values: pd.Series) -> bool:
     return len(values.dropna().unique()) > 1
 
 
-def refuse_mixed(trials: pd.DataFrame, apart: Collection[str], name: str) -> None:
+def refuse_mixed(
+    trials: pd.DataFrame, apart: Collection[str], name: str, mend: Mapping[str, str] | None = None
+) -> None:
     """Raises `ValueError` where `trials` have several tasks, data sets or sizes that the columns `apart` do not keep
-    apart: one is easier than another, so that a difference of their numbers would be theirs."""
+    apart: one is easier than another, so that a difference of their numbers would be theirs. `mend` says by column
+    what to do, `{first!r}` being one of the values; by default to group by it."""
     for column, what in (("task", "tasks"), ("source", "data sets"), ("size", "image sizes")):
         values = sorted(trials[column].dropna().unique())
         if len(values) > 1 and column not in apart:
+            do = "group by {column} too" if mend is None else mend[column]
             raise ValueError(
-                f"numbers of different {what} are not compared, and {name} has {', '.join(map(str, values))}; group by "
-                f"{column} too"
+                f"numbers of different {what} are not compared, and {name} has {', '.join(map(str, values))}; "
+                f"{do.format(column=column, first=values[0])}"
             )
 
 

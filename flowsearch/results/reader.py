@@ -23,6 +23,12 @@ _COSTS = ("parameters", "seconds")
 DEFAULT_METRIC = "val_psnr"
 _UNLESS = {"objective": f"the best is by {DEFAULT_METRIC}", "constraints": "the best need not keep to them"}
 """What holds where several studies differ."""
+_ONE_ALONE = {
+    "task": "ask for the best of one: task={first!r}",
+    "source": "load the studies of one alone",
+    "size": "load the studies of one alone",
+}
+"""What to do where numbers that are not compared would be."""
 
 
 def load(*where: Path | str | Sequence[Path | str]) -> "Results":
@@ -214,18 +220,8 @@ class Results:
         known = [str(name) for name in self.trials["task"].dropna().unique()]
         if task is not None and known and task not in known:
             raise ValueError(f"{self.name} has no task {task!r}{nearest(task, known)} (its tasks: {', '.join(known)})")
-        if task is None and len(self.tasks) > 1:
-            raise ValueError(
-                f"numbers of different tasks are not compared, and {self.name} has {', '.join(self.tasks)}; ask for "
-                f"the best of one: task={self.tasks[0]!r}"
-            )
-        for column, what in (("source", "data sets"), ("size", "image sizes")):
-            known = [str(value) for value in self.completed[column].dropna().unique()]
-            if len(known) > 1:
-                raise ValueError(
-                    f"numbers of different {what} are not compared, and {self.name} have {', '.join(known)}; load the "
-                    "studies of one alone"
-                )
+        there = self.completed if task is None else self.completed[self.completed["task"] == task]
+        refuse_mixed(there, (), self.name, _ONE_ALONE)
         ranked = self.ranked(metric, task)
         if ranked.empty:
             counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials"
