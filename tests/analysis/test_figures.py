@@ -11,7 +11,7 @@ from made_up import make_study
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures import SECTIONS, Plot, Section, best_so_far, curves, fold_by_fold, shift, tradeoffs
-from flowsearch.analysis.figures.marks import light
+from flowsearch.analysis.figures.marks import bars, light
 from flowsearch.analysis.selection import by_task
 from flowsearch.results import Results, load
 
@@ -230,6 +230,13 @@ def test_every_colour_stands_out_on_the_ground(mode: str) -> None:
 def test_maps_differ_in_their_marker_too() -> None:
     styles = theme.styles(["glow", "resnet", "unet", "new", "newer"])
     assert len({style.symbol for style in styles.values()}) == len(styles) == 5
+
+
+def test_without_an_interval_there_is_no_bar() -> None:
+    rows = pd.DataFrame({"mean": [1.0, 2.0], "low": [0.5, np.nan], "high": [2.0, np.nan]})
+    found = bars(rows, "mean")
+    np.testing.assert_array_equal(found["array"], [1.0, np.nan])
+    np.testing.assert_array_equal(found["arrayminus"], [0.5, np.nan])
 
 
 def test_many_maps_of_ones_own_differ_in_colour_or_marker() -> None:

@@ -52,10 +52,10 @@ def trial_ids(rows: pd.DataFrame) -> list[str]:
 
 
 def bars(rows: pd.DataFrame, y: str, color: str | None = None) -> dict[str, Any]:
-    """Error bars from `low` to `high`; none where there is no interval."""
+    """Error bars from `low` to `high`; none where there is no interval: a bar without length would look certain."""
     value = rows[y].astype(float)
     look: dict[str, Any] = {"thickness": 1.25, "width": 3} | ({"color": color} if color else {})
-    up, down = (rows["high"] - value).fillna(0.0), (value - rows["low"]).fillna(0.0)
+    up, down = rows["high"] - value, value - rows["low"]
     return {"type": "data", "symmetric": False, "array": light(up), "arrayminus": light(down)} | look
 
 
