@@ -10,8 +10,9 @@ from typing import Any
 from ray import tune
 
 from flowsearch.study import run
-from flowsearch.study.file import Study, read
+from flowsearch.study.file import read
 from flowsearch.study.local import joined_ray
+from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 from flowsearch.training.config import TrialConfig
 

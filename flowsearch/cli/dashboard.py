@@ -56,8 +56,8 @@ def _spent(path: Path, running: bool) -> "Sequence[Used]":
     from flowsearch.analysis.dashboard import Used
     from flowsearch.results import load, schema
     from flowsearch.study.budget import Meter
-    from flowsearch.study.file import Budget
     from flowsearch.study.ledger import Ledger
+    from flowsearch.study.sections import Budget
 
     declared = load(path).study.get("budget")
     if not isinstance(declared, dict) or not any(value is not None for value in declared.values()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from flowsearch.study.file import Study
+    from flowsearch.study.sections import Study
 
 File = Annotated[Path, typer.Argument(help="Study file, e.g. studies/quickstart.yaml.", show_default=False)]
 Sets = Annotated[

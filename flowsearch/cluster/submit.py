@@ -11,7 +11,8 @@ from typing import Any
 
 from flowsearch.storage import inside
 from flowsearch.study import own_parts
-from flowsearch.study.file import Study, load
+from flowsearch.study.file import load
+from flowsearch.study.sections import Study
 
 STUDY, RESULTS = "flowsearch_study", "flowsearch_results"
 """What a job's metadata says of the study that it runs."""

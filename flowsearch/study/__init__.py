@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowsearch.study.driving import Ending
-    from flowsearch.study.file import Study, StudyFileError, load
+    from flowsearch.study.file import load
     from flowsearch.study.progress import Progress, TrialState
     from flowsearch.study.runner import resume, retry, run
+    from flowsearch.study.sections import Study
+    from flowsearch.study.source import StudyFileError
 
 _HOMES = {
     "Ending": "driving",
     "Progress": "progress",
-    "Study": "file",
-    "StudyFileError": "file",
+    "Study": "sections",
+    "StudyFileError": "source",
     "TrialState": "progress",
     "load": "file",
     "resume": "runner",

@@ -11,9 +11,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from flowsearch.study import ledger as events
-from flowsearch.study.file import Budget
 from flowsearch.study.job import between
 from flowsearch.study.ledger import Event, Ledger
+from flowsearch.study.sections import Budget
 
 _ENDS = (events.AGAIN, events.ENDED)
 

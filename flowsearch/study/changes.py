@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flowsearch.study.file import Study
+from flowsearch.study.sections import Study
 
 _FREE = ("budget.", "resources.", "failures.")
 """Sections that decide how a study is run, and nothing of what its trials find."""

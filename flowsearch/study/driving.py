@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.cores import cores
+from flowsearch.data.config import DataConfig
 from flowsearch.results import schema
 from flowsearch.storage import inside
 from flowsearch.study import ledger as events
 from flowsearch.study import machines, own_parts, packing, provenance
 from flowsearch.study.budget import Meter
-from flowsearch.study.file import DataConfig, Study
 from flowsearch.study.holding import Hold, Signal, Why, signals, watched
 from flowsearch.study.lease import Lease
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import ENVIRONMENT, broken, joined_ray
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Listener, Progress, replay
+from flowsearch.study.sections import Study
 
 _log = logging.getLogger(__name__)
 

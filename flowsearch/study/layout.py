@@ -6,7 +6,7 @@ Numbers do not change where a study gets more trials, and do not depend on which
 from dataclasses import dataclass
 from typing import Any
 
-from flowsearch.study.file import Study
+from flowsearch.study.sections import Study
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Mapping
 
-from flowsearch.study.file import Study
 from flowsearch.study.packing import room_for
+from flowsearch.study.sections import Study
 
 _log = logging.getLogger(__name__)
 

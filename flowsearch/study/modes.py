@@ -1,37 +1,17 @@
-"""What a study file says of modes, tasks, repeats and configurations to try first: its checks, and its points."""
-
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+"""What a study file says of modes, repeats and configurations to try first: its checks."""
 
 from flowsearch.checks import nearest
-from flowsearch.operators.names import parse_task
 from flowsearch.results import schema
-from flowsearch.results.objective import constraint
 from flowsearch.storage import store_at
-from flowsearch.study.enumeration import Point, ablation, grid
+from flowsearch.study.enumeration import grid
 from flowsearch.study.parameter import SpaceError, Values, parse, show
-from flowsearch.study.source import Source
+from flowsearch.study.sections import OF_EVERY_MODE, Study
 from flowsearch.study.space import Space
-
-if TYPE_CHECKING:
-    from flowsearch.study.file import Study
-
-KEPT = ("window", "reproducible")
-"""Names of `search` that matter to a scheduler, and so to every mode."""
 
 _OF_MODE = {"baseline": "ablate", "pairs": "ablate", "enqueue": "search", "start_from": "search"}
 
 
-def points(study: "Study") -> list[Point] | None:
-    """Every point of a study that has one task, each with the name it is about; None where a sampler proposes them."""
-    if study.mode == "grid":
-        return grid(study.parsed_space())
-    if study.mode == "ablate":
-        return ablation(study.parsed_space(), list(study.space), study.pairs)
-    return None
-
-
-def window(study: "Study", at_once: int) -> int:
+def window(study: Study, at_once: int) -> int:
     """How far proposals run ahead of results, where the file does not say: for each trial that runs `at_once`, 2 to 4.
 
     A trial that takes four times as long as others then holds none of them up. But what is proposed within the first
@@ -41,127 +21,93 @@ def window(study: "Study", at_once: int) -> int:
     return min(widest, max(2 * at_once, study.search.trials // 4)) if study.mode == "search" else widest
 
 
-def settle_tasks(source: Source, values: dict[str, Any]) -> dict[str, Any]:
-    """The file's values with its tasks, which may be written as mappings, as their texts."""
-    tasks = values.get("tasks")
-    if tasks is None:
-        return values
-    if not isinstance(tasks, list) or not tasks:
-        raise source.error(("tasks",), f"tasks lists at least one task, such as [denoise-0.1, deblur-5], not {tasks!r}")
-    texts: list[str] = []
-    for index, task in enumerate(tasks):
-        try:
-            text = str(parse_task(task))
-        except ValueError as error:
-            raise source.error(("tasks", index), str(error)) from None
-        if text in texts:
-            raise source.error(("tasks", index), f"tasks lists {text} twice")
-        texts.append(text)
-    for section in ("fixed", "space"):
-        if isinstance(values.get(section), dict) and "task" in values[section]:
-            raise source.error((section, "task"), "tasks says which tasks there are; take this one away, or tasks")
-    return values | {"tasks": texts}
-
-
-def check(source: Source, study: "Study") -> "Study":
-    """Refuse what does not go together; gives the study with its own values settled."""
-    _check_names(source, study)
-    _check_repeats(source, study)
-    update: dict[str, Any] = {"constraints": _limits(source, study)}
+def settled(study: Study) -> Study:
+    """The study with the values of its mode as it knows them; StudyFileError for what does not go together."""
+    _check_names(study)
+    _check_repeats(study)
     if study.mode == "ablate":
-        update["baseline"] = _baseline(source, study)
-    elif study.mode == "search":
-        _check_sampler(source, study)
-        update["enqueue"] = _enqueued(source, study)
-    study = study.model_copy(update=update)
-    _check_pairs(source, study)
+        baseline = _baseline(study)
+        _check_pairs(study)
+        return study.model_copy(update={"baseline": baseline})
+    if study.mode == "search":
+        _check_sampler(study)
+        return study.model_copy(update={"enqueue": _enqueued(study)})
     return study
 
 
-def _check_names(source: Source, study: "Study") -> None:
+def _check_names(study: Study) -> None:
     """Each name of the file belongs to the mode."""
     for name, mode in _OF_MODE.items():
         if getattr(study, name) and study.mode != mode:
-            raise source.error((name,), f"{name} belongs to mode: {mode}, not to mode: {study.mode}; take it away")
-    written = source.values.get("search")
-    for name in written if study.mode != "search" and isinstance(written, dict) else ():
-        if name not in KEPT:
-            raise source.error(("search", name), f"search.{name} says nothing in mode: {study.mode}; take it away")
+            raise study.error((name,), f"{name} belongs to mode: {mode}, not to mode: {study.mode}; take it away")
+    for name in study.search.model_dump(exclude_unset=True) if study.mode != "search" else ():
+        if name not in OF_EVERY_MODE:
+            raise study.error(("search", name), f"search.{name} says nothing in mode: {study.mode}; take it away")
     for name, entry in study.space.items():
         if study.mode == "search" and isinstance(entry, dict) and "points" in entry:
-            raise source.error(
+            raise study.error(
                 ("space", name, "points"),
                 f"space.{name}.points belongs to mode: grid and mode: ablate; a search takes any value of the range",
             )
 
 
-def _check_repeats(source: Source, study: "Study") -> None:
+def _check_repeats(study: Study) -> None:
     if study.repeats == 1:
         return
     if "seed" in study.space:
-        raise source.error(("space", "seed"), "repeats chooses the seeds; take seed out of space, or repeats away")
+        raise study.error(("space", "seed"), "repeats chooses the seeds; take seed out of space, or repeats away")
     if study.scheduler is not None:
-        raise source.error(
+        raise study.error(
             ("repeats",), "each repeat runs to its end, so that their mean is one of equals; write scheduler: none"
         )
 
 
-def _limits(source: Source, study: "Study") -> list[str]:
-    limits = []
-    for index, text in enumerate(study.constraints):
-        try:
-            limits.append(constraint(text).text)
-        except ValueError as error:
-            raise source.error(("constraints", index), str(error)) from None
-    return limits
-
-
-def _baseline(source: Source, study: "Study") -> Values:
+def _baseline(study: Study) -> Values:
     """The baseline with each value as the study knows it."""
     for name in study.baseline:
         if name not in study.space:
             hint = nearest(name, study.space) or "; what is the same for every trial belongs in fixed"
-            raise source.error(("baseline", name), f"baseline.{name} is no name of space{hint}")
+            raise study.error(("baseline", name), f"baseline.{name} is no name of space{hint}")
     settled = {}
     for name in study.space:
         if name not in study.baseline:
-            raise source.error(
+            raise study.error(
                 ("baseline",), f"baseline.{name} is missing: every name of space has its value at the baseline"
             )
         try:
             settled[name] = parse(name, [study.baseline[name]]).choices[0]
         except SpaceError as error:
             message = str(error).replace(f"space.{name}", f"baseline.{name}")
-            raise source.error(("baseline", name), message) from None
+            raise study.error(("baseline", name), message) from None
     return settled
 
 
-def _check_pairs(source: Source, study: "Study") -> None:
+def _check_pairs(study: Study) -> None:
     for index, pair in enumerate(study.pairs):
         for place, name in enumerate(pair):
             if name not in study.space:
-                raise source.error(
+                raise study.error(
                     ("pairs", index, place), f"pairs: {name} is no name of space{nearest(name, study.space)}"
                 )
         if pair[0] == pair[1]:
-            raise source.error(("pairs", index), f"pairs: {pair[0]} makes no pair with itself")
+            raise study.error(("pairs", index), f"pairs: {pair[0]} makes no pair with itself")
 
 
-def _check_sampler(source: Source, study: "Study") -> None:
+def _check_sampler(study: Study) -> None:
     if study.search.sampler != "cmaes":
         return
     for name, several in (("objective", len(study.objective) > 1), ("constraints", bool(study.constraints))):
         if several:
             what = "several objectives" if name == "objective" else "constraints"
-            raise source.error(
+            raise study.error(
                 ("search", "sampler"), f"cmaes knows one objective, and not {what}; write sampler: tpe, gp or nsga2"
             )
 
 
-def _enqueued(source: Source, study: "Study") -> list[Values]:
+def _enqueued(study: Study) -> list[Values]:
     """The configurations to try first, with each value as the study knows it."""
     if len(study.enqueue) > study.search.trials:
-        raise source.error(
+        raise study.error(
             ("enqueue",), f"enqueue has {len(study.enqueue)} configurations, and search.trials is {study.search.trials}"
         )
     try:
@@ -174,12 +120,12 @@ def _enqueued(source: Source, study: "Study") -> list[Values]:
             for space in spaces:
                 settled = checked(space, values)
         except SpaceError as error:
-            raise source.error(("enqueue", index, *error.names[:1]), f"enqueue: {error}") from None
+            raise study.error(("enqueue", index, *error.names[:1]), f"enqueue: {error}") from None
         found.append(settled)
     return found
 
 
-def checked(space: Space, values: Mapping[str, Any]) -> Values:
+def checked(space: Space, values: Values) -> Values:
     """`values` as the space knows them; SpaceError for a name or value that it does not have, or not beside the others.
 
     Names may be left open, and then what depends on them may be given or not.
@@ -200,7 +146,7 @@ def checked(space: Space, values: Mapping[str, Any]) -> Values:
     return settled
 
 
-def check_enough(study: "Study") -> None:
+def check_enough(study: Study) -> None:
     """Refuse a search of more configurations than its space has; StudyFileError with the line that says how many."""
     if study.mode != "search":
         return
@@ -218,7 +164,7 @@ def check_enough(study: "Study") -> None:
         )
 
 
-def check_start(study: "Study") -> None:
+def check_start(study: Study) -> None:
     """Refuse earlier studies that are not there; StudyFileError with the line that names one."""
     for index, where in enumerate(study.start_from):
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowsearch.operators.names import parse_task
 from flowsearch.parts import beside, is_part, load_part, modules_in
-from flowsearch.study.file import Study
+from flowsearch.study.sections import Study
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prox_names import parse_prox
 

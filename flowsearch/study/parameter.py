@@ -21,6 +21,9 @@ _FORMS = "a list of choices, {int: [low, high]}, {float: [low, high]} or {choice
 KEYS = ("int", "float", "choice", "log", "step", "points", "when")
 """What a mapping under a name of the space may hold."""
 
+PARSED: dict[str, Callable[[object], object]] = {"task": parse_task, "prox": parse_prox}
+"""What reads the names whose values may be written as mappings, and are known by one text."""
+
 
 class SpaceError(ValueError):
     """A rule that the space breaks; `names` are the study file's names it is about, the likeliest first."""
@@ -97,8 +100,8 @@ class Parameter:
 
         SpaceError where this name cannot have it.
         """
-        if self.name in _PARSED:
-            value = _settled(self.name, _PARSED[self.name], value, ())
+        if self.name in PARSED:
+            value = _settled(self.name, PARSED[self.name], value, ())
         for choice in self.choices:
             if meets(self.name, choice, value):
                 return choice
@@ -245,17 +248,14 @@ def _choices(name: str, values: Any, below: tuple[str, ...] = ()) -> tuple[Any, 
     if not isinstance(values, list) or not values:
         raise SpaceError(f"space.{name} lists at least one choice, such as [1, 2], not {values!r}", name, below=below)
     of = name.rpartition(".when.")[2]
-    if of in _PARSED:
-        values = [_settled(name, _PARSED[of], value, below) for value in values]
+    if of in PARSED:
+        values = [_settled(name, PARSED[of], value, below) for value in values]
     for index, value in enumerate(values):
         if isinstance(value, list | dict):
             raise SpaceError(f"space.{name} has single values as choices, not {value!r}", name, below=below)
         if any(same(value, earlier) for earlier in values[:index]):
             raise SpaceError(f"space.{name} lists {show(value)} twice", name, below=below)
     return tuple(values)
-
-
-_PARSED: dict[str, Callable[[object], object]] = {"task": parse_task, "prox": parse_prox}
 
 
 def _settled(name: str, read: Callable[[object], object], value: Any, below: tuple[str, ...]) -> str:

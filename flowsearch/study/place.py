@@ -14,9 +14,10 @@ from flowsearch.data.store import data_home
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.storage import Store, inside, is_uri, outside, store_at
-from flowsearch.study.file import Study, read
+from flowsearch.study.file import read
 from flowsearch.study.mirror import Mirror
 from flowsearch.study.records import RECORDS, Record, parsed, read_records
+from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 from flowsearch.training.prior_store import FOLDER
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from flowsearch.cores import cores
 from flowsearch.study import own_parts
-from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout
 from flowsearch.study.packing import room_for, share_of
+from flowsearch.study.parameter import Values
+from flowsearch.study.sections import Study
 from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
-from flowsearch.study.space import Values
 from flowsearch.study.survey import Survey, images_of, survey_of
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.need import estimate

@@ -12,10 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from flowsearch.results import schema
-from flowsearch.study.file import Study
 from flowsearch.study.layout import Layout, Position, trial_values
+from flowsearch.study.parameter import Values
 from flowsearch.study.searcher import Earlier, End, Proposer, open_journal, set_aside
-from flowsearch.study.space import Values
+from flowsearch.study.sections import Study
 
 
 class Planner:

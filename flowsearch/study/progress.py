@@ -11,10 +11,10 @@ from flowsearch.results import schema
 from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study.changes import differing
-from flowsearch.study.file import Study
 from flowsearch.study.job import Job
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.sections import Study
 from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED
 

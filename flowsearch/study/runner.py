@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flowsearch.data.config import DataConfig
 from flowsearch.results import schema
 from flowsearch.results.lock import LOCK
 from flowsearch.storage import inside
 from flowsearch.study import changes, machines, modes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.driving import RUN_TRIAL, CheckData, Ending, Means, drive
-from flowsearch.study.file import DataConfig, Study, dump, load, read
+from flowsearch.study.file import load, read
 from flowsearch.study.holding import held
 from flowsearch.study.layout import Layout
 from flowsearch.study.lease import LEASE
@@ -20,7 +21,8 @@ from flowsearch.study.ledger import Ledger
 from flowsearch.study.local import joined_ray
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Event, Listener, Progress, replay
-from flowsearch.study.source import Source
+from flowsearch.study.sections import Study
+from flowsearch.study.source import Source, dump
 
 
 def check_data(config: DataConfig) -> str:

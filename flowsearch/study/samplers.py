@@ -11,8 +11,9 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from flowsearch.study.cma import ReplayedCma
-from flowsearch.study.file import Search
-from flowsearch.study.space import Parameter, Space, Values
+from flowsearch.study.parameter import Parameter, Values
+from flowsearch.study.sections import Search
+from flowsearch.study.space import Space
 
 
 def sampler(search: Search, number: int, *, conditional: bool, at_random: bool) -> BaseSampler:

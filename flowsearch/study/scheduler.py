@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from flowsearch.study.file import Asha, Hyperband, Scheduler
 from flowsearch.study.searcher import Proposer
+from flowsearch.study.sections import Asha, Hyperband, Scheduler
 
 if TYPE_CHECKING:
     from flowsearch.study.driver import Driver

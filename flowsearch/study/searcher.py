@@ -23,10 +23,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from flowsearch.results import schema
-from flowsearch.study.file import Study
-from flowsearch.study.parameter import Parameter
+from flowsearch.study.parameter import Parameter, Values
 from flowsearch.study.samplers import sampler, startup_design
-from flowsearch.study.space import Values
+from flowsearch.study.sections import Study
 
 if TYPE_CHECKING:
     from flowsearch.study.driver import Driver

@@ -6,27 +6,12 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from flowsearch.checks import nearest
-from flowsearch.data.config import DataConfig
 from flowsearch.study.parameter import Parameter, SpaceError, Values, meets, parse, same, show
-from flowsearch.training.config import METHODS, PROXES, PriorConfig, TrialConfig
-from flowsearch.training.prox_names import SEARCHED, parse_prox
+from flowsearch.training.config import METHODS, PROXES, TrialConfig
+from flowsearch.training.prox_names import SEARCHED
 
 if TYPE_CHECKING:
     from optuna import Trial
-
-__all__ = ["Parameter", "Space", "SpaceError", "Values", "config_of"]
-
-
-def config_of(data: Values, prior: Values, fixed: Values, proposed: Mapping[str, Any]) -> TrialConfig:
-    """The trial configuration made of a study's fixed values and the proposed ones.
-
-    A proposed `prox.NAME` is the parameter NAME of the proximal map, which is one of the researcher's own.
-    """
-    values = {**fixed, **dict(proposed)}
-    searched = {name.removeprefix(SEARCHED): values.pop(name) for name in proposed if name.startswith(SEARCHED)}
-    if searched:
-        values["prox"] = str(parse_prox(values["prox"]).given(searched))
-    return TrialConfig(data=DataConfig.from_dict(data), prior=PriorConfig.from_dict(prior), **values)
 
 
 class Space:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowsearch.results import schema
 from flowsearch.results.objective import finite, over_images
-from flowsearch.study.file import Study
+from flowsearch.study.sections import Study
 
 if TYPE_CHECKING:
     from flowsearch.study.progress import TrialState

@@ -11,9 +11,10 @@ import numpy as np
 
 from flowsearch.data.config import DataConfig
 from flowsearch.data.splits import Counted, counted
-from flowsearch.study.file import Study
+from flowsearch.study.parameter import Parameter, Values
+from flowsearch.study.sections import Study
 from flowsearch.study.shapes import shape_of
-from flowsearch.study.space import Parameter, Space, Values
+from flowsearch.study.space import Space
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.need import Need, estimate, flow_parameters
 from flowsearch.training.prior_store import PRIOR_NAMES, prior_key

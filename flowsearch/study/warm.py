@@ -12,11 +12,12 @@ from flowsearch.results import schema
 from flowsearch.results.objective import EPOCH_METRICS, finite
 from flowsearch.study import ledger as events
 from flowsearch.study import modes
-from flowsearch.study.file import Study
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.parameter import SpaceError, Values
 from flowsearch.study.place import Place
 from flowsearch.study.searcher import Earlier, End
-from flowsearch.study.space import Space, SpaceError, Values
+from flowsearch.study.sections import Study
+from flowsearch.study.space import Space
 
 _log = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import optuna
 
-from flowsearch.study.file import Study, read
+from flowsearch.study.file import read
 from flowsearch.study.layout import Layout
 from flowsearch.study.modes import window
 from flowsearch.study.planner import Planner
 from flowsearch.study.searcher import End
+from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 
 FILE = """\

@@ -21,11 +21,11 @@ from flowsearch.data import Counted
 from flowsearch.results import schema
 from flowsearch.study import load
 from flowsearch.study.driver import Driver
-from flowsearch.study.file import dump
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.plan import make_plan
 from flowsearch.study.progress import replay
+from flowsearch.study.source import dump
 from flowsearch.study.trainable import Report
 from flowsearch.training.build import build_model
 from flowsearch.training.config import TrialConfig

@@ -6,8 +6,8 @@ import pytest
 
 from flowsearch.study import StudyFileError, resume, run
 from flowsearch.study.budget import Meter
-from flowsearch.study.file import Budget
 from flowsearch.study.ledger import Event, Ledger
+from flowsearch.study.sections import Budget
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

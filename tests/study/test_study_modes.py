@@ -9,11 +9,12 @@ from small_study import TEXT
 from flowsearch.results.objective import constraint
 from flowsearch.study import Study, load
 from flowsearch.study.enumeration import ablation, grid
-from flowsearch.study.file import StudyFileError, read
+from flowsearch.study.file import read
 from flowsearch.study.layout import Layout
 from flowsearch.study.modes import check_enough, window
-from flowsearch.study.source import Source, dump
-from flowsearch.study.space import Space, SpaceError
+from flowsearch.study.parameter import SpaceError
+from flowsearch.study.source import Source, StudyFileError, dump
+from flowsearch.study.space import Space
 
 GRID = """\
 name: grid

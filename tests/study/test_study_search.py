@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from small_study import TEXT
 from study_fakes import quality, train_record
 
-from flowsearch.study.file import Study, read
+from flowsearch.study.file import read
 from flowsearch.study.scheduler import Judge, brackets_of
 from flowsearch.study.searcher import End, Proposer
+from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 
 TRIALS, WINDOW, SLOTS, EPOCHS = 14, 4, 3, 4

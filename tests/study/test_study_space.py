@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
+from flowsearch.study.parameter import SpaceError
 from flowsearch.study.samplers import startup_design
-from flowsearch.study.space import Space, SpaceError
+from flowsearch.study.space import Space
 
 
 def test_conditions_decide_what_is_searched(study_of):

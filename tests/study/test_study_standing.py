@@ -8,9 +8,10 @@ from rich.console import Console
 from small_study import TEXT
 
 from flowsearch.cli.live import summarize
-from flowsearch.study.file import Study, read
+from flowsearch.study.file import read
 from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Progress
+from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 
 Rows = list[tuple[dict, dict]]

@@ -7,11 +7,11 @@ import pytest
 from test_study_driver import complete, driver_of, epochs, hand_in
 
 from flowsearch.study.driver import Driver
-from flowsearch.study.file import Study, StudyFileError
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.modes import check_start
 from flowsearch.study.progress import replay
-from flowsearch.study.source import dump
+from flowsearch.study.sections import Study
+from flowsearch.study.source import StudyFileError, dump
 from flowsearch.study.trainable import Report
 from flowsearch.study.warm import learned
 
