@@ -39,8 +39,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         for name in ("source", "ood", "prior"):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value) and not (name != "source" and value is None):
-                raise ValueError(f"{name} is the name of a data set, not {value!r}")
+            if value is None and name != "source":
+                continue
+            if not (isinstance(value, str) and value) or value.lower() == "none":
+                null = "" if name == "source" else ", or null for none"
+                raise ValueError(f"{name} is the name of a data set{null}, not {value!r}")
         check_int("size", self.size, 16, 1024)
         for name in ("train", "val", "test"):
             check_int(name, getattr(self, name), 1)

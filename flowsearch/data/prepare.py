@@ -79,6 +79,8 @@ def prepare(
             f"the name of a data set is made of letters (a to z, A to Z), digits, '-', '_' and '.', and begins with a "
             f"letter or digit, not {name!r}"
         )
+    if name.lower() == "none":
+        raise ValueError(f"a study file could not tell a data set named {name} from none at all; give it another name")
     if name in BUILT_IN:
         raise ValueError(f"{name} is a built-in source; give the prepared data set another name")
     check_int("size", size, 8, 1024)

@@ -12,7 +12,7 @@ from flowsearch.data.config import DataConfig
 from flowsearch.results.objective import EPOCH_METRICS, UPWARDS, unknown_metric
 from flowsearch.study import modes
 from flowsearch.study.parameter import PARSED, SpaceError
-from flowsearch.study.sections import Study
+from flowsearch.study.sections import Budget, Failures, Resources, Search, Study
 from flowsearch.study.source import Source, StudyFileError
 from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.prox_names import SEARCHED
@@ -32,6 +32,20 @@ _RULES = {
     "greater_than": "above {gt}",
 }
 """What each of pydantic's complaints is about."""
+
+_TRIAL = tuple(name for name in TrialConfig.field_types() if name != "prox_parameters")
+_NAMES = {
+    "fixed": _TRIAL,
+    "space": _TRIAL,
+    "data": tuple(field.name for field in fields(DataConfig)),
+    "prior": tuple(field.name for field in fields(PriorConfig)),
+    "search": tuple(Search.model_fields),
+    "budget": tuple(Budget.model_fields),
+    "failures": tuple(Failures.model_fields),
+    "resources": tuple(Resources.model_fields),
+    "the file's top level": tuple(Study.model_fields),
+}
+"""The names of each section, to say where one that stands elsewhere belongs."""
 
 
 def load(path: Path | str, sets: Iterable[str] = (), profile: str | None = None) -> Study:
@@ -71,13 +85,12 @@ def read(source: Source) -> Study:
 
 def _check_names(study: Study) -> None:
     """Each name of a trial is known, and stands in one place."""
-    known = [name for name in TrialConfig.field_types() if name != "prox_parameters"]
     for section, names in (("fixed", study.fixed), ("space", study.space)):
         for name in names:
             own = name.removeprefix(SEARCHED)
             if name == own or not own.isidentifier():
-                if name not in known:
-                    raise study.error((section, name), _unknown((section, name), known))
+                if name not in _TRIAL:
+                    raise study.error((section, name), _unknown((section, name), _TRIAL))
             elif section == "fixed":
                 raise study.error(
                     (section, name),
@@ -131,10 +144,9 @@ def _check_objective(study: Study) -> None:
 def _resolved(study: Study, name: str, config: type[DataConfig] | type[PriorConfig]) -> dict[str, Any]:
     """The section `name`, `data` or `prior`, with its defaults filled in."""
     section = getattr(study, name)
-    known = [field.name for field in fields(config)]
     for key in section:
-        if key not in known:
-            raise study.error((name, key), _unknown((name, key), known))
+        if key not in _NAMES[name]:
+            raise study.error((name, key), _unknown((name, key), _NAMES[name]))
     try:
         return config.from_dict(section).to_dict()
     except ValueError as error:
@@ -178,6 +190,9 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
     if kind == "extra_forbidden":
         return source.error(way, _unknown(way, _section_at(way[:-1]).model_fields))
     if kind == "missing":
+        for section, inside in source.values.items():
+            if isinstance(inside, dict) and name in inside:
+                return source.error((section, name), f"{name} stands inside {section}; indent it as {section} is")
         return source.error(way[:-1], f"{name} is missing, and there is no default for it")
     if kind == "value_error":
         return source.error(way, str(context["error"]))
@@ -202,7 +217,11 @@ def _section_at(way: Sequence[str]) -> type[BaseModel]:
 
 
 def _unknown(way: Sequence[str], known: Iterable[str]) -> str:
-    """What to say of a name that is none, beside those that are known in its place."""
+    """What to say of a name that is none of those `known` in its place: where it belongs, or which is nearest."""
     above = "".join(f"{part}." for part in way[:-1])
-    hint = nearest(way[-1], known).replace("mean ", f"mean {above}", 1)
+    *others, last = [section for section, names in _NAMES.items() if way[-1] in names] or [""]
+    if last:
+        hint = f"; it belongs to {', '.join(others)}{' or ' if others else ''}{last}"
+    else:
+        hint = nearest(way[-1], known).replace("mean ", f"mean {above}", 1)
     return f"{above}{way[-1]} is not a known name{hint} (known here: {', '.join(sorted(known))})"

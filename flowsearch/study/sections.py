@@ -123,9 +123,9 @@ def _gpu_share(value: object) -> float | str:
     """A share of a GPU, whole GPUs, or `auto`; Ray gives no trial one and a half."""
     if value == "auto":
         return "auto"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and value >= 0 and (value < 1 or value == int(value)):  # type: ignore[operator,call-overload]
-        return float(value)  # type: ignore[arg-type]
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1.0
+    if 0 <= number < 1 or (number > 0 and number.is_integer()):
+        return number
     raise ValueError(f"resources.gpu is auto, a share of a GPU below 1, or a whole number of GPUs, not {value!r}")
 
 

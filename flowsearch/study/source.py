@@ -32,6 +32,16 @@ _PYTHON = re.compile(rf"\bnot ({'|'.join(_YAML)})\b")
 """What came, at the end of a rule that Python's configurations state, too."""
 
 
+_IN_WORDS = {
+    "found another document": "a file is one YAML document, and --- begins another; take it away, or make two files",
+    r"character '\t'": "a tab begins here; lines are indented with spaces",
+    "'<block mapping start>'": "this line is indented unlike the names beside it, which all begin in the same column",
+    "mapping values are not allowed": "a colon where none can be; see that each name's has a space behind it (also in "
+    "the line above), that names beside each other are indented alike, and that text with a colon stands in quotes",
+}
+"""What the reader's commonest complaints are about."""
+
+
 class StudyFileError(ValueError):
     """A study file, or a `--set` for it, that cannot be used: where, which rule, and what to do."""
 
@@ -70,9 +80,12 @@ class Source:
                 return StudyFileError(f"--set {self._sets[place]}: {message}")
             if place in self._lines:
                 return StudyFileError(f"{self.path}, line {self._lines[place]}: {message}")
-            below = next((text for keys, text in self._sets.items() if place and keys[:length] == place), None)
-            if below is not None:
-                return StudyFileError(f"--set {below}: {message}")
+            for keys, text in self._sets.items() if place else ():
+                if keys[:length] == place:
+                    return StudyFileError(f"--set {text}: {message}")
+            for keys, line in self._lines.items() if place else ():
+                if keys[:length] == place:
+                    return StudyFileError(f"{self.path}, line {line}: {message}")
         return StudyFileError(f"{self.path}: {message}")
 
     def _parse(self, text: str) -> Any:
@@ -89,7 +102,10 @@ class Source:
             mark, began = error.problem_mark or error.context_mark, error.context_mark
             line = "" if mark is None else f", line {mark.line + 1}"
             told = [error.problem or error.context]
-            if error.context and began is not None and mark is not None and began.line < mark.line:
+            words = next((said for sign, said in _IN_WORDS.items() if sign in str(told[0])), None)
+            if words is not None:
+                told = [words]
+            elif error.context and began is not None and mark is not None and began.line < mark.line:
                 told.append(f"{error.context} that begins in line {began.line + 1}")
             raise StudyFileError(f"{self.path}{line}: not valid YAML: {', '.join(map(str, told))}") from None
         except (YAMLError, ValueError) as error:

@@ -50,8 +50,9 @@ class Space:
         except CycleError as error:
             circle = list(dict.fromkeys(error.args[1]))
             listed = " and ".join(f"space.{name}" for name in circle)
+            wait = "wait for each other" if len(circle) > 1 else "waits for itself"
             raise SpaceError(
-                f"{listed} wait for each other; take one of the conditions (when) away", *circle, below=("when",)
+                f"{listed} {wait}; take one of the conditions (when) away", *circle, below=("when",)
             ) from None
         # Where methods are searched, the kind is settled first, so that a balanced draw can balance within each kind.
         first = _above("method", before) | _above("prox", before) if "method" in parameters else set()

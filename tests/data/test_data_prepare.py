@@ -96,6 +96,7 @@ def test_a_source_without_images_is_refused(
     ("options", "rule"),
     [
         ({"name": "faces"}, "built-in"),
+        ({"name": "None"}, "could not tell a data set named None from none"),
         ({"name": "a/b"}, r"letters \(a to z, A to Z\), digits"),
         ({"name": "möbel"}, r"letters \(a to z, A to Z\), digits"),
         ({"size": 4}, "size is between 8"),

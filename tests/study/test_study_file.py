@@ -135,6 +135,7 @@ WRONG = {
         "resources.gpu=all",
         "resources.gpu is auto, a share of a GPU below 1, or a whole number of GPUs, not 'all'",
     ),
+    "gpu without end": ("resources.gpu=.inf", "or a whole number of GPUs, not inf"),
     "reproducible": ("search.reproducible=maybe", "search.reproducible is true or false"),
     "name": ("name=a/b", "name is at most 100 letters (a to z, A to Z)"),
     "numeric name": ("name=7", "name is text, not 7"),
@@ -280,6 +281,52 @@ def test_a_folder_and_binary_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(StudyFileError, match="not text"):
         load(path)
+
+
+LIST = "  prox: [glow, unet]\n"
+MISTAKES = {
+    "two documents": ("name: x\n---\nspace:\n" + LIST, 2, "a file is one YAML document, and --- begins another; take"),
+    "tab": ("name: x\ndata:\n\tsize: 32\n", 3, "a tab begins here; lines are indented with spaces"),
+    "indented too far": ("name: x\nspace:\n" + LIST + "   folds: [1]\n", 4, "indented unlike the names beside it"),
+    "indented too little": ("name: x\nspace:\n" + LIST + " folds: [1]\n", 4, "indented unlike the names beside it"),
+    "not indented": ("name: x\nspace:\nprox: [glow]\n", 3, "prox is not a known name; it belongs to fixed or space"),
+    "section in a section": ("name: x\ndata:\n  size: 32\n  space:\n  " + LIST, 4, "space stands inside data; indent"),
+    "other section": (
+        "name: x\nfixed: {size: 32}\nspace:\n" + LIST,
+        2,
+        "fixed.size is not a known name; it belongs to data",
+    ),
+    "no space behind a colon": ("name:x\nspace:\n" + LIST, 2, "see that each name's has a space behind it"),
+    "waits for itself": (
+        "name: x\nspace:\n" + LIST + "  folds: {int: [1, 2], when: {folds: 1}}\n",
+        4,
+        "space.folds waits for itself; take",
+    ),
+    "no out-of-distribution set": (
+        "name: x\ndata: {ood: none}\nspace:\n" + LIST,
+        2,
+        "ood is the name of a data set, or null for none, not 'none'",
+    ),
+    "no images for priors": (
+        "name: x\ndata: {prior: None}\nspace:\n" + LIST,
+        2,
+        "prior is the name of a data set, or null for none, not 'None'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_beginners_mistake_is_named_in_words_that_help(tmp_path, text, line, words):
+    message = refused(tmp_path, text)
+    assert f"x.yaml, line {line}: " in message
+    assert words in message
+
+
+def test_a_profile_with_an_unknown_section_is_named_with_its_line(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT + "profiles:\n  small:\n    search.trials: 3\n    dat.size: 32\n")
+    with pytest.raises(StudyFileError, match=r"x.yaml, line 18: dat is not a known name; did you mean data\?"):
+        load(path, profile="small")
 
 
 @pytest.mark.parametrize(

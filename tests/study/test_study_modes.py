@@ -246,3 +246,8 @@ def test_a_range_of_real_numbers_has_no_end(study_of):
 )
 def test_a_search_is_not_proposed_blind_for_long(study_of, sets, at_once, expected):
     assert window(study_of(*sets), at_once) == expected
+
+
+def test_the_most_epochs_are_those_of_the_baseline_too():
+    text = "name: x\nmode: ablate\nbaseline: {prox: unet, epochs: 50}\nspace: {prox: [resnet], epochs: [10]}\n"
+    assert study(text).most_epochs == 50

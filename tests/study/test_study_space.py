@@ -40,7 +40,7 @@ def test_every_corner_is_visited(study_of):
             },
             "wait for each other",
         ),
-        ({"folds": {"int": [1, 2], "when": {"folds": 1}}}, "wait for each other"),
+        ({"folds": {"int": [1, 2], "when": {"folds": 1}}}, "space.folds waits for itself"),
         ({"folds": {"int": [1, 2], "when": {"nothing": 1}}}, "neither in space nor in fixed"),
         ({"prox": ["glow"], "folds": {"int": [1, 2], "when": {"prox": "unet"}}}, "never proposed"),
         ({}, "at least one name"),
