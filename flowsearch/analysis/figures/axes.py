@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Literal
 
 import pandas as pd
 
+from flowsearch.analysis.figures.marks import markup
 from flowsearch.analysis.selection import of_task
 from flowsearch.results import Results, schema
 from flowsearch.results.forms import missing, number
@@ -64,7 +64,7 @@ class Axis:
     def ticks(self, numbers: pd.Series) -> tuple[list[float], list[str]]:
         """Where there are ticks among `numbers`, and what they say, as Plotly's markup."""
         if self.kind == "choice":
-            return [float(place) for place in range(len(self.choices))], list(map(escape, self.choices))
+            return [float(place) for place in range(len(self.choices))], list(map(markup, self.choices))
         known = numbers.dropna()
         if known.empty:
             return [], []

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures.marks import bars, by_group, light, trial_ids
+from flowsearch.analysis.figures.marks import bars, by_group, light, markup, trial_ids
 from flowsearch.analysis.selection import groups
 from flowsearch.analysis.statistics import alone
 from flowsearch.analysis.wording import label
@@ -122,10 +122,10 @@ def draw(frame: pd.DataFrame, factor: str = LABEL, split: str = "test") -> go.Fi
                 f"{name}, {look.title} %{{meta}}<br>mean {hovered('test_psnr', 'y')} of %{{customdata[0]}}"
                 "<br>95% interval %{customdata[1]} to %{customdata[2]}<extra></extra>"
             ),
-            meta=means["value"].tolist(),
+            meta=means["value"].map(markup).tolist(),
             **common,
         )
-    texts = [look.called.get(value, value) for value in values]
+    texts = [markup(look.called.get(value, value)) for value in values]
     figure.update_xaxes(
         tickmode="array", tickvals=list(range(len(values))), ticktext=texts, range=[-0.6, max(len(values), 1) - 0.4]
     )

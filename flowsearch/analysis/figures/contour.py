@@ -1,7 +1,6 @@
 """The study's objective over two searched names: the mean in each cell that trials fell into, and the trials."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import MOST_CELLS, Axis
-from flowsearch.analysis.figures.marks import light, trial_ids
+from flowsearch.analysis.figures.marks import light, markup, trial_ids
 from flowsearch.analysis.selection import of_task
 from flowsearch.analysis.wording import label
 from flowsearch.results import Results
@@ -75,7 +74,7 @@ def draw(frame: pd.DataFrame, x: Axis, y: Axis) -> go.Figure:
         # Not in the same order as along x, so that trials of one cell spread over it, not along its diagonal.
         y=light(y.spread(frame["y"].sample(frac=1, random_state=0))[frame.index]),
         customdata=trial_ids(frame),
-        text=[escape(settings) for settings in frame["settings"]],
+        text=frame["settings"].map(markup).tolist(),
         mode="markers",
         marker={
             "size": 6 if len(frame) <= 100 else 4,

@@ -1,7 +1,6 @@
 """What each value of a searched name does to the PSNR, beside a reference: differences with their intervals."""
 
 from collections.abc import Hashable
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -9,7 +8,7 @@ import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
 from flowsearch.analysis.figures.axes import searched
-from flowsearch.analysis.figures.marks import bars, light
+from flowsearch.analysis.figures.marks import bars, light, markup
 from flowsearch.analysis.statistics import effect
 from flowsearch.analysis.wording import label, left_out
 from flowsearch.results import Results
@@ -60,7 +59,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
             continue
         against = [f"{number(row.value)} – {number(row.reference)}" for row in rows.itertuples()]
         figure.add_scatter(
-            y=[rows["factor"].map(escape).tolist(), list(map(escape, against))],
+            y=[rows["factor"].map(markup).tolist(), list(map(markup, against))],
             x=light(rows["difference"]),
             mode="markers",
             error_x=bars(rows, "difference"),
@@ -84,4 +83,4 @@ def _told(row: dict[Hashable, Any], matched: bool) -> str:
     many = "" if row["n"] == 1 else "s"
     ends = "no interval" if pd.isna(row["low"]) else f"95% interval {row['low']:+.2f} to {row['high']:+.2f}"
     text = f"{row['factor']}: {number(row['value'])} against {number(row['reference'])}"
-    return f"{escape(text)}<br>{row['difference']:+.2f} ({ends})<br>{row['n']} {kind}{many}"
+    return f"{markup(text)}<br>{row['difference']:+.2f} ({ends})<br>{row['n']} {kind}{many}"

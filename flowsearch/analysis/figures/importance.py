@@ -1,12 +1,10 @@
 """How much each searched name has to do with reaching a good objective."""
 
-from html import escape
-
 import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures.marks import bars, light
+from flowsearch.analysis.figures.marks import bars, light, markup
 from flowsearch.analysis.importance import ALL, importance
 from flowsearch.analysis.wording import left_out
 from flowsearch.results import Results
@@ -45,7 +43,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
         pattern = ["" if above else "/" for above in rows["above_chance"].fillna(False)]
         color = known[str(scope)].color
         figure.add_bar(
-            y=[[escape(f"{among}, n = {rows['n'].iloc[0]}")] * len(rows), rows["name"].map(escape).tolist()],
+            y=[[markup(f"{among}, n = {rows['n'].iloc[0]}")] * len(rows), rows["name"].map(markup).tolist()],
             x=light(rows["share"]),
             orientation="h",
             error_x=bars(rows, "share"),

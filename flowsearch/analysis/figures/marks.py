@@ -13,11 +13,16 @@ from flowsearch.analysis import theme
 from flowsearch.analysis.theme import Style
 
 
+def markup(text: object) -> str:
+    """Text so that Plotly, which reads markup, shows it as it is. Plotly knows no `&quot;`, and quotes mean nothing."""
+    return escape(str(text), quote=False)
+
+
 def by_group(frame: pd.DataFrame) -> Iterator[tuple[str, Style, pd.DataFrame]]:
-    """Name (escaped: Plotly reads markup), style and rows of each of the frame's `group`s, in order of their names."""
+    """Name (as `markup`), style and rows of each of the frame's `group`s, in order of their names."""
     known = theme.styles(frame["label"])
     for name, rows in frame.groupby("group", sort=True):
-        yield escape(str(name)), known[str(rows["label"].iloc[0])], rows
+        yield markup(name), known[str(rows["label"].iloc[0])], rows
 
 
 def points(
@@ -31,7 +36,7 @@ def points(
             x=light(rows[x]),
             y=light(rows[y]),
             customdata=trial_ids(rows),
-            text=None if text is None else [escape(str(value)) for value in rows[text]],
+            text=None if text is None else rows[text].map(markup).tolist(),
             mode="markers",
             marker={
                 "color": style.color,
@@ -48,7 +53,7 @@ def points(
 
 def trial_ids(rows: pd.DataFrame) -> list[str]:
     """The rows' trials, as traces carry them."""
-    return [escape(str(trial_id)) for trial_id in rows["trial_id"]]
+    return rows["trial_id"].map(markup).tolist()
 
 
 def bars(rows: pd.DataFrame, y: str, color: str | None = None) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Two metrics against each other, and the configurations that none beats in both: the Pareto front."""
 
 import textwrap
-from html import escape
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures.marks import light, points, trial_ids
+from flowsearch.analysis.figures.marks import light, markup, points, trial_ids
 from flowsearch.analysis.selection import groups
 from flowsearch.analysis.wording import described, label
 from flowsearch.results import Results, schema
@@ -95,4 +94,4 @@ def _title(name: str) -> str:
 
 def _broken(text: str, most: int = 48) -> str:
     """Plain text as a hover's lines."""
-    return "<br>".join(escape(line) for line in textwrap.wrap(text, most))
+    return "<br>".join(markup(line) for line in textwrap.wrap(text, most))
