@@ -21,7 +21,7 @@ from flowsearch.results.forms import p_value
 
 TASKS = {"denoise-0.1": 0.0, "inpaint-19": 5.0}
 METHODS = {"glow": 29.0, "resnet": 28.0, "unet": 27.5}
-AWKWARD = "own_parts:Stripes(period=3,noise=50%) & ~ ^ # $ {x} \\ <b> | * −1"
+AWKWARD = "own_parts:Stripes(period=3,noise=50%) & ~ ^ # $ {x} \\ <b> | * −1 Prö_x ę µm Ω日😀"
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,8 @@ def test_latex_is_balanced_and_escaped(made: Paper, own: bool) -> None:
     plain = re.sub(r"\\[\\_&%#${}]", "", body)
     assert plain.count("{") == plain.count("}")
     assert plain.count("$") % 2 == 0
+    assert own or all(text in body for text in ("Prö", "(U+0119)", r"$\Omega$(U+65E5)(U+1F600)"))
+    assert body.isascii() or set(body) - set(map(chr, range(128))) <= set("öµ")
     assert not re.search(r"[%#]", plain.replace("{!}{%", ""))
     assert "−" not in body
     for tabular in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", body, re.DOTALL):
@@ -200,8 +202,8 @@ def test_latex_compiles(made: Paper, tmp_path: Path) -> None:
         body = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{to_latex(found)}\n\\end{{document}}\n"
         (tmp_path / f"{name}.tex").write_text(body, encoding="utf-8")
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stdout[-2000:]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
 
 
 @pytest.mark.parametrize(
