@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from flowsearch.checks import check_choice, nearest
-from flowsearch.results.configurations import ranked, refuse_mixed
+from flowsearch.results.configurations import best_first, refuse_mixed
 from flowsearch.results.scores import METRICS, SPLITS, Scores
 from flowsearch.statistics import holm
 
@@ -88,7 +88,7 @@ def differences(
 def _best_of(results: "Results", column: str, groups: list[str]) -> pd.DataFrame:
     """The best configuration of each value of `column` within each group. A single fold shares its weights with
     nobody, and stands for neither tied nor untied ones."""
-    found = ranked(results).dropna(subset=[column, *groups])
+    found = best_first(results, results.configurations, *results.objective).dropna(subset=[column, *groups])
     if "weights" in (column, *groups):
         found = found[found["folds"] > 1]
     return found.drop_duplicates([*groups, column], keep="first")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _METRICS = [one.name for one in schema.METRIC_COLUMNS]
 LOST: Final = (schema.PRUNED, schema.FAILED, schema.DIVERGED)
 """How trials end that have no result. What is said of the others is said of those that got through."""
+ONE_ALONE: Final = dict.fromkeys(("source", "size"), "load the studies of one alone")
+"""What to do, by column, where images of several kinds would be in one figure or ranking."""
 
 
 def objectives(results: "Results") -> dict[str, bool]:
@@ -31,8 +33,10 @@ def objectives(results: "Results") -> dict[str, bool]:
 
 
 def configurations(results: "Results", task: str | None = None) -> pd.DataFrame:
-    """The rows of `Results.configurations`: those of `task`, or all."""
+    """The rows of `Results.configurations`: those of `task`, or all. Raises `ValueError` where they are of several data
+    sets or image sizes."""
     found = results.configurations
+    refuse_mixed(found, ("task",), results.name, ONE_ALONE)
     return found if task is None else found[found["task"] == task].reset_index(drop=True)
 
 

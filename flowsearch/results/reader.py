@@ -11,7 +11,14 @@ from flowsearch.checks import nearest
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
-from flowsearch.results.configurations import best_first, configurations, gathered, lost_repeats, refuse_mixed
+from flowsearch.results.configurations import (
+    ONE_ALONE,
+    best_first,
+    configurations,
+    gathered,
+    lost_repeats,
+    refuse_mixed,
+)
 from flowsearch.results.labels import labels
 from flowsearch.results.objective import Constraint, constraint
 from flowsearch.results.stored import Stored, told_apart
@@ -23,11 +30,7 @@ _COSTS = ("parameters", "seconds")
 DEFAULT_METRIC = "val_psnr"
 _UNLESS = {"objective": f"the best is by {DEFAULT_METRIC}", "constraints": "the best need not keep to them"}
 """What holds where several studies differ."""
-_ONE_ALONE = {
-    "task": "ask for the best of one: task={first!r}",
-    "source": "load the studies of one alone",
-    "size": "load the studies of one alone",
-}
+_MEND = {"task": "ask for the best of one: task={first!r}", **ONE_ALONE}
 """What to do where numbers that are not compared would be."""
 
 
@@ -201,7 +204,8 @@ class Results:
         """The rows of `configurations` (of `task`, or all) that have `metric` (default: the study's objective), best
         first, by the mean over their repeats.
 
-        Without those that break one of the study's constraints.
+        Without those that break one of the study's constraints. Raises `ValueError` where several studies are of
+        different images.
         """
         name, more = self.objective
         if metric is not None:
@@ -221,7 +225,7 @@ class Results:
         if task is not None and known and task not in known:
             raise ValueError(f"{self.name} has no task {task!r}{nearest(task, known)} (its tasks: {', '.join(known)})")
         there = self.completed if task is None else self.completed[self.completed["task"] == task]
-        refuse_mixed(there, (), self.name, _ONE_ALONE)
+        refuse_mixed(there, (), self.name, _MEND)
         ranked = self.ranked(metric, task)
         if ranked.empty:
             counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials"

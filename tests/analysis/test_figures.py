@@ -10,8 +10,20 @@ from known_study import known_study
 from made_up import make_study
 
 from flowsearch.analysis import theme
-from flowsearch.analysis.figures import SECTIONS, Plot, Section, best_so_far, curves, fold_by_fold, shift, tradeoffs
+from flowsearch.analysis.figures import (
+    GRIDS,
+    SECTIONS,
+    GridSection,
+    Plot,
+    Section,
+    best_so_far,
+    curves,
+    fold_by_fold,
+    shift,
+    tradeoffs,
+)
 from flowsearch.analysis.figures.marks import bars, light
+from flowsearch.analysis.findings import findings
 from flowsearch.analysis.selection import by_task
 from flowsearch.results import Results, load
 
@@ -244,6 +256,22 @@ def test_many_maps_of_ones_own_differ_in_colour_or_marker() -> None:
     assert len(set(styles.values())) == len(styles) == 28
 
 
+@pytest.mark.parametrize("column", ["source", "size"])
+def test_studies_of_different_images_have_no_figure_together(tmp_path: Path, column: str) -> None:
+    images = {"source": ("faces", "cats"), "size": (32, 64)}[column]
+    for place, kind in enumerate(images):
+        worth = [({"prox": prox, column: kind}, 28.0 + 3 * place) for prox in ("glow", "unet")]
+        objective = "objective: {val_psnr: maximize, parameters: minimize}\n"
+        known_study(tmp_path / f"study{place}", worth, images=3, study=objective)
+    both = load(tmp_path / "study0", tmp_path / "study1")
+    for section in (*SECTIONS, *GRIDS):
+        with pytest.raises(ValueError, match="are not compared, and study0, study1 has"):
+            _shown(section, both)
+    with pytest.raises(ValueError, match="are not compared"):
+        findings(both)
+    assert both.compare("prox", by=column)[column].tolist() == sorted(images)
+
+
 def test_names_are_no_markup(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=10, epochs=2, images=2)
     evil = "<a href='x' id=\"y\">glow</a>"
@@ -257,6 +285,11 @@ def test_names_are_no_markup(tmp_path: Path) -> None:
         assert "&quot;" not in text, plot.name  # Plotly would show it as it stands
         found += "&lt;a href" in text
     assert found > 10
+
+
+def _shown(section: Section | GridSection, results: Results) -> list[pd.DataFrame]:
+    shown = section.grids(results) if isinstance(section, GridSection) else section.plots(results)
+    return [one.data(results) for one in shown]
 
 
 def _contrast(one: str, two: str) -> float:
