@@ -17,6 +17,7 @@ from flowsearch.analysis.wording import (
     over,
     plural,
     spread,
+    without_objective,
 )
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
@@ -122,10 +123,15 @@ def _best(results: Results, task: str) -> str:
 
 def _unknown(results: Results) -> list[str]:
     """Which numbers are left out, for images that have none."""
+    lacking = without_objective(results)
+    said = [f"{lacking}."] if lacking else []
     found = non_finite(results)
     if found.empty:
-        return []
-    return [f"Reconstructions that are not finite leave means over their images unknown: {not_finite(found, _LISTED)}."]
+        return said
+    return [
+        *said,
+        f"Reconstructions that are not finite leave means over their images unknown: {not_finite(found, _LISTED)}.",
+    ]
 
 
 def _lost(results: Results) -> list[str]:

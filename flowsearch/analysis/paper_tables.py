@@ -11,10 +11,10 @@ from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, lost_seeds, reached, turned
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
-from flowsearch.analysis.wording import chosen_by, command_line, kept, not_finite
+from flowsearch.analysis.wording import chosen_by, command_line, kept, not_finite, without_objective
 from flowsearch.results import Results, schema
 from flowsearch.results.compare import differences
-from flowsearch.results.configurations import best_of_each, configurations, objectives, varies
+from flowsearch.results.configurations import best_of_each, configurations, objectives, ranked, varies
 from flowsearch.results.forms import EMPTY, decibels, missing, number, p_value, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, Score, non_finite
 from flowsearch.statistics import holm
@@ -78,11 +78,20 @@ def paper(results: Results, figures: bool = False) -> Paper:
     ]
     return Paper(
         results.name,
-        status_line(results),
+        f"{status_line(results)} {_lacking(results, found)}".strip(),
         [one for one in tables if one is not None],
         _notes(results),
         paper_figures(results) if figures else [],
     )
+
+
+def _lacking(results: Results, found: dict[str, dict[str, pd.DataFrame]]) -> str:
+    """Why there are no tables, or none of the test sets; empty where there are."""
+    if any(found.values()):
+        return ""
+    if ranked(results).empty:
+        return f"No completed trial has the objective {results.objective[0]}{kept(results)}, so there are no tables."
+    return "Of no test image is there a result, so tables I to III are left out."
 
 
 def _psnr(results: Results, found: dict[str, pd.DataFrame], title: str) -> Table | None:
@@ -285,6 +294,8 @@ def _notes(results: Results) -> list[tuple[str, str]]:
     notes.append(("chosen by", chosen))
     if lost := lost_seeds(results, len(results.configurations)):
         notes.append(("lost seeds", f"{lost} were pruned, failed or diverged; means are over the others"))
+    if lacking := without_objective(results):
+        notes.append(("without objective", lacking))
     if len(failed := non_finite(results)):
         notes.append(("not finite", f"{not_finite(failed, len(failed))}; means over them are unknown"))
     return [*notes, *(("not read", note) for note in results.notes)]

@@ -118,6 +118,19 @@ def left_out(results: Results) -> str:
     return f"{lost:,} of {count} {were} pruned, failed or diverged and {have} no part"
 
 
+def without_objective(results: Results) -> str:
+    """`2 of 3 completed configurations have no val_psnr and cannot be the best: trials 0000 and 0001`, or four and
+    `others`; empty where all have it, or none."""
+    every, metric = results.configurations, results.objective[0]
+    lacking = every["trial_id"][every[metric].isna()].tolist() if metric in every else []
+    if len(lacking) in (0, len(every)):
+        return ""
+    names = lacking[:4] + (["others"] if len(lacking) > 4 else [])
+    count, have = plural(len(every), "completed configuration"), "has" if len(lacking) == 1 else "have"
+    trials = f"trial{'s' if len(names) > 1 else ''} {listed(names)}"
+    return f"{len(lacking)} of {count} {have} no {metric} and cannot be the best: {trials}"
+
+
 def of_all(one: Any) -> str:
     """Over how many seeds the means of a configuration are: `3`, or `1 of 3` where the others have no result."""
     count, lost = int(one["repeats"]), int(one["lost"])

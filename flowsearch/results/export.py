@@ -37,7 +37,8 @@ def to_latex(results: Results) -> str:
     found = standings(ranked(results).to_dict("records"), metric, more=more)
     if not found:
         kept = " and keeps to the constraints" if results.limits else ""
-        raise ValueError(f"{results.where}: no trial was completed{kept}, so there is nothing to put into a table")
+        none = "no trial was completed" if results.completed.empty else f"no completed trial has {metric}{kept}"
+        raise ValueError(f"{results.where}: {none}, so there is nothing to put into a table")
     shown = {name: head for name, head in _HEADS.items() if _any(found, name)}
     within = "".join(f", {limit}" for limit in results.study.get("constraints") or [])
     note = f"% {results.name}: the best of each method by {metric}{within}; needs \\usepackage{{booktabs}}"

@@ -230,8 +230,11 @@ class Results:
         if ranked.empty:
             counts = ", ".join(f"{number} {status}" for status, number in self.counts.items()) or "no trials"
             of = "" if task is None else f" of {task}"
-            kept = f" that keep to {' and '.join(limit.text for limit in self.limits)}" if self.limits else ""
-            raise ValueError(f"the best is one of the completed trials{of}{kept}, and {self.name} has none ({counts})")
+            name = metric or self.objective[0]
+            that = f" that keep to {' and '.join(limit.text for limit in self.limits)}" if self.limits else ""
+            if len(there) and (name not in there or there[name].isna().all()):
+                that = f" that have {name}"
+            raise ValueError(f"the best is one of the completed trials{of}{that}, and {self.name} has none ({counts})")
         return self.completed[self.completed["trial_id"] == ranked.iloc[0]["trial_id"]].iloc[0]
 
     def by(self, *columns: str) -> pd.DataFrame:

@@ -13,10 +13,11 @@ from known_study import known_study
 from made_up import make_study
 from typer.testing import CliRunner
 
+from flowsearch.analysis.findings import findings
 from flowsearch.analysis.paper_formats import to_latex, to_markdown
 from flowsearch.analysis.paper_tables import Cell, Paper, Table, paper
 from flowsearch.cli import app
-from flowsearch.results import Results, load
+from flowsearch.results import Results, export, load
 from flowsearch.results.forms import p_value
 
 TASKS = {"denoise-0.1": 0.0, "inpaint-19": 5.0}
@@ -159,6 +160,31 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     assert found.tables == []
     assert "No trial was completed" in to_markdown(found)
     assert "No trial was completed" in to_latex(found)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "said"),
+    [
+        ((float("nan"), 28.0), "without objective: 1 of 2 completed configurations has no val\\_psnr"),
+        ((float("nan"), float("nan")), "No completed trial has the objective val\\_psnr, so there are no tables."),
+    ],
+    ids=["one has none", "none has it"],
+)
+def test_what_has_no_objective_is_said(tmp_path: Path, objectives: tuple[float, float], said: str) -> None:
+    pairs = zip(("glow", "resnet"), objectives, strict=True)
+    results = known_study(tmp_path / "s", [({"prox": prox, "val_psnr": value}, 28.0) for prox, value in pairs])
+    assert said in to_markdown(paper(results))
+    assert re.search("has (the objective|no) val_psnr", " ".join(findings(results)))
+    if np.isnan(objectives).all():
+        with pytest.raises(ValueError, match="trials that have val_psnr, and s has none"):
+            results.best()
+        with pytest.raises(ValueError, match="no completed trial has val_psnr, so"):
+            export.to_latex(results)
+
+
+def test_a_study_without_test_images_says_so(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "s", trials=3, epochs=1, images=0, panels=0, statuses=("completed",)))
+    assert "Of no test image is there a result, so tables I to III are left out." in to_markdown(paper(results))
 
 
 def _awkward() -> Paper:
