@@ -23,7 +23,7 @@ from flowsearch.analysis.trials_table import constant, failures_table, maps_tabl
 from flowsearch.analysis.wording import command_line
 from flowsearch.results import Results, load, schema
 from flowsearch.results.forms import duration, number
-from flowsearch.storage import inside, outside, store_at
+from flowsearch.storage import Store, inside, outside, store_at
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; font-src data:"
@@ -52,7 +52,7 @@ def write_report(
     Beside the tables come the paper's figures as PNG files, of `pictures` None those of flowsearch's drawn faces only,
     so that nobody's picture is written without being asked for; an HTML report has its pictures inside.
     Works on a study that is empty, running, interrupted or has failed trials only, and says so. A file appears whole
-    or not at all. Raises `ValueError` where a folder is no study's.
+    or not at all. Raises `ValueError` where a folder is no study's, or the file cannot be written.
     """
     target = out if out is not None else inside(folders[0], Path(schema.REPORT_FILE).with_suffix(SUFFIXES[form]).name)
     if isinstance(target, Path) and target.is_dir():
@@ -71,10 +71,21 @@ def write_report(
         if len(files) < sum(len(one.figures) for one in papers):
             raise ValueError("two of the studies have the same name, and so would their figures; report on each alone")
         for name, png in files.items():
-            store.put(name, png)
+            _put(store, name, png)
         text = _written(papers, form)
-    store.put(Path(str(target).partition("?")[0]).name, text.encode())
+    _put(store, Path(str(target).partition("?")[0]).name, text.encode())
     return target
+
+
+def _put(store: Store, name: str, content: bytes) -> None:
+    try:
+        store.put(name, content)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise ValueError(
+            f"{name} cannot be written to {store.where} ({error.strerror}); name a file elsewhere with --out"
+        ) from error
 
 
 def rendered(folders: Sequence[Path | str], form: str = "html") -> str:

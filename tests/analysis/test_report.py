@@ -1,5 +1,6 @@
 """The report: one file of whole HTML that opens offline, shows all there is, and runs nothing that a study says."""
 
+import errno
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from flowsearch.analysis import write_report
 from flowsearch.analysis.figures import GRIDS, SECTIONS, Section
 from flowsearch.cli.report import report
 from flowsearch.results import Results, load
+from flowsearch.storage import Folder
 
 _VOID = {"meta", "img", "input", "br", "hr", "link", "source", "base", "embed"}
 
@@ -233,6 +235,18 @@ def test_the_command_writes_where_it_is_told(study: Path, tmp_path: Path) -> Non
     assert code == 0
     assert str(out) in output
     assert out.is_file()
+
+
+def test_where_nothing_can_be_written_the_way_out_is_said(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Folder, name: str, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", f".{name}.4711")
+
+    monkeypatch.setattr(Folder, "put", refuse)
+    code, output = _command(str(study))
+    assert code == 2
+    assert output == (
+        f"error: report.html cannot be written to {study} (Read-only file system); name a file elsewhere with --out\n"
+    )
 
 
 @pytest.mark.parametrize("case", ["absent", "no study", "out is a folder"])
