@@ -57,4 +57,6 @@ def test_it_runs_from_a_fresh_kernel(path, study, monkeypatch):
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
     shown = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     assert not [out for out in shown if out.output_type == "stream" and out.name == "stderr"]
+    pages = [out.get("data", {}).get("text/html", "") + out.get("data", {}).get("text/markdown", "") for out in shown]
+    assert not [page for page in pages if "<function" in page or "&lt;function" in page]
     assert any("<img" in out.get("data", {}).get("text/html", "") for out in shown)
