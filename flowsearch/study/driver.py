@@ -16,6 +16,7 @@ from typing import Any
 
 from flowsearch.results import Writer, schema
 from flowsearch.study import ledger as events
+from flowsearch.study.ends import Earlier, End, end_of
 from flowsearch.study.job import between
 from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
@@ -28,10 +29,8 @@ from flowsearch.study.priors import PREFIX, Priors
 from flowsearch.study.progress import FINAL, Event, Listener, Progress, TrialState
 from flowsearch.study.records import Record
 from flowsearch.study.scheduler import Judge
-from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.shared_priors import SharedPriors
 from flowsearch.study.trainable import Report
-from flowsearch.study.warm import end_of
 from flowsearch.training.header import LAST
 from flowsearch.training.prior_store import PriorStore
 

@@ -6,15 +6,15 @@ Seen from outside it is one proposer, by the trials' own numbers.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from flowsearch.results import schema
+from flowsearch.study.ends import Earlier, End, together
+from flowsearch.study.journal import open_journal, set_aside
 from flowsearch.study.layout import Layout, Position, trial_values
 from flowsearch.study.parameter import Values
-from flowsearch.study.searcher import Earlier, End, Proposer, open_journal, set_aside
+from flowsearch.study.proposer import Proposer
 from flowsearch.study.sections import Study
 
 
@@ -154,16 +154,3 @@ class Planner:
         first = configuration * self._layout.repeats
         ends = [self._ends.get(number) for number in range(first, first + self._layout.repeats)]
         return together([end for end in ends if end is not None]) if all(ends) else None
-
-
-def together(ends: Sequence[End]) -> End:
-    """How a configuration ended, given how its repeats did: the mean of those that were completed."""
-    completed = [end for end in ends if end.status == schema.COMPLETED]
-    if len(ends) == 1 or not completed:
-        return ends[0]
-    measured = [end for end in completed if end.values is not None]
-    if not measured:
-        return completed[0]
-    columns = zip(*(end.values for end in measured if end.values is not None), strict=True)
-    constraints = {text: fmean(end.constraints[text] or 0.0 for end in measured) for text in measured[0].constraints}
-    return End(schema.COMPLETED, None, tuple(fmean(column) for column in columns), constraints)

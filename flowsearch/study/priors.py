@@ -3,7 +3,7 @@
 A trial whose prior is not in the store stays in the driver's queue, where it holds neither a worker nor a GPU, and
 others pass it. Its prior goes out as an order, unless it is out already, in this study or in another process that
 shares the store: then the store's lock is asked for again about once a second. Which configuration a trial has is
-decided before (`searcher`), so priors change nothing about that.
+decided before (`proposer`), so priors change nothing about that.
 """
 
 import logging

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from flowsearch.study.searcher import Proposer
+from flowsearch.study.proposer import Proposer
 from flowsearch.study.sections import Asha, Hyperband, Scheduler
 
 if TYPE_CHECKING:

@@ -9,29 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowsearch.results import schema
-from flowsearch.results.objective import EPOCH_METRICS, finite
+from flowsearch.results.objective import EPOCH_METRICS
 from flowsearch.study import ledger as events
 from flowsearch.study import modes
+from flowsearch.study.ends import Earlier, End, end_of
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.parameter import SpaceError, Values
+from flowsearch.study.parameter import Values
 from flowsearch.study.place import Place
-from flowsearch.study.searcher import Earlier, End
 from flowsearch.study.sections import Study
-from flowsearch.study.space import Space
+from flowsearch.study.space import Space, SpaceError
 
 _log = logging.getLogger(__name__)
 
 _TAKEN = (schema.COMPLETED, schema.PRUNED)
-
-
-def end_of(study: Study, status: str, reason: str | None, metrics: Mapping[str, Any]) -> End:
-    """What Optuna is told of a trial of `study` that ended with these metrics."""
-    return End(
-        status,
-        reason,
-        tuple(finite(metrics, metric) for metric in study.objective),
-        {limit.text: limit.violation(metrics) for limit in study.limits},
-    )
 
 
 def learned(study: Study, ledger: Ledger) -> list[list[Earlier]]:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import optuna
 
+from flowsearch.study.ends import End
 from flowsearch.study.file import read
 from flowsearch.study.layout import Layout
 from flowsearch.study.modes import window
 from flowsearch.study.planner import Planner
-from flowsearch.study.searcher import End
 from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_study import TEXT
 
+from flowsearch.study.ends import Earlier, End, together
 from flowsearch.study.file import read
 from flowsearch.study.layout import Layout
-from flowsearch.study.planner import Planner, together
-from flowsearch.study.searcher import Earlier, End
+from flowsearch.study.planner import Planner
 from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 

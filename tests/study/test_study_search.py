@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from small_study import TEXT
 from study_fakes import quality, train_record
 
+from flowsearch.study.ends import End
 from flowsearch.study.file import read
+from flowsearch.study.journal import open_journal
+from flowsearch.study.proposer import Proposer
 from flowsearch.study.scheduler import Judge, brackets_of
-from flowsearch.study.searcher import End, Proposer
 from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 
@@ -25,11 +27,15 @@ def small(*sets: str) -> Study:
     return read(Source("small.yaml", TEXT, [f"search.trials={TRIALS}", "search.startup=4", *sets]))
 
 
+def proposer_of(study: Study, journal: Path, window: int = WINDOW) -> Proposer:
+    return Proposer(study, open_journal(journal), window)
+
+
 def simulate(
     study: Study, journal: Path, delays: list[float], window: int = WINDOW
 ) -> tuple[list[dict], list[str], Proposer]:
     """Run the study on a fake clock (trial i takes `delays[i]` an epoch): what was proposed, and how each ended."""
-    proposer = Proposer(study, journal, window)
+    proposer = proposer_of(study, journal, window)
     judge = Judge(proposer, study.scheduler, EPOCHS)
     clock, running, proposed, statuses = 0.0, [], {}, {}
     while True:
@@ -72,7 +78,7 @@ def test_seeds_decide_the_proposals(tmp_path, sampler):
 
 
 def test_a_proposal_waits_for_its_window(tmp_path):
-    proposer = Proposer(small(), tmp_path / "journal", WINDOW)
+    proposer = proposer_of(small(), tmp_path / "journal")
     assert [proposer.next()[0] for _ in range(WINDOW)] == list(range(WINDOW))
     proposer.end(1, End("completed", None, 30.0))
     assert proposer.next() is None
@@ -83,7 +89,7 @@ def test_a_proposal_waits_for_its_window(tmp_path):
 
 
 def test_without_reproducible_everything_is_told_at_once(tmp_path):
-    proposer = Proposer(small("search.reproducible=false"), tmp_path / "journal", WINDOW)
+    proposer = proposer_of(small("search.reproducible=false"), tmp_path / "journal")
     for _ in range(WINDOW + 2):
         assert proposer.next() is not None
     proposer.end(3, End("completed", None, 30.0))
@@ -102,7 +108,7 @@ ENDS = {
 
 @pytest.mark.parametrize(("end", "state", "value"), ENDS.values(), ids=ENDS)
 def test_what_optuna_is_told(tmp_path, end, state, value):
-    proposer = Proposer(small("search.trials=1"), tmp_path / "journal", WINDOW)
+    proposer = proposer_of(small("search.trials=1"), tmp_path / "journal")
     proposer.next()
     assert proposer.report(0, 1, 24.0)
     assert proposer.report(0, 2, 24.5)
@@ -118,7 +124,7 @@ def test_what_optuna_is_told(tmp_path, end, state, value):
 
 def test_the_study_in_optuna_has_its_name_and_direction(tmp_path):
     study = small("objective={val_loss: minimize}")
-    proposer = Proposer(study, tmp_path / "journal", WINDOW)
+    proposer = proposer_of(study, tmp_path / "journal")
     assert proposer.study.study_name == "small"
     assert proposer.study.direction == optuna.study.StudyDirection.MINIMIZE
 
@@ -126,7 +132,7 @@ def test_the_study_in_optuna_has_its_name_and_direction(tmp_path):
 def interrupted(journal: Path, count: int) -> tuple[dict[int, dict], dict[int, End]]:
     """A study that stopped after `count` proposals, with all trials but the last two ended; what its ledger knows."""
     study = small("scheduler=none")
-    proposer = Proposer(study, journal, WINDOW)
+    proposer = proposer_of(study, journal)
     planned, ends = {}, {}
     for _ in range(count):
         number, values = proposer.next()
@@ -152,7 +158,7 @@ def test_a_resumed_search_goes_on_as_if_nothing_had_happened(tmp_path, damage):
         journal.write_text(f"{journal.read_text()}null\n")
     elif damage == "orphan":
         del planned[8]
-    proposer = Proposer(study, journal, WINDOW)
+    proposer = proposer_of(study, journal)
     proposer.restore(planned, ends)
     for number, values in planned.items():
         proposer.end(number, End("completed", None, quality(study.config(values))))
@@ -169,11 +175,11 @@ def test_a_plan_that_the_ledger_lost_comes_back_from_the_journal(tmp_path):
     planned, ends = interrupted(tmp_path / "journal", 9)
     whole = dict(planned)
     del planned[7]
-    assert Proposer(small("scheduler=none"), tmp_path / "journal", WINDOW).restore(planned, ends) == {7: whole[7]}
+    assert proposer_of(small("scheduler=none"), tmp_path / "journal").restore(planned, ends) == {7: whole[7]}
 
 
 def test_the_scheduler_sees_the_window_only(tmp_path):
-    proposer = Proposer(small("search.trials=8"), tmp_path / "journal", 2)
+    proposer = proposer_of(small("search.trials=8"), tmp_path / "journal", 2)
     judge = Judge(proposer, small().scheduler, EPOCHS)
     for number, value in enumerate([30.0, 29.0, 10.0]):
         proposer.next()
@@ -183,7 +189,7 @@ def test_the_scheduler_sees_the_window_only(tmp_path):
 
 def test_the_scheduler_waits_for_the_grace(tmp_path):
     study = small("scheduler={asha: {grace: 3, reduction: 2}}", "search.reproducible=false")
-    proposer = Proposer(study, tmp_path / "journal", 1)
+    proposer = proposer_of(study, tmp_path / "journal", 1)
     judge = Judge(proposer, study.scheduler, EPOCHS)
     for number, value in ((0, 30.0), (1, 10.0)):
         proposer.next()
@@ -212,7 +218,7 @@ def test_every_scheduler_prunes_and_is_reproducible(tmp_path, scheduler):
 @pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
 def test_an_epoch_that_is_judged_again_is_judged_the_same(tmp_path, scheduler):
     study = small(scheduler)
-    proposer = Proposer(study, tmp_path / "journal", 1)
+    proposer = proposer_of(study, tmp_path / "journal", 1)
     judge = Judge(proposer, study.scheduler, EPOCHS)
     for number in range(6):
         proposer.next()
@@ -228,7 +234,7 @@ def test_earlier_trials_count_in_the_rungs_after_a_resume(tmp_path):
     study = small("scheduler={asha: {grace: 1, reduction: 2}}", "search.trials=8")
     planned, ends = {}, {}
     for number, value in enumerate([30.0, 29.0, 10.0, 31.0]):
-        proposer = Proposer(study, tmp_path / "journal", 1)
+        proposer = proposer_of(study, tmp_path / "journal", 1)
         proposer.restore(planned, ends)
         judge = Judge(proposer, study.scheduler, EPOCHS)
         planned[number] = proposer.next()[1]
