@@ -148,7 +148,7 @@ def _run_trials(driver: Any, stop: Signal, means: Means, carried: own_parts.Carr
         if study.resources.gpu == "auto":
             reach = resources if cluster is None else machines.within_reach(resources)
             gpu = packing.look(reach, lambda: stop.asked)
-            driver.packing = None if gpu is None else packing.Packing(gpu, counted(study.data_config).channels)
+            driver.orders.packing = None if gpu is None else packing.Packing(gpu, counted(study.data_config).channels)
         known = provenance.gather(driver.fingerprint) | {"study": study.to_dict()}
         _note(driver.ledger, events.STARTED, slots=slots, resources=resources, **known)
         driver.announce("begun")

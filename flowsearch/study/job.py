@@ -43,6 +43,11 @@ class Job:
     """What was raised."""
 
     @property
+    def id(self) -> str:
+        """Its name in the ledger and in the tables."""
+        raise NotImplementedError
+
+    @property
     def seconds(self) -> float:
         """Wall-clock time of all attempts up to now, but of those before a retry that began it anew."""
         if self.started is None or (self.ended is None and self.status != schema.RUNNING):

@@ -8,20 +8,23 @@ decided before (`proposer`), so priors change nothing about that.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.job import Job, between
-from flowsearch.study.ledger import Ledger
 from flowsearch.study.outcome import Failure, Outcome, again, settle
-from flowsearch.study.records import Record, read_records
+from flowsearch.study.records import read_records
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prior_store import PriorStore, prior_key
+
+if TYPE_CHECKING:
+    # Optuna and the tables' writer come with it, which `study list` does without.
+    from flowsearch.study.recorder import Recorder
 
 _log = logging.getLogger(__name__)
 
@@ -64,31 +67,15 @@ class PriorState(Job):
 
 
 class Priors:
-    """What the driver asks before it hands out a trial; reports on priors' orders come back here.
+    """What the driver asks before it hands out a trial; reports on priors' orders come back here."""
 
-    `note` writes to the ledger, `write` an epoch and `keep` pictures to the tables, `tell` to the listener; none of
-    them raises.
-    """
-
-    def __init__(
-        self,
-        store: PriorStore,
-        fingerprint: str,
-        study: str,
-        ledger: Ledger,
-        *,
-        note: Callable[..., object],
-        write: Callable[[str, int, Record], object],
-        keep: Callable[[str, int, Record], object],
-        tell: Callable[[str], None],
-    ) -> None:
+    def __init__(self, store: PriorStore, fingerprint: str, study: str, recorder: "Recorder") -> None:
         self.store = store
-        self._fingerprint, self._study = fingerprint, study
-        self._note, self._write, self._keep, self._tell = note, write, keep, tell
+        self._fingerprint, self._study, self._recorder = fingerprint, study, recorder
         self.states: dict[str, PriorState] = {}
         self._of: dict[int, PriorState] = {}
         self._attempts: dict[str, int] = {}
-        for event in ledger.events:
+        for event in recorder.ledger.events:
             if event.event == events.STARTED and event.subject.startswith(PREFIX):
                 self._attempts[event.subject] = event.content["attempt"]
 
@@ -145,14 +132,14 @@ class Priors:
         if report.kind == "started":
             self._attempts[state.id] = attempt = self._attempts.get(state.id, 0) + 1
             content = {"attempt": attempt, "host": report.host, "gpu": state.gpu, "config": state.config}
-            self._happens(state, events.STARTED, **content)
+            self._recorder.happens(state, events.STARTED, **content)
             self._tell(f"{state.id} started: {state.words}, needed by trial {min(state.trials):04d}")
         state.leaving = report.kind == "leaving"
         state.failure = report.failure or state.failure
         for record in report.records:
             state.epoch, state.current = record["epoch"], record
             if record["phase"] != "final":
-                self._write(state.id, state.attempt, record)
+                self._recorder.epoch(state, record)
 
     def ended(self, number: str, *, died: bool = False, failure: Failure | None = None) -> None:
         """Note that a pre-training ended; with `died` because its worker went away, of which Ray says `failure`.
@@ -173,7 +160,7 @@ class Priors:
         if one_more is not None:
             micro_batch = one_more.micro_batch or state.micro_batch
             content = {"cause": one_more.cause, "reason": one_more.reason, "micro_batch": micro_batch}
-            self._happens(state, events.AGAIN, attempt=state.attempt, **content)
+            self._recorder.happens(state, events.AGAIN, attempt=state.attempt, **content)
             self._tell(f"{state.id} runs again: {one_more.reason}")
             return
         content = _end(state, outcome)
@@ -183,7 +170,7 @@ class Priors:
             state.failure = Failure(found.kinds, f"{state.id}: {found.message or reason}", found.trace)
             content |= {"traceback": found.trace} if found.trace else {}
         self._finish(state, content)
-        self._note(events.ENDED, state.id, **content)
+        self._recorder.note(events.ENDED, state.id, **content)
         trials = len(state.trials)
         who = f"{trials} trial{'s' if trials > 1 else ''} waited for it" if status == schema.COMPLETED else str(reason)
         self._tell(f"{state.id} {status} in {content['seconds']:.1f} s: {who}")
@@ -192,13 +179,11 @@ class Priors:
         """The study stops here: what runs is interrupted, and whoever comes next goes on with it."""
         for state in self.states.values():
             if state.status == schema.RUNNING:
-                self._happens(state, events.ENDED, **_end(state, Outcome("interrupted", why=why)))
+                self._recorder.happens(state, events.ENDED, **_end(state, Outcome("interrupted", why=why)))
             self._release(state)
 
-    def _happens(self, state: PriorState, event: str, **content: Any) -> None:
-        """Change the prior by an event of its life, and note that event in the ledger."""
-        state.apply(event, content, datetime.now(UTC))
-        self._note(event, state.id, **content)
+    def _tell(self, said: str) -> None:
+        self._recorder.tell("prior", None, said)
 
     def _at(self, number: str) -> PriorState:
         return self.states[number.removeprefix(PREFIX)]
@@ -221,7 +206,7 @@ class Priors:
             except OSError:
                 _log.exception("could not read the pictures of the prior %s", state.key)
                 return
-            self._keep(state.id, max(1, self._attempts.get(state.id, 0)), {schema.PANELS: pictures})
+            self._recorder.final(state.id, max(1, self._attempts.get(state.id, 0)), {schema.PANELS: pictures})
 
     def _release(self, state: PriorState) -> None:
         if state.lock is not None:

@@ -1,5 +1,6 @@
 """What a study's driver knows of its trials; the live view and the closing table are drawn from it."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ FINAL = frozenset({schema.COMPLETED, schema.PRUNED, schema.FAILED, schema.DIVERG
 """Statuses of trials that a resume leaves alone."""
 
 TROUBLE = frozenset({schema.FAILED, schema.DIVERGED})
+
+_METRICS = [column.name for column in schema.METRIC_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class TrialState(Job):
     metrics: dict[str, Any] = field(default_factory=dict)
     """Of the best epoch so far, and at the end everything of the last record that is a number."""
     pruned: bool = False
+    prior: str | None = None
+    """The id of the prior that it was found to need."""
     losses: list[Loss] = field(default_factory=list)
     """What was lost each time that its worker or machine went away."""
     signed: datetime | None = None
@@ -84,6 +89,20 @@ class TrialState(Job):
             self.taken_up.clear()
             self.losses.clear()
         super().apply(event, content, at)
+
+    def reached(self, record: dict[str, Any]) -> None:
+        """Take in the record of an epoch, or the last one of all."""
+        self.metrics |= record.get("so_far", {})
+        if record["phase"] == "final":
+            self.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
+            self.finished = True
+            return
+        self.phase, self.epoch, self.current = record["phase"], record["epoch"], record
+        if record["phase"] == "train":
+            if record.get("val_loss", math.inf) < self.metrics.get("val_loss", math.inf):
+                self.metrics |= {"val_loss": record["val_loss"], "val_psnr": record.get("val_psnr")}
+                self.metrics |= {"best_epoch": record["epoch"]} if self.by_epochs else {}
+            self.metrics |= {"epochs_run": record["epoch"]} if self.by_epochs else {}
 
     def overcame(self, epoch: int) -> None:
         """A machine that is lost after further epochs is the first one again."""

@@ -85,9 +85,9 @@ def test_what_cannot_be_written_never_ends_a_study(study_of, tmp_path, monkeypat
         monkeypatch.setattr(driver.ledger, "add", refuse)
     elif part == "writer":
         for name in ("trial", "epoch", "final"):
-            monkeypatch.setattr(driver._writer, name, refuse)
+            monkeypatch.setattr(driver.recorder.writer, name, refuse)
     else:
-        monkeypatch.setattr(driver, "_listener", refuse)
+        monkeypatch.setattr(driver.recorder, "_listener", refuse)
     complete(driver, 0)
     driver.close()
     assert driver.progress.complete
@@ -151,11 +151,11 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     hand_in(driver, 2, Report("started", host="here"))
     driver.tick()
     assert all((folder / LAST).exists() for folder in folders), "its worker may be closing it"
-    driver._spent[0].ended -= timedelta(seconds=31)
+    driver._tidying._spent[0].ended -= timedelta(seconds=31)
     driver.tick()
     assert [(folder / LAST).exists() for folder in folders] == [False, True, True]
     again = driver_of(study, tmp_path)  # as where the first one was killed
-    assert [trial.id for trial in again._spent] == ["0000", "0001"]
+    assert [trial.id for trial in again._tidying._spent] == ["0000", "0001"]
     again.stop("by a signal")
     again.close()
     assert [(folder / LAST).exists() for folder in folders] == [False, False, True]

@@ -35,7 +35,7 @@ def tick(monkeypatch) -> Callable[..., None]:
         def now(cls, tz=None):
             return clock[0]
 
-    for module in ("driver", "job", "ledger", "priors", "progress"):
+    for module in ("attempts", "job", "ledger", "priors", "progress", "recorder"):
         monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
 
     def tick(seconds: float = 10) -> None:

@@ -18,7 +18,7 @@ from flowsearch.training.config import TrialConfig
 def killed(driver: Driver, *methods: str) -> Driver:
     """A driver that from now on loses what it gives to its writer."""
     for name in methods or ("trial", "epoch", "final", "tick"):
-        setattr(driver._writer, name, lambda *args: None)
+        setattr(driver.recorder.writer, name, lambda *args: None)
     return driver
 
 
