@@ -8,14 +8,14 @@ from typing import Any
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ends import end_of
-from flowsearch.study.file import Study
 from flowsearch.study.job import between
+from flowsearch.study.judge import Judge
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.planner import Planner
 from flowsearch.study.progress import FINAL, TrialState
 from flowsearch.study.recorder import Recorder
 from flowsearch.study.records import Record
-from flowsearch.study.scheduler import Judge
+from flowsearch.study.sections import Study
 from flowsearch.study.tidying import Tidying
 from flowsearch.study.trainable import Report
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.results import schema
-from flowsearch.study.file import Resources
 from flowsearch.study.packing import Packing
 from flowsearch.study.place import Place
 from flowsearch.study.progress import TrialState
 from flowsearch.study.records import Record
+from flowsearch.study.sections import Resources
 
 Order = dict[str, Any]
 

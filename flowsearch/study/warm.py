@@ -14,10 +14,10 @@ from flowsearch.study import ledger as events
 from flowsearch.study import modes
 from flowsearch.study.ends import Earlier, End, end_of
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.parameter import Values
+from flowsearch.study.parameter import SpaceError, Values
 from flowsearch.study.place import Place
 from flowsearch.study.sections import Study
-from flowsearch.study.space import Space, SpaceError
+from flowsearch.study.space import Space
 
 _log = logging.getLogger(__name__)
 

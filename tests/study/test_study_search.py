@@ -15,8 +15,8 @@ from study_fakes import quality, train_record
 from flowsearch.study.ends import End
 from flowsearch.study.file import read
 from flowsearch.study.journal import open_journal
+from flowsearch.study.judge import Judge, brackets_of
 from flowsearch.study.proposer import Proposer
-from flowsearch.study.scheduler import Judge, brackets_of
 from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
 
