@@ -1,13 +1,18 @@
 """`flowsearch reconstruct`: photographs through a trained network."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowsearch.cli.errors import user_errors
 from flowsearch.cli.options import Device, local
+
+if TYPE_CHECKING:
+    from flowsearch.training.reconstruct import Progress
 
 _NAMED = 5
 """Files that are named where a folder holds others than images."""
@@ -33,7 +38,9 @@ def reconstruct(
     convert: Annotated[
         bool, typer.Option("--convert", help="Make pictures grey, or colour, as the network needs them.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated noise.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the simulated noise, and of what a map of one's own draws.", min=0)
+    ] = 0,
     device: Device = "auto",
 ) -> None:
     """Measure pictures as the trial's task does, reconstruct them, and write both as PNG, alone and side by side."""
@@ -42,7 +49,7 @@ def reconstruct(
         from flowsearch.data.picture import find_pictures, read_picture
         from flowsearch.parts import beside
 
-        file, paths = find_model(model), find_pictures(images)
+        file, paths = find_model(model), find_pictures(images, out)
         _check_can_hold(out)  # before what may take minutes
         with beside(parts_folder(file)):
             from flowsearch.training.gallery import picture_row
@@ -52,7 +59,7 @@ def reconstruct(
             saved = saved if task is None else saved.with_task(task)
             names: set[str] = set()
             left_out = []
-            for path in paths:
+            for number, path in enumerate(paths, 1):
                 try:
                     pixels = read_picture(path, saved.channels, convert=convert)
                 except (ValueError, OSError) as error:
@@ -60,23 +67,44 @@ def reconstruct(
                         raise
                     left_out.append(str(error))
                     continue
-                row = picture_row(saved, pixels, seed, measured=measured)
+                with _bar(path.name + (f", {number} of {len(paths)}" if len(paths) > 1 else "")) as progress:
+                    row = picture_row(saved, pixels, seed, measured=measured, progress=progress)
                 name = _unused(path.stem, names)
                 typer.echo(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
                 _write(out, name, row)
         for why in left_out:
             typer.echo(f"left out: {why}", err=True)
         for folder in images:
-            _say_passed_over(folder, set(paths))
+            _say_passed_over(folder, set(paths), out)
         if names:
             typer.echo(f"pictures: {out}")
         if left_out:
             raise typer.Exit(1)
 
 
-def _say_passed_over(folder: Path, taken: set[Path]) -> None:
+@contextmanager
+def _bar(title: str) -> "Iterator[Progress | None]":
+    """While a picture is reconstructed, a bar of its windows with their pace and the time left; none where errors do
+    not go to a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    title_column = TextColumn("{task.description}", markup=False)
+    columns = (title_column, BarColumn(), MofNCompleteColumn(), TextColumn("windows,"), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("left"), console=console, transient=True) as shown:
+        task = shown.add_task(title, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _say_passed_over(folder: Path, taken: set[Path], out: Path) -> None:
     """Name the files of a folder that are not `taken` for images, but hidden ones."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    from flowsearch.data.picture import files_in
+
+    files = [path for path in files_in(folder, out) if not path.name.startswith(".")]
     names = [str(path.relative_to(folder)) for path in files if path not in taken]
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

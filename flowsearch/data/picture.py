@@ -15,8 +15,17 @@ _WIDE = 240
 """Pixels of a picture that has room for its caption."""
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths`, and the image files in the folders among them, in order.
+def files_in(folder: Path, out: Path | None = None) -> list[Path]:
+    """The files in a folder and in its subfolders, in order, but for those in `out` where that is such a subfolder:
+    what an earlier call wrote there is not given."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    if out is None or folder.resolve() not in out.resolve().parents:
+        return list(files)
+    return [path for path in files if out.resolve() not in path.resolve().parents]
+
+
+def find_pictures(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
+    """The files among `paths`, and the image files in the folders among them (`files_in`), in order.
 
     Raises ValueError for a folder without any, FileNotFoundError for a path that is not there.
     """
@@ -25,7 +34,7 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
-        inside = [one for one in sorted(path.rglob("*")) if one.suffix.lower() in known] if path.is_dir() else [path]
+        inside = [one for one in files_in(path, out) if one.suffix.lower() in known] if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"the folder {path} holds no image files")
         found += inside

@@ -149,7 +149,7 @@ def _now(device: torch.device) -> float:
 
 def to_png(x_CHW: Tensor) -> bytes:
     """An image in [-0.5, 0.5] as the bytes of a PNG file."""
-    pixels = to_pixels(x_CHW).transpose(1, 2, 0)
+    pixels = to_pixels(x_CHW)
     out = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(out, format="PNG")
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(out, format="PNG")
     return out.getvalue()

@@ -10,9 +10,9 @@ from PIL import Image
 
 from flowsearch.data.picture import side_by_side
 from flowsearch.training.evaluate import to_png
-from flowsearch.training.loop import to_images
+from flowsearch.training.loop import seeded, to_images
 from flowsearch.training.metrics import psnr, ssim
-from flowsearch.training.reconstruct import reconstruct, reconstruct_measured
+from flowsearch.training.reconstruct import Progress, reconstruct, reconstruct_measured
 from flowsearch.training.saved import Saved
 
 _SMALLEST = 11
@@ -46,17 +46,25 @@ class PictureRow:
         return side_by_side([(kind + numbers[kind], picture) for kind, picture in self.pictures.items()])
 
 
-def picture_row(saved: Saved, pixels_CHW: NDArray[np.uint8], seed: int, *, measured: bool = False) -> PictureRow:
+def picture_row(
+    saved: Saved,
+    pixels_CHW: NDArray[np.uint8],
+    seed: int,
+    *,
+    measured: bool = False,
+    progress: Progress | None = None,
+) -> PictureRow:
     """Reconstruct a photograph from its simulated measurement, or with `measured` from itself.
 
-    The noise depends on the seed and the picture's shape only. Raises ValueError where a picture cannot be a
-    measurement (see `reconstruct_measured`).
+    The noise, and what a map of one's own draws, depend on the seed and the picture's shape only. `progress` is told of
+    the windows that are done. Raises ValueError where a picture cannot be a measurement (see `reconstruct_measured`).
     """
     x_CHW = to_images(pixels_CHW, saved.device)
-    if measured:
-        found = reconstruct_measured(saved, x_CHW)
-    else:
-        found = reconstruct(saved, x_CHW, torch.Generator().manual_seed(seed))
+    with seeded(seed, 0, 1, saved.device):
+        if measured:
+            found = reconstruct_measured(saved, x_CHW, progress)
+        else:
+            found = reconstruct(saved, x_CHW, torch.Generator().manual_seed(seed), progress)
     shown = {"measurement": found.measurement_CHW, "reconstruction": found.reconstruction_CHW}
     pictures: dict[str, Image.Image] = {
         kind: Image.open(io.BytesIO(to_png(shown_CHW))) for kind, shown_CHW in shown.items()

@@ -8,6 +8,7 @@ measured several times and the result look better than the task allows.
 Shapes: x_CHW is a picture in [-0.5, 0.5], C channels as the network's; S is the network's size.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,9 @@ from flowsearch.operators import BoxDecimation, Identity, LinearOperator
 from flowsearch.training.evaluate import BATCH
 from flowsearch.training.saved import Saved
 from flowsearch.training.windows import Blend, corners, fitted, in_batches
+
+Progress = Callable[[int, int], None]
+"""Is told how many windows (or tiles) of a picture are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,20 @@ def block_of(operator: LinearOperator) -> int | None:
 
 
 @torch.no_grad()
-def reconstruct(saved: Saved, x_CHW: Tensor, generator: torch.Generator) -> Pictured:
+def reconstruct(saved: Saved, x_CHW: Tensor, generator: torch.Generator, progress: Progress | None = None) -> Pictured:
     """Measure a picture by the network's task, with noise from `generator`, and reconstruct it."""
     height, width = x_CHW.shape[1:]
     block = block_of(saved.task.operator)
     if block is None:
-        seen_CHW, found_CHW = _tiled(saved, fitted(x_CHW, saved.size, saved.size), generator)
+        seen_CHW, found_CHW = _tiled(saved, fitted(x_CHW, saved.size, saved.size), generator, progress)
     else:
         y = saved.task.measure(fitted(x_CHW, saved.size, block)[None], generator)
-        seen_CHW, found_CHW = _shown(saved, y)[0], _blended(saved, y[0], block)
+        seen_CHW, found_CHW = _shown(saved, y)[0], _blended(saved, y[0], block, progress)
     return Pictured(seen_CHW[:, :height, :width], found_CHW[:, :height, :width])
 
 
 @torch.no_grad()
-def reconstruct_measured(saved: Saved, y_CHW: Tensor) -> Pictured:
+def reconstruct_measured(saved: Saved, y_CHW: Tensor, progress: Progress | None = None) -> Pictured:
     """Reconstruct a picture that is itself a measurement.
 
     Raises ValueError where the task's measurements are no images of the same size, or the picture is larger than the
@@ -67,16 +71,18 @@ def reconstruct_measured(saved: Saved, y_CHW: Tensor) -> Pictured:
             f"a measurement of task {saved.task.name} has the network's {saved.size}x{saved.size} pixels, not "
             f"{width}x{height}; only denoising takes any size"
         )
-    found_CHW = saved.model(y_CHW[None])[0] if block is None else _blended(saved, fitted(y_CHW, saved.size, 1), 1)
+    if block is None:
+        return Pictured(y_CHW, saved.model(y_CHW[None])[0])
+    found_CHW = _blended(saved, fitted(y_CHW, saved.size, 1), 1, progress)
     return Pictured(y_CHW, found_CHW[:, :height, :width])
 
 
-def _blended(saved: Saved, y_CHW: Tensor, block: int) -> Tensor:
+def _blended(saved: Saved, y_CHW: Tensor, block: int, progress: Progress | None) -> Tensor:
     size = saved.size
     height, width = y_CHW.shape[1] * block, y_CHW.shape[2] * block
     blend = Blend(height, width, size, y_CHW.device)
     step = max(block, size // 2 // block * block)
-    for places in in_batches(corners(height, width, size, step), BATCH):
+    for places in _told(corners(height, width, size, step), progress):
         corner = [(top // block, left // block) for top, left in places]
         side = size // block
         seen = [y_CHW[:, top : top + side, left : left + side] for top, left in corner]
@@ -84,16 +90,26 @@ def _blended(saved: Saved, y_CHW: Tensor, block: int) -> Tensor:
     return blend.mean()
 
 
-def _tiled(saved: Saved, x_CHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _tiled(saved: Saved, x_CHW: Tensor, generator: torch.Generator, progress: Progress | None) -> tuple[Tensor, Tensor]:
     size = saved.size
     seen_CHW, found_CHW = torch.empty_like(x_CHW), torch.empty_like(x_CHW)
-    for places in in_batches(corners(x_CHW.shape[1], x_CHW.shape[2], size, size), BATCH):
+    for places in _told(corners(x_CHW.shape[1], x_CHW.shape[2], size, size), progress):
         tiles_BCSS = torch.stack([x_CHW[:, top : top + size, left : left + size] for top, left in places])
         y = saved.task.measure(tiles_BCSS, generator)
         for (top, left), one, other in zip(places, _shown(saved, y), saved.model(y), strict=True):
             seen_CHW[:, top : top + size, left : left + size] = one
             found_CHW[:, top : top + size, left : left + size] = other
     return seen_CHW, found_CHW
+
+
+def _told(places: list[tuple[int, int]], progress: Progress | None) -> Iterator[list[tuple[int, int]]]:
+    """The corners, a batch at a time; `progress` is told of each batch once it is done."""
+    done = 0
+    for some in in_batches(places, BATCH):
+        yield some
+        done += len(some)
+        if progress is not None:
+            progress(done, len(places))
 
 
 def _shown(saved: Saved, y: Tensor) -> Tensor:

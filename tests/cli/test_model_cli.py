@@ -1,5 +1,6 @@
 """`flowsearch evaluate` and `flowsearch reconstruct`, on a small network that is trained once."""
 
+import io
 import json
 import math
 import shutil
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from flowsearch.cli import app
 from flowsearch.data import find_dataset
+from flowsearch.parts import beside
 from flowsearch.training import evaluate as evaluation
 from flowsearch.training.metrics import psnr
 
@@ -203,6 +205,49 @@ def test_reconstruct_writes_pictures_of_folders_and_files(trial: Path, photos: P
     said_db = float(printed.partition("50x40")[2].partition("measurement ")[2].partition(" dB")[0])
     assert -10 * np.log10(error) == pytest.approx(said_db, abs=0.02)
     assert Image.open(tmp_path / "out/a-side-by-side.png").width > 3 * 240
+
+
+def test_pictures_written_earlier_are_not_reconstructed(trial: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    for _ in range(2):
+        code, printed, said = flowsearch(
+            "reconstruct", trial, tmp_path / "photos", "--out", tmp_path / "photos" / "out"
+        )
+        assert (code, printed.count("PSNR")) == (0, 2), said
+        assert said.endswith("by their suffix no images: notes.txt\n")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_one_pixel_wide_stays_a_picture(channels: int, shape: tuple[int, int]) -> None:
+    opened = Image.open(io.BytesIO(evaluation.to_png(torch.zeros(channels, *shape))))
+    assert (opened.height, opened.width, opened.mode) == (*shape, "L" if channels == 1 else "RGB")
+
+
+def test_a_map_that_draws_gives_the_same_picture_again(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "drawing.py").write_text(
+        "import torch\n"
+        "class Drawing(torch.nn.Module):\n"
+        "    def __init__(self, channels, size):\n"
+        "        super().__init__()\n"
+        "        self.weight = torch.nn.Parameter(torch.ones(1))\n"
+        "    def forward(self, x):\n"
+        "        return self.weight * x + 0.1 * torch.randn_like(x)\n"
+    )
+    (tmp_path / "own.yaml").write_text(
+        "{prox: 'drawing:Drawing', folds: 1, epochs: 1, task: denoise-0.2,"
+        " data: {size: 16, train: 16, val: 4, test: 4, ood: null}}"
+    )
+    code, _, said = flowsearch("train", tmp_path / "own.yaml", "--out", tmp_path / "trial")
+    assert code == 0, said
+    found = {}
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        with beside(tmp_path):
+            more = ["--measured", "--seed", seed, "--out", tmp_path / name]
+            code, _, said = flowsearch("reconstruct", tmp_path / "trial", photos / "a.png", *more)
+        assert code == 0, said
+        found[name] = (tmp_path / name / "a-reconstruction.png").read_bytes()
+    assert found["first"] == found["again"] != found["other"]
 
 
 def test_a_measured_picture_has_no_truth(trial: Path, photos: Path, tmp_path: Path) -> None:

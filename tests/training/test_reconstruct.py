@@ -94,6 +94,14 @@ def test_a_blend_has_no_seam() -> None:
     assert found_CHW.diff(dim=1).abs().max() < 0.35 * at_border
 
 
+@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5"], ids=["windows", "tiles"])
+def test_it_is_told_how_many_windows_are_done(task: str) -> None:
+    told: list[tuple[int, int]] = []
+    reconstruct(fresh(task), picture(200, 100), generator(), lambda done, total: told.append((done, total)))
+    total = 288 if task == "denoise-0.1" else 91
+    assert told == [(min(done, total), total) for done in range(50, total + 50, 50)]
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (40, 23), (9, 9)])
 def test_a_measured_picture_is_taken_as_it_is(shape: tuple[int, int]) -> None:
     y_CHW = picture(*shape)
