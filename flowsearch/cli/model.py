@@ -13,6 +13,7 @@ def find_model(model: str) -> Path:
     Raises ValueError where there is none or it is in an object store, FileNotFoundError where the path is not there.
     """
     from flowsearch.results import schema
+    from flowsearch.training.config import TRAINED
     from flowsearch.training.header import BEST
 
     path = on_disk(model, f"write it into a folder first:  {_export(model)}")
@@ -27,15 +28,22 @@ def find_model(model: str) -> Path:
 
         results = flowsearch.load(path)
         if len(results.tasks) > 1:
+            from flowsearch.study.model_folder import best_networks
+
             raise ValueError(
-                f"{path} has a best network for each of {', '.join(results.tasks)}; name a trial's folder, such as "
-                f"{path / schema.CHECKPOINTS / str(results.best(task=results.tasks[0])['trial_id'])}"
+                f"{path} has a best network for each task; name a folder in {path / schema.CHECKPOINTS}: "
+                f"{best_networks(results)}"
             )
-        trial = results.best()["trial_id"]
-        best = path / schema.CHECKPOINTS / str(trial) / BEST
-        if best.is_file():
+        trial = results.best()
+        best = path / schema.CHECKPOINTS / str(trial["trial_id"]) / BEST
+        if best.is_file() and trial["method"] in TRAINED:
             return best
-        raise ValueError(f"{path}: the best trial, {trial}, has left no {BEST}; name another trial's folder")
+        from flowsearch.study.model_folder import best_networks
+
+        raise ValueError(
+            f"{path}: the best trial, {trial['trial_id']} ({trial['method']}), has left no network; name a folder in "
+            f"{path / schema.CHECKPOINTS}: {best_networks(results)}"
+        )
     raise ValueError(
         f"{path} holds no model (no {BEST}); name a trial's folder, such as "
         "results/quickstart/checkpoints/0003, or a study's, such as results/quickstart"

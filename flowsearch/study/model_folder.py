@@ -5,9 +5,24 @@ from pathlib import Path
 
 from flowsearch.results import schema
 from flowsearch.results.export import plain
+from flowsearch.results.forms import written
 from flowsearch.results.reader import Results
 from flowsearch.study.place import Place
+from flowsearch.training.config import TRAINED
 from flowsearch.training.header import BEST, about
+
+
+def best_networks(results: Results) -> str:
+    """The best trial of each task among those that train a network, as `0002 (denoise-0.1, 20.93 dB)`; tv, say, leaves
+    none."""
+    metric, said = results.objective[0], []
+    for task in results.tasks:
+        ranked = results.ranked(task=task)
+        ranked = ranked[ranked["method"].isin(TRAINED)]
+        if len(ranked):
+            one = ranked.iloc[0]
+            said.append(f"{one['trial_id']} ({task}, {written(metric, one[metric], unit=True)})")
+    return ", ".join(said) or "none: no completed trial trains one"
 
 
 def export_model(results: Results, out: Path, trial_id: str | None = None) -> str:
@@ -21,7 +36,7 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
     if trial_id is None:
         if len(results.tasks) > 1:
             raise ValueError(
-                f"{results.where} has a best network for each of {', '.join(results.tasks)}; name one by --trial"
+                f"{results.where} has a best network for each task; name one by --trial: {best_networks(results)}"
             )
         row = results.best().to_dict()
     else:
@@ -30,6 +45,11 @@ def export_model(results: Results, out: Path, trial_id: str | None = None) -> st
             raise ValueError(f"{results.where} has no trial {trial_id}; its trials are 0000 and on")
         row = rows.iloc[0].to_dict()
     trial = str(row["trial_id"])
+    if row.get("method") not in TRAINED:
+        raise ValueError(
+            f"{results.where}: trial {trial} is of method {row.get('method')}, which trains no network from "
+            f"measurements to images; the best that do, for --trial: {best_networks(results)}"
+        )
     place, name = Place(results.where), f"{schema.CHECKPOINTS}/{trial}"
     mirror = place.mirror(name)
     try:

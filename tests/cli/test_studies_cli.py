@@ -13,15 +13,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_up import make_study
 from PIL import Image
 from typer.testing import CliRunner
 
+from flowsearch import load as flowsearch_load
 from flowsearch.cli import app
 from flowsearch.data import Counted
 from flowsearch.results import schema
 from flowsearch.study import load
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.model_folder import export_model
 from flowsearch.study.outcome import Failure
 from flowsearch.study.plan import make_plan
 from flowsearch.study.progress import replay
@@ -414,3 +417,27 @@ def test_priors_are_trained_once_and_listed(tmp_path: Path) -> None:
     code, _, said = flowsearch("prior", "sample", "nothing", "--results", tmp_path)
     assert code == 2
     assert key in said
+
+
+def test_the_best_networks_are_named_where_there_is_no_single_one(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "made", trials=6, tasks=("denoise-0.1", "inpaint-9"), statuses=("completed",))
+    results = flowsearch_load(study)
+    named = []
+    for task in results.tasks:
+        best = results.best(task=task)
+        named.append(f"{best['trial_id']} ({task}, {best['val_psnr']:.2f} dB)")
+    for command in (("study", "export", study, "--model", tmp_path / "out"), ("evaluate", study)):
+        code, _, said = flowsearch(*command)
+        assert (code, said.count("\n"), said.endswith(f": {', '.join(named)}\n")) == (2, 1, True), said
+
+
+@pytest.mark.parametrize("method", ["pnp", "tv"])
+def test_what_trains_no_network_is_not_exported(root: Path, tmp_path: Path, method: str) -> None:
+    """A denoiser of pnp lies in best.safetensors as well."""
+    results = flowsearch_load(root)
+    results.trials.loc[results.trials["trial_id"] == "0001", "method"] = method
+    (root / schema.CHECKPOINTS / "0001").mkdir(parents=True, exist_ok=True)
+    (root / schema.CHECKPOINTS / "0001" / "best.safetensors").write_bytes(b"a denoiser")
+    with pytest.raises(ValueError, match=f"0001 is of method {method}.* for --trial: "):
+        export_model(results, tmp_path / "out", "1")
+    assert not (tmp_path / "out").exists()
