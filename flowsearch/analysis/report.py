@@ -115,7 +115,7 @@ def render(results: Results) -> str:
     reconstructions, *grids = [_grids(results, section) for section in GRIDS]
     parts += [reconstructions, *drawn.values(), *grids]
     parts.append(("trials", "Trials", _trials(results)))
-    parts.append(("failures", "Failed and interrupted trials", failures_table(results)))
+    parts.append(("failures", "Failures and warnings", failures_table(results)))
     parts.append(("provenance", "Provenance", _provenance(results)))
     shown = [part for part in parts if part[2]]
     return _page(results, shown, figures)

@@ -104,21 +104,29 @@ def maps_table(results: Results) -> str:
 
 
 def failures_table(results: Results) -> str:
-    """Trials that failed, diverged or were interrupted, each with its reason; empty where there is none."""
-    trials = results.labelled[results.labelled["status"].isin(_ENDED_BADLY)]
+    """Trials that failed, diverged, were interrupted or warned of something, each with why; empty where none did."""
+    known = results.labelled
+    trials = known[known["status"].isin(_ENDED_BADLY) | known["warnings"].notna()]
     if trials.empty:
         return ""
     rows = [
         f"<tr><td>{escape(str(trial['trial_id']))}</td><td>{escape(str(trial['status']))}</td>"
         f"<td>{escape(str(trial['label']))}</td>"
-        f"<td>{escape('no reason recorded' if missing(trial['reason']) else str(trial['reason']))}</td></tr>"
+        f"<td>{'<br>'.join(map(escape, _said(trial)))}</td></tr>"
         for _, trial in trials.iterrows()
     ]
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("trial", "status", "method", "reason"))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("trial", "status", "method", "reason, warnings"))
     return (
         '<div class="scroll failures"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _said(trial: "pd.Series[Any]") -> list[str]:
+    """Why a trial ended as it did, then each of its warnings."""
+    reason = [] if missing(trial["reason"]) else [str(trial["reason"])]
+    warnings = [] if missing(trial["warnings"]) else [f"warning: {text}" for text in trial["warnings"].splitlines()]
+    return [*reason, *warnings] or ["no reason recorded"]
 
 
 def is_number(name: str) -> bool:

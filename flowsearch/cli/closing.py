@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from flowsearch.study.standing import Configuration
 
 _MOST = 10
-"""Configurations in a table of those with repeats."""
+"""Configurations in a table of those with repeats; trials that lost something, and warnings, that are named."""
+_NAMED = 4
+"""Trials that are named with the warning that they share."""
 _INTERVALS = "± is a 95% interval of the mean over n repeats (seeds), by Student's t; one repeat has none"
 _PAIRED = "; of a difference, over the repeats with the same seed"
 
@@ -111,6 +113,20 @@ def lost_lines(progress: "Progress") -> list[str]:
         ]
         lines.append(f"  trial {trial}: {'; '.join(told)}")
     return [*lines, *([f"  and {len(hit) - _MOST} more"] if len(hit) > _MOST else [])]
+
+
+def warning_lines(progress: "Progress") -> list[str]:
+    """What trials warned of, each text with the trials that it came from; nothing where none did."""
+    found: dict[str, list[str]] = {}
+    for _, trial in sorted(progress.trials.items()):
+        for text in (trial.warnings or "").splitlines():
+            found.setdefault(text, []).append(trial.id)
+    lines = []
+    for text, ids in list(found.items())[:_MOST]:
+        more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        lines.append(f"warning of trial{'s' if len(ids) > 1 else ''} {', '.join(ids[:_NAMED])}{more}: {text}")
+    left = len(found) - _MOST
+    return [*lines, *([f"{left} more warning{'s' if left > 1 else ''} in the report"] if left > 0 else [])]
 
 
 def ablation_table(progress: "Progress", task: str | None) -> Table:

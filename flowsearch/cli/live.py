@@ -141,7 +141,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     A search for one objective gets a table by proximal map, where it is of unrolled networks on one task, and else one
     of the best of each method.
     """
-    from flowsearch.cli.closing import best_lines, closing_tables, lost_lines
+    from flowsearch.cli.closing import best_lines, closing_tables, lost_lines, warning_lines
 
     if progress.counts["completed"]:
         for one in closing_tables(progress) or _by_method(progress):
@@ -154,7 +154,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
         console.print(f"the measurements themselves: {decibels(measured)} dB")
-    for line in lost_lines(progress):
+    for line in (*lost_lines(progress), *warning_lines(progress)):
         console.print(line, soft_wrap=True)
     for trial in progress.trouble:
         console.print(f"trial {trial.id} {trial.status}: {trial.reason}", soft_wrap=True)

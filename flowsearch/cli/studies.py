@@ -180,6 +180,7 @@ def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str)
     lines = [f"trial {trial.id} {trial.status}{took}{again}: {short(trial.values)}"]
     if trial.reason:
         lines.append(f"reason: {trial.reason}")
+    lines += [f"warning: {text}" for text in (trial.warnings or "").splitlines()]
     if trial.host:
         lines.append(f"host: {trial.host}")
     lines += ["", "configuration"]

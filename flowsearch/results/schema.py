@@ -166,6 +166,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         _ATTEMPT,
         Column("status", _TEXT, "status"),
         Column("reason", _TEXT, "reason"),
+        Column("warnings", _TEXT, "what the trial warned of, a line each"),
         Column("started", _TIME, "started", "UTC"),
         Column("ended", _TIME, "ended", "UTC"),
         Column("host", _TEXT, "host"),

@@ -26,7 +26,7 @@ from flowsearch.storage import Store, store_at
 _log = logging.getLogger(__name__)
 
 _ID = re.compile(schema.TRIAL_ID)
-_TRAINING_ONLY = frozenset({"phase", "kept", "so_far", "folds"})
+_TRAINING_ONLY = frozenset({"phase", "kept", "so_far", "folds", "warnings"})
 """Keys of an epoch's record that belong elsewhere than in the table of epochs, or are written by name."""
 
 _OF_TRIALS = (schema.TRIALS, schema.IMAGES, schema.PANELS)

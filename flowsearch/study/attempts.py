@@ -87,6 +87,7 @@ class Attempts:
         # An attempt that broke before it could say that it started counts too.
         content = {"attempt": trial.attempt + (trial.status != schema.RUNNING), "status": status, "reason": reason}
         content |= {"metrics": _finite(trial.metrics)} | ({"traceback": trace} if trace else {})
+        content |= {"warnings": trial.warnings} if trial.warnings else {}
         noted = self._recorder.happens(trial, events.ENDED, **content)
         if trial.status in FINAL:
             # After the ledger, so that Optuna never knows of an end that the ledger lacks.

@@ -63,6 +63,8 @@ class TrialState(Job):
     """What was lost each time that its worker or machine went away."""
     signed: datetime | None = None
     """When its worker was last heard of with all that it had done kept in the checkpoint."""
+    warnings: str | None = None
+    """What its workers warned of, a line each; of an attempt whose driver was killed, what its checkpoint says."""
     anew: bool = False
     """Whether its next attempt begins from the start, its checkpoints cleared."""
     finished: bool = False
@@ -86,13 +88,18 @@ class TrialState(Job):
             self.status, self.reason, self.anew = schema.PLANNED, None, content["anew"]
             if self.anew:  # nothing of what it did is in its result, and so no time of it
                 self.metrics, self.earlier_seconds, self.started, self.ended = {}, 0.0, None, None
+                self.warnings = None
             self.taken_up.clear()
             self.losses.clear()
+        elif event == events.ENDED:
+            self.warnings = content.get("warnings")
         super().apply(event, content, at)
 
     def reached(self, record: dict[str, Any]) -> None:
         """Take in the record of an epoch, or the last one of all."""
         self.metrics |= record.get("so_far", {})
+        if warned := record.get("warnings"):
+            self.warnings = "\n".join(dict.fromkeys([*(self.warnings or "").splitlines(), *warned]))
         if record["phase"] == "final":
             self.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
             self.finished = True
@@ -228,7 +235,7 @@ class Progress:
             return None
         mean = sum(known) / len(known)
         left = [
-            trial.seconds / trial.share - trial.seconds if trial.share > 0 else max(0.0, mean - trial.seconds)
+            trial.seconds * (1 / trial.share - 1) if trial.share > 0 else max(0.0, mean - trial.seconds)
             for trial in self.running
         ]
         for prior in self.priors.values():

@@ -93,6 +93,7 @@ def row_of(trial: TrialState) -> dict[str, Any]:
         "attempt": trial.attempt,
         "status": trial.status,
         "reason": trial.reason,
+        "warnings": trial.warnings,
         "started": trial.started,
         "ended": trial.ended,
         "host": trial.host,

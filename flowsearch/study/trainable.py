@@ -1,6 +1,7 @@
 """The worker's side: Ray Tune's trainable as a thin shell over the generator of a trial's records."""
 
 import fcntl
+import logging
 import os
 import platform
 import sys
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 RunTrial = Callable[..., Iterator[Record]]
 
 _LOCK = ".worker.lock"
+_HEARD = ("flowsearch.training", "flowsearch.models")
+"""Loggers whose warnings are about a trial. Of its images the driver says once what there is to say."""
 _PATIENCE_SECONDS = 120.0
 """How long to wait for a worker that an earlier driver left behind, or that lives on a machine that was cut off.
 
@@ -46,6 +49,23 @@ class Report:
     records: list[Record] = field(default_factory=list)
     host: str = ""
     failure: Failure | None = None
+
+
+class _Warnings(logging.Handler):
+    """What has been logged as a warning since it was last taken, each text once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._texts: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        self._texts[record.getMessage()] = None
+
+    def take(self) -> list[str]:
+        """The texts, forgotten with this."""
+        texts, self._texts = list(self._texts), {}
+        return texts
 
 
 class TrialActor(Trainable):
@@ -68,6 +88,9 @@ class TrialActor(Trainable):
         if parts is not None:
             parts.put()
         listen()
+        self._warnings = _Warnings()
+        for name in _HEARD:
+            logging.getLogger(name).addHandler(self._warnings)
         self._leaving = False
         self._records: Iterator[Record] | None = None
         self._lock: IO[str] | None = None
@@ -97,6 +120,8 @@ class TrialActor(Trainable):
             record = next(self._records, None)
             if record is None:
                 raise RuntimeError("the trial ended without a final record")
+            if warned := self._warnings.take():
+                record["warnings"] = warned
             final = record["phase"] == "final"
             if final:
                 self.cleanup()
@@ -134,6 +159,7 @@ class TrialActor(Trainable):
         self._mirror = None if kept is None else _place(kept[0]).mirror(kept[1])
         self._folder = Path(order["checkpoint_dir"]) if self._mirror is None else self._mirror.local
         self._announced = False
+        self._warnings.take()
         threads = str(order["threads"])
         os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
 

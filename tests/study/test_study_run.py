@@ -14,6 +14,8 @@ from ray.tune.experiment import Trial
 from small_study import TEXT
 
 import flowsearch
+from flowsearch.analysis.trials_table import failures_table
+from flowsearch.cli.closing import warning_lines
 from flowsearch.cli.study import _go
 from flowsearch.study import load, resume, retry, run, runner
 from flowsearch.study.file import read
@@ -190,6 +192,11 @@ def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
     assert any("study_fakes.py" in trace and "KeyError" in trace for trace in traces)
     assert "study_fakes.py" in (ending.root / "errors" / f"{trials.loc[3, 'trial_id']}.txt").read_text()
     assert ending.stopped == "", "trials that come to their first epoch stop no study"
+    warned = {seed: text for seed, text in trials["warnings"].items() if isinstance(text, str)}
+    assert warned == {seed: f"seed {seed} is an odd one" for seed in (3, 5, 6)}
+    lines = [f"warning of trial {trials.loc[seed, 'trial_id']}: {text}" for seed, text in warned.items()]
+    assert warning_lines(replay(study, Ledger(ending.root / "ledger"))) == sorted(lines), "the ledger says the same"
+    assert all(text in failures_table(flowsearch.load(ending.root)) for text in warned.values())
     retried_by_reason(ending.root, trials)
 
 
@@ -201,6 +208,7 @@ def retried_by_reason(root, before):
     others = [seed for seed in range(8) if seed != 3]
     assert list(after.loc[others, "status"]) == list(before.loc[others, "status"])
     assert list(after.loc[others, "attempt"]) == list(before.loc[others, "attempt"])
+    assert list(after.index[after["warnings"].notna()]) == [5, 6], "what was run anew has none of before"
     optuna_says = {trial.number: trial.state.name for trial in told_of(root)}
     assert optuna_says == {n: STATES[trial.status] for n, trial in ending.progress.trials.items()}
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from small_study import TEXT
 
-from flowsearch.cli.live import summarize
+from flowsearch.cli.live import left_text, summarize
 from flowsearch.study.file import read
 from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Progress
@@ -74,6 +74,13 @@ def test_a_trial_that_was_interrupted_needs_only_its_rest():
     assert minutes_left(progress) == pytest.approx(2)
     running_for(progress, 7, 1, epoch=3, earlier=8)
     assert minutes_left(progress) == pytest.approx(3, rel=0.01)
+
+
+def test_a_trial_whose_epochs_are_done_leaves_no_less_than_nothing():
+    progress = Progress(study=study_of("search.trials=8"))
+    ended_after(progress, [1.0] * 7)
+    running_for(progress, 7, 10, epoch=4)  # of 4
+    assert left_text(progress) == ""
 
 
 def test_a_pre_training_that_trials_wait_for_counts():

@@ -24,7 +24,7 @@ _METRICS = (
 )
 _FIRST_ROWS, _FIRST_WIDTH = 40, 2000
 """Of `_first_sight`: as much as a large window shows."""
-_WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "started": 150, "ended": 150, "task": 130}
+_WIDTHS = {"trial_id": 92, "status": 116, "reason": 260, "warnings": 260, "started": 150, "ended": 150, "task": 130}
 _WIDTH = 108
 _TICKS = {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False}
 _DIGITS = 6
@@ -39,7 +39,7 @@ def columns(results: Results) -> list[str]:
     metrics = [name for name in _METRICS if trials[name].notna().any() or name == results.objective[0]]
     first = ["trial_id", "status", *(name for name in config if name in ("task", "method", "prox"))]
     first += [name for name in metrics if name.endswith("psnr")]
-    last = ["started", "reason"]
+    last = ["started", "reason", *(["warnings"] if trials["warnings"].notna().any() else [])]
     return [*first, *(name for name in (*config, *metrics) if name not in first), *last]
 
 
@@ -158,8 +158,8 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
         made |= {"cellRenderer": "TrialLink", "pinned": "left"}
     if name == "status":
         made["cellClass"] = {"function": "flowsearchStatus(params.value)"}
-    if name == "reason":
-        made["tooltipField"] = "reason"
+    if name in ("reason", "warnings"):
+        made["tooltipField"] = name
     if name.endswith(("psnr", "ssim")):
         made["sortingOrder"] = ["desc", "asc", None]
     if sort is not None:

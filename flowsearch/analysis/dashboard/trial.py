@@ -80,10 +80,13 @@ class TrialPage:
         ]
 
     def error(self) -> bits.Children:
-        """Why it did not complete, with the traceback; None where it did."""
+        """Why it did not complete, with the traceback, and what it warned of; None without either."""
         trial = self.trial
+        warned: list[Any] = []
+        if not missing(trial["warnings"]):
+            warned = [html.H2("What it warned of"), *map(html.P, str(trial["warnings"]).splitlines())]
         if missing(trial["reason"]):
-            return None
+            return html.Section(warned, className="card wide") if warned else None
         trace = self.view.traceback(str(trial["trial_id"]))
         heading = "Why it failed" if trial["status"] == schema.FAILED else f"Why it is {trial['status']}"
         parts: list[Any] = [html.H2(heading), html.P(str(trial["reason"]), className="reason")]
@@ -92,7 +95,7 @@ class TrialPage:
             parts.append(bits.note(f"from {schema.ERRORS}/{trial['trial_id']}.txt"))
         elif trial["status"] == schema.FAILED:
             parts.append(bits.note("No traceback was kept."))
-        return html.Section(parts, className="card wide")
+        return html.Section([*parts, *warned], className="card wide")
 
     def pictures(self) -> bits.Children:
         """Measurement, reconstruction and truth of the images that it kept."""
