@@ -16,7 +16,7 @@ from flowsearch.results.parts import Part, part_of
 from flowsearch.results.rows import settled
 from flowsearch.storage import Store
 
-_TRIES = 5
+_TRIES = 20
 _DTYPES = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """Whole numbers and truth values stay what they are beside a null."""
 
@@ -51,8 +51,7 @@ def _named(arrow: pa.Table, study: str) -> pa.Table:
 
 def read_arrow(store: Store, table: str, trials: Collection[str] | None = None) -> tuple[pa.Table, list[str]]:
     """All rows of `table` of the study at `store`, or those of `trials`, and what could not be read."""
-    read, strangers = _read(store.at(table), table, trials)
-    notes = [f"{table}/{name} is no part of the table; left out" for name in strangers]
+    read, notes = _read(store.at(table), table, trials)
     notes += [f"{table}/{part.name} {part.problem}; left out" for part in read if part.problem]
     notes += _of_other_versions(read, table)
     rows = [part.rows for part in read if part.rows is not None]
@@ -60,32 +59,42 @@ def read_arrow(store: Store, table: str, trials: Collection[str] | None = None) 
 
 
 def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[list[Part], list[str]]:
-    """The parts that count, in order, and the names of what is no part.
+    """The parts that count, in order, and what is to be said of the folder.
 
     With `trials` each part's rows of others go as soon as it is read, and parts of one other trial are not read at all:
     the pictures of a whole study need not fit into memory.
 
     Parts may be merged meanwhile. What was read is whole if all that was listed is there still, or was passed over, and
-    no merged part has come.
+    no merged part has come. Else only what is new is read, so that a slow reader catches up with the writer.
     """
     read: dict[str, Part] = {}
+
+    def fetch(more: Iterable[str]) -> None:
+        for name, content in folder.fetch([name for name in more if name not in read]):
+            if not isinstance(content, FileNotFoundError):
+                read[name] = _only(part_of(name, content, table), trials)
+
     for _ in range(_TRIES):
         names = folder.names()
         wanted = [name for name in parts.in_order(names) if trials is None or _may_hold(name, trials)]
+        for name in read.keys() - {*wanted}:
+            del read[name]
         merged = [name for name in wanted if parts.is_merged(name)]
-        read = {name: _only(part_of(name, content, table), trials) for name, content in folder.fetch(merged)}
-        passed = {name for part in read.values() for name in part.replaces}
-        rest = [name for name in wanted if name not in passed and name not in read]
-        gone = False
-        for name, content in folder.fetch(rest):
-            gone = gone or isinstance(content, FileNotFoundError)
-            read[name] = _only(part_of(name, content, table), trials)
-        now = folder.names() if merged or rest else names
-        if not gone and set(merged) >= {name for name in now if parts.is_merged(name)} and set(rest) <= set(now):
+        fetch(merged)
+        passed = {name for one in merged if one in read for name in read[one].replaces}
+        rest = [name for name in wanted if name not in passed and name not in merged]
+        fetch(rest)
+        now = set(folder.names() if wanted else names)
+        chosen = [name for name in (*merged, *rest) if name not in passed]
+        if read.keys() >= {*chosen} <= now and {*merged} >= {name for name in now if parts.is_merged(name)}:
+            notes = []
             break
+    else:
+        notes = [f"{table} changes faster than it is read; rows may be missing, so load it again"]
     known = parts.in_order(names)
     strangers = [name for name in names if name not in known and not name.startswith("_")]
-    return [part for name, part in read.items() if name not in passed and name in now], strangers
+    notes += [f"{table}/{name} is no part of the table; left out" for name in strangers]
+    return [read[name] for name in chosen if name in read and name in now], notes
 
 
 def _may_hold(name: str, trials: Collection[str]) -> bool:

@@ -1,7 +1,7 @@
 """Merged parts: few files, every row once, whoever reads meanwhile and whenever the writer is killed."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from pandas.testing import assert_frame_equal
 
 from flowsearch.results import Writer, compaction, load, schema
 from flowsearch.results.rows import ROW_OF, settled
+from flowsearch.results.tables import read_arrow
+from flowsearch.storage import Folder, store_at
 
 TABLES = list(schema.TABLES)
 
@@ -255,6 +257,39 @@ def test_a_reader_beside_a_merging_writer_sees_each_row_once(tmp_path: Path, mon
     reader.join()
     assert len(set(seen)) > 3
     assert not wrong
+
+
+@pytest.mark.parametrize(("merges", "missing"), [(16, False), (1000, True)], ids=["catches up", "says what is missing"])
+def test_a_reader_under_whom_parts_are_merged_each_time(
+    merges: int, missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path, flush_seconds=0)
+    ids = (f"{number:04d}" for number in range(9999))
+    seen = []
+
+    def write(count: int) -> None:
+        for trial_id in [next(ids) for _ in range(count)]:
+            writer.trial({"trial_id": trial_id, "attempt": 1, "status": "completed"})
+        writer.compact()
+
+    fetch = Folder.fetch
+
+    def slow(store: Folder, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Two rows are written and merged while the reader is at it, so often."""
+        if len(seen) < merges:
+            seen.append(names)
+            monkeypatch.setattr(Folder, "fetch", fetch)
+            write(2)
+            monkeypatch.setattr(Folder, "fetch", slow)
+        return fetch(store, names)
+
+    write(3)
+    monkeypatch.setattr(Folder, "fetch", slow)
+    rows, notes = read_arrow(store_at(tmp_path), schema.TRIALS)
+    assert notes == (
+        ["trials changes faster than it is read; rows may be missing, so load it again"] if missing else []
+    )
+    assert missing or rows.num_rows == 3 + 2 * len(seen)
 
 
 def _rows(attempts: Iterable[tuple[int, int, int]]) -> pa.Table:
