@@ -8,10 +8,13 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores() -> int:
-    """The cores that this process may run on, no more than its container is given time for; at least 1."""
+    """The cores that this process may run on, no more than its container or its Slurm job is given; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Not every Slurm cluster keeps a job's processes on the cores that it gave the job.
+    if (given := os.environ.get("SLURM_CPUS_ON_NODE", "")).isdigit():
+        allowed = min(allowed, max(1, int(given)))
     try:
-        given, of = _QUOTA.read_text(encoding="ascii").split()
-        return max(1, min(allowed, int(given) // int(of)))
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(allowed, int(quota) // int(period)))
     except (OSError, ValueError):  # there is no container, or its quota is `max`
         return allowed
