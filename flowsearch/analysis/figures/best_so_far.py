@@ -40,7 +40,7 @@ def data(results: Results, task: str | None = None, metric: str | None = None) -
     frame["number"] = range(1, len(frame) + 1)
     frame["low"], frame["high"] = _intervals(results, trials, metric)
     frame["best"] = value.cummax() if more else value.cummin()
-    leader = (value == frame["best"]).where(lambda leads: leads).mul(frame.index).ffill()
+    leader = frame.index.to_series().where(value == frame["best"]).ffill()
     for end in ("low", "high"):
         frame[f"best_{end}"] = frame[end].reindex(leader).to_numpy(dtype=float)
     return frame
