@@ -38,7 +38,7 @@ def test_the_resolved_study_survives_its_own_file(study_of, tmp_path):
 WITH_PROFILES = [
     pytest.param(path, profile, id=path.stem if profile is None else f"{path.stem}-{profile}")
     for path in SHIPPED
-    for profile in (None, *YAML(typ="safe").load(path).get("profiles", {}))
+    for profile in (None, *YAML(typ="safe", pure=True).load(path).get("profiles", {}))
 ]
 
 
