@@ -176,7 +176,12 @@ def _in_a_study(manifest: Any) -> str:
     """A split of all the images in the proportions of the default one, or in thirds where there are very few; fewer
     than three can only stand beside another set."""
     if manifest.parts is not None:
+        from flowsearch.data.partition import PARTS
+
         train, val, test = manifest.parts
+        empty = [part for part, count in zip(PARTS, manifest.parts, strict=True) if not count]
+        if empty:
+            return f"not as data.source, as {manifest.partition} gives no image to {' and '.join(empty)}"
     elif manifest.count < 3:
         return f"data.ood: {manifest.name}; train, val and test take three images at least"
     else:

@@ -101,3 +101,11 @@ def test_prepare_with_a_partition_proposes_its_parts(make_zip: Maker, tmp_path: 
     assert result.exit_code == 0, result.output
     assert "by list_eval_partition.txt 7 train, 7 val, 6 test" in result.stdout
     assert "train: 7, val: 7, test: 6}" in result.stdout
+
+
+def test_prepare_proposes_no_part_without_images(make_zip: Maker, tmp_path: Path) -> None:
+    path = tmp_path / "partition.txt"
+    path.write_text("".join(f"{index:04d}.jpg {2 * (index % 2)}\n" for index in range(4)))
+    result = RUNNER.invoke(app, ["prepare", "mine", str(make_zip(4)), "--size", "16", "--partition", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "not as data.source, as partition.txt gives no image to val" in result.stdout
