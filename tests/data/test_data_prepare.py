@@ -88,7 +88,7 @@ def test_a_source_without_images_is_refused(
     members: list[tuple[str, bytes]], reason: str, tmp_path: Path, home: Path
 ) -> None:
     with pytest.raises(ValueError, match=f"no usable image: .*{reason}"):
-        data.prepare("none", write_zip(tmp_path / "none.zip", members), size=16)
+        data.prepare("bare", write_zip(tmp_path / "bare.zip", members), size=16)
     assert files_under(home) == set()
 
 
