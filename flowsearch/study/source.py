@@ -22,7 +22,7 @@ Keys = tuple[str, ...]
 PROFILES = "profiles"
 """Where a file keeps its profiles: named sets of overrides, such as a small sister of a study at full size."""
 
-_OTHER = {"fixed": "space", "space": "fixed"}
+_CHOOSING = ("fixed", "space")
 """A name of a trial stands in one of the two."""
 
 _DEEPEST = 20
@@ -191,12 +191,20 @@ class Source:
         return way
 
     def _take_from_the_other(self, way: Keys) -> None:
-        """Of `fixed` and `space`, take the names that were put into the one out of the other."""
-        section = self.values.get(way[0])
-        other = self.values.get(_OTHER.get(way[0], ""))
-        if isinstance(section, dict) and isinstance(other, dict):
-            for name in way[1:2] or section:
-                other.pop(name, None)
+        """Of `fixed` and `space`, take the names put into the one out of the other; a task and `tasks` as well."""
+        section = self.values[way[0]]
+        if way == ("tasks",) and section is not None:
+            put: Iterable[str] = ("task",)
+        elif way[0] in _CHOOSING and isinstance(section, dict):
+            put = way[1:2] or section
+        else:
+            return
+        for other in _CHOOSING:
+            if other != way[0] and isinstance(self.values.get(other), dict):
+                for name in put:
+                    self.values[other].pop(name, None)
+        if way[0] != "tasks" and "task" in put:
+            self.values.pop("tasks", None)
 
 
 def _joined(values: dict[str, Any], way: Keys) -> Keys:

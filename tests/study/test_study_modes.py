@@ -156,7 +156,6 @@ REFUSED = {
     "a pair of one": (ABLATE, "pairs=[[folds]]", "two names, such as [folds, weights]"),
     "a pair's name": (ABLATE, "pairs=[[folds, lrr]]", "pairs: lrr is no name of space; did you mean lr?"),
     "a pair with itself": (ABLATE, "pairs=[[lr, lr]]", "lr makes no pair with itself"),
-    "task beside tasks": (GRID, "fixed.task=denoise-0.1", "tasks says which tasks there are"),
     "no tasks": (GRID, "tasks=[]", "tasks lists at least one task"),
     "a task's name": (GRID, "tasks=[denose-0.1]", "did you mean denoise?"),
     "a task twice": (GRID, "tasks=[deblur-3, {deblur: {sigma: 3.0}}]", "tasks lists deblur-3 twice"),
@@ -181,7 +180,6 @@ REFUSED = {
     "too many enqueued": (TEXT, "enqueue=[{}, {}, {}, {}, {}, {}, {}, {}, {}]", "9 configurations, and search.trials"),
 }
 BESIDE = {
-    "task beside tasks": ["tasks=[denoise-0.1]"],
     "seed in space": ["repeats=2"],
     "a scheduler for two": ["objective={val_psnr: maximize, val_loss: minimize}"],
     "cmaes for two": ["scheduler=none", "objective={val_psnr: maximize, val_loss: minimize}"],
@@ -195,6 +193,19 @@ def test_what_does_not_go_together_is_refused_by_its_own_name(case):
         study(text, *BESIDE.get(case, []), override)
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"--set {override}: ")
+
+
+def test_a_task_beside_tasks_is_refused():
+    with pytest.raises(StudyFileError, match=r"x.yaml, line 3: tasks says which tasks there are"):
+        study(GRID.replace("fixed: {", "fixed: {task: denoise-0.1, ") + "tasks: [denoise-0.1]\n")
+
+
+@pytest.mark.parametrize("where", ["fixed.task=denoise-0.2", "space.task=[denoise-0.2]", "fixed={task: denoise-0.2}"])
+def test_of_a_task_and_tasks_the_last_word_counts(where):
+    tasks = "tasks=[denoise-0.1, deblur-1]"
+    assert [str(one) for one in study(GRID, where, tasks).tasks] == ["denoise-0.1", "deblur-1"]
+    assert study(GRID, tasks, where).tasks is None
+    assert study(GRID, where, tasks, "tasks=null").tasks is None
 
 
 def test_a_mistake_is_named_with_its_line():
