@@ -29,6 +29,7 @@ def mend(
     """Write what is known of the trials that have ended, and of priors, and not among the study's files.
 
     `row` writes a trial's row, `epoch` an epoch of a trial or prior in an attempt, `trace` a failure's traceback.
+    Tracebacks of earlier attempts go: a person had the trial run again.
     """
     trials, _ = read_arrow(place.store, schema.TRIALS)
     rows = set(zip(*(trials.column(name).to_pylist() for name in ("trial_id", "attempt", "status")), strict=True))
@@ -39,8 +40,9 @@ def mend(
     for event in ledger.events:
         if event.event == events.STARTED and event.subject.startswith(schema.PRIOR_PREFIX):
             attempts[event.subject] = event.content["attempt"]
-        if event.event == events.ENDED and event.content.get("traceback"):
-            failures[event.subject] = event.content["traceback"]
+        if event.event == events.ENDED and (event.content.get("traceback") or event.subject in failures):
+            failures[event.subject] = event.content.get("traceback") or ""
+    wanted = {trial.id for trial in ended if trial.status in TROUBLE and failures.get(trial.id)}
 
     def complete(of: str, attempt: int, records: list[Record]) -> None:
         if any(record["epoch"] > last.get((of, record["phase"]), 0) for record in records):
@@ -50,13 +52,15 @@ def mend(
     for trial in ended:
         if (trial.id, trial.attempt, trial.status) not in rows:
             row(trial)
-        if trial.id in failures and trial.status in TROUBLE and f"{trial.id}.txt" not in traces:
+        if trial.id in wanted and f"{trial.id}.txt" not in traces:
             trace(trial, failures[trial.id])
         done = trial.metrics.get("epochs_run", 0)
         if not trial.by_epochs or last.get((trial.id, schema.TRAIN_PHASE), 0) < done:
             complete(trial.id, trial.attempt, place.records(f"{schema.CHECKPOINTS}/{trial.id}"))
     for prior, attempt in attempts.items():
         complete(prior, attempt, place.priors.records(prior.removeprefix(schema.PRIOR_PREFIX)))
+    past = {f"{one}.txt" for one in failures.keys() - wanted}
+    place.store.at(schema.ERRORS).remove(sorted(past.intersection(traces)))
 
 
 def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialState, dict[str, Any], datetime]]:

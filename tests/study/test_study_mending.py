@@ -8,6 +8,7 @@ from study_fakes import final_record, train_record
 from test_study_priors import TWELVE, driver_of, finish
 
 from flowsearch.results import load
+from flowsearch.study import retrying
 from flowsearch.study.driver import Driver
 from flowsearch.study.outcome import Failure
 from flowsearch.study.records import keep
@@ -61,6 +62,30 @@ def test_rows_epochs_and_traces_of_ended_trials(study_of, tmp_path, lost):
     for name in ("epochs", "folds"):
         pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name))
     assert found.traceback("0001") == "Traceback: here"
+
+
+@pytest.mark.parametrize("again", ["completes", "loses its worker", "is killed"])
+def test_a_trial_that_is_retried_loses_the_traceback_of_its_earlier_attempt(study_of, tmp_path, again):
+    study = study_of(*PLAIN)
+    first = driver_of(study, tmp_path)
+    run_trials(first, 3, fails=1)
+    first.close()
+    assert load(tmp_path).traceback("0001") == "Traceback: here"
+    retrying.note(first.ledger, [first.progress.trials[1]])
+    second = driver_of(study, tmp_path)
+    order = second.plan()
+    second.take(1, Report("started", host="here"))
+    if again == "completes":
+        second.take(1, Report("record", [final_record(TrialConfig.from_dict(order["trial"]))]))
+        second.ended(1)
+    elif again == "loses its worker":
+        second.ended(1, died=True)
+        second.plan()
+        second.take(1, Report("started", host="here"))
+        second.ended(1, died=True)
+        assert second.progress.trials[1].status == "failed"
+    driver_of(study, tmp_path).close()
+    assert load(tmp_path).traceback("0001") == ""
 
 
 def test_a_row_says_which_prior_and_the_prior_has_its_epochs(study_of, tmp_path):
