@@ -19,6 +19,7 @@ from flowsearch.study.mirror import Mirror
 from flowsearch.study.records import RECORDS, Record, parsed, read_records
 from flowsearch.study.sections import Study
 from flowsearch.study.source import Source
+from flowsearch.training.header import remove_unfinished
 from flowsearch.training.prior_store import FOLDER
 
 _REMOTE = "remote"
@@ -93,9 +94,10 @@ class Place:
         return (self.where, name) if self.remote else None
 
     def forget(self, name: str, file: str) -> None:
-        """Remove a file of a folder of checkpoints that nobody writes into any more."""
+        """Remove a file of a folder of checkpoints that nobody writes into any more, and what is unfinished there."""
         mirror = self.mirror(name)
         if mirror is None:
+            remove_unfinished(self.folder(name))
             (self.folder(name) / file).unlink(missing_ok=True)
         else:
             mirror.forget(file)

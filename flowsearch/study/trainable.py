@@ -20,6 +20,7 @@ from flowsearch.study.outcome import Failure
 from flowsearch.study.records import Record, keep, read_records
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.header import remove_unfinished
 from flowsearch.training.prior_store import PriorStore
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class TrialActor(Trainable):
             if time.monotonic() > until:
                 raise TimeoutError(f"another process has been writing into {self._folder} for {_PATIENCE_SECONDS:g} s")
             time.sleep(0.05)
+        remove_unfinished(self._folder)
         if self._mirror is not None:
             if self._order["anew"]:
                 self._mirror.clear()

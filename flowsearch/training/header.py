@@ -14,6 +14,12 @@ CHOSEN = "chosen.safetensors"
 _LONGEST = 2**26
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote a checkpoint left aside; for whoever alone writes there."""
+    for path in folder.glob(".*.safetensors.*"):
+        path.unlink(missing_ok=True)
+
+
 def about(path: Path) -> dict[str, Any]:
     """What `checkpoint.write` was told of the tensors.
 

@@ -12,7 +12,7 @@ from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import PLANNED, Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
-from flowsearch.study.trainable import Report
+from flowsearch.study.trainable import Report, TrialActor
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.header import BEST, LAST
 
@@ -136,6 +136,10 @@ def test_a_trial_that_the_ledger_has_no_room_for_is_not_run(study_of, tmp_path, 
     assert again.exhausted
 
 
+ASIDE = f".{LAST}.5f3a"
+"""What a worker that was killed left of a checkpoint that it wrote."""
+
+
 def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     study = study_of("search.trials=3", "scheduler=none")
     driver = driver_of(study, tmp_path)
@@ -144,6 +148,7 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
         folder.mkdir(parents=True)
         for name in (LAST, BEST):
             leave(folder / name, {})
+        (folder / ASIDE).touch()
     for number in range(2):
         driver.plan()
         complete(driver, number)
@@ -151,6 +156,7 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     hand_in(driver, 2, Report("started", host="here"))
     driver.tick()
     assert all((folder / LAST).exists() for folder in folders), "its worker may be closing it"
+    assert all((folder / ASIDE).exists() for folder in folders)
     driver._tidying._spent[0].ended -= timedelta(seconds=31)
     driver.tick()
     assert [(folder / LAST).exists() for folder in folders] == [False, True, True]
@@ -159,7 +165,21 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     again.stop("by a signal")
     again.close()
     assert [(folder / LAST).exists() for folder in folders] == [False, False, True]
+    assert [(folder / ASIDE).exists() for folder in folders] == [False, False, True]
     assert all((folder / BEST).exists() for folder in folders)
+
+
+def test_the_next_attempt_removes_what_a_killed_worker_left_unfinished(tmp_path, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    for name in (LAST, ASIDE):
+        (tmp_path / name).touch()
+    actor = TrialActor.__new__(TrialActor)
+    actor._take({"number": 0, "checkpoint_dir": str(tmp_path), "threads": 1, "anew": False})
+    actor._take_folder()
+    actor._lock.close()
+    assert (tmp_path / LAST).exists()
+    assert not (tmp_path / ASIDE).exists()
 
 
 def test_a_trial_whose_end_the_ledger_lacks_keeps_its_state(study_of, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import nn, optim
 
 from flowsearch.study.records import keep, read_records
 from flowsearch.training import TrialConfig, checkpoint, keeper, run_trial
+from flowsearch.training.header import remove_unfinished
 from flowsearch.training.prior import run_prior
 
 
@@ -186,3 +189,18 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [one.name for one in tmp_path.iterdir()] == [checkpoint.LAST]
     assert checkpoint.read(path)[1] == {"epoch": 1}
+
+
+def test_what_a_killed_process_left_unfinished_is_found_and_nothing_else(tmp_path):
+    checkpoint.write(tmp_path / checkpoint.LAST, {}, {"epoch": 1})
+    script = (
+        "import os, pathlib\n"
+        "from flowsearch.training import checkpoint\n"
+        "checkpoint.save_file = lambda *args, **more: os._exit(9)\n"
+        f"checkpoint.write(pathlib.Path({str(tmp_path / checkpoint.LAST)!r}), {{}}, {{}})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.LAST]
+    assert checkpoint.about(tmp_path / checkpoint.LAST) == {"epoch": 1}
