@@ -107,7 +107,6 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
     """Run or resume with the view, then print the end and leave with its exit code."""
     from flowsearch.cli.live import counts, summarize, view
     from flowsearch.cli.terminal import terminal
-    from flowsearch.storage import inside
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     console = terminal()
@@ -144,8 +143,21 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
-        typer.echo(f"failed: {', '.join(failed)} (tracebacks are in {inside(root, 'errors')})", err=True)
+        typer.echo(f"failed: {', '.join(failed)}{_tracebacks(root, failed)}", err=True)
         raise typer.Exit(1)
+
+
+def _tracebacks(root: Path | str, failed: list[str]) -> str:
+    """Where the tracebacks are; nothing where no trial has one, as those that lost their workers have none."""
+    from flowsearch.results import schema
+    from flowsearch.storage import inside, store_at
+
+    where = inside(root, schema.ERRORS)
+    try:
+        found = {f"{one}.txt" for one in failed}.intersection(store_at(where).names())
+    except OSError:
+        return ""
+    return f" (tracebacks are in {where})" if found else ""
 
 
 def _end(ending: "Ending") -> str:
@@ -163,6 +175,9 @@ def _report(root: Path | str) -> None:
         from flowsearch.analysis import write_report
 
         typer.echo(f"report: {write_report(root)}")
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted while the report was written; write it with:  flowsearch report {root}", err=True)
+        raise typer.Exit(130) from None
     except Exception as error:
         typer.echo(
             f"the report could not be written ({type(error).__name__}: {error}); the results are in {root}", err=True

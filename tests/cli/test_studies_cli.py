@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from made_up import make_study
 from PIL import Image
 from typer.testing import CliRunner
 
 from flowsearch import load as flowsearch_load
-from flowsearch.cli import app
+from flowsearch.cli import app, study
 from flowsearch.data import Counted
 from flowsearch.results import schema
 from flowsearch.study import load
@@ -441,3 +442,14 @@ def test_what_trains_no_network_is_not_exported(root: Path, tmp_path: Path, meth
     with pytest.raises(ValueError, match=f"0001 is of method {method}.* for --trial: "):
         export_model(results, tmp_path / "out", "1")
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(monkeypatch, capsys):
+    def interrupted(root: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flowsearch.analysis.write_report", interrupted)
+    with pytest.raises(typer.Exit) as left:
+        study._report("results/small")
+    assert left.value.exit_code == 130
+    assert capsys.readouterr().err.endswith("write it with:  flowsearch report results/small\n")

@@ -135,14 +135,21 @@ def test_two_drivers_at_once_are_refused(folder):
 
 
 @pytest.mark.slow
-def test_failed_trials_give_exit_code_1_and_are_named(folder):
+@pytest.mark.parametrize(
+    ("seed", "reason", "where"),
+    [
+        pytest.param(3, "KeyError: 'no such thing'", " (tracebacks are in results/small/errors)", id="raised"),
+        pytest.param(6, "lost its worker process twice", "", id="without a traceback"),
+    ],
+)
+def test_failed_trials_give_exit_code_1_and_are_named(folder, seed, reason, where):
     text = (folder / "small.yaml").read_text()
-    (folder / "small.yaml").write_text(text.replace("epochs: 4}", "epochs: 4, seed: 3}"))
+    (folder / "small.yaml").write_text(text.replace("epochs: 4}", f"epochs: 4, seed: {seed}}}"))
     process = start(folder, "troubled_trial", "run", "small.yaml", "--plain", "--set", "search.trials=2")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "trial 0001 failed: KeyError: 'no such thing'" in out
-    assert "failed: 0000, 0001" in err
+    assert f"trial 0001 failed: {reason}" in out
+    assert f"failed: 0000, 0001{where}\n" in err
 
 
 def test_mistakes_give_exit_code_2(folder):
