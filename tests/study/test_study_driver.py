@@ -1,6 +1,8 @@
 """The driver, without Ray: what it makes of the reports that come back."""
 
 import errno
+import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 from study_fakes import final_record, leave, train_record
 
+from flowsearch.study import trainable
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import PLANNED, Ledger
 from flowsearch.study.outcome import Failure
@@ -169,15 +172,26 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     assert all((folder / BEST).exists() for folder in folders)
 
 
-def test_the_next_attempt_removes_what_a_killed_worker_left_unfinished(tmp_path, monkeypatch):
+@pytest.fixture
+def actor(monkeypatch: pytest.MonkeyPatch) -> Iterator[TrialActor]:
+    """A worker without Ray, for `setup`."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(trainable, "listen", lambda: None)
+    heard = [logging.getLogger(name) for name in trainable._HEARD]
+    before = [list(logger.handlers) for logger in heard]
+    actor = TrialActor.__new__(TrialActor)
+    yield actor
+    actor.cleanup()
+    for logger, handlers in zip(heard, before, strict=True):
+        logger.handlers = handlers
+
+
+def test_the_next_attempt_removes_what_a_killed_worker_left_unfinished(actor, tmp_path):
     for name in (LAST, ASIDE):
         (tmp_path / name).touch()
-    actor = TrialActor.__new__(TrialActor)
-    actor._take({"number": 0, "checkpoint_dir": str(tmp_path), "threads": 1, "anew": False})
-    actor._take_folder()
-    actor._lock.close()
+    actor.setup({"number": 0, "checkpoint_dir": str(tmp_path), "threads": 1, "anew": False})
+    assert actor.step()["report"].kind == "started"
     assert (tmp_path / LAST).exists()
     assert not (tmp_path / ASIDE).exists()
 
