@@ -54,6 +54,7 @@ class Attempts:
             self._recorder.tell("started", trial)
         trial.leaving = report.kind == "leaving"
         trial.failure = report.failure or trial.failure
+        trial.warned(report.warned)
         for record in report.records:
             trial.reached(record)
             if record["phase"] == "final":

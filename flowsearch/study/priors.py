@@ -136,6 +136,8 @@ class Priors:
             self._tell(f"{state.id} started: {state.words}, needed by trial {min(state.trials):04d}")
         state.leaving = report.kind == "leaving"
         state.failure = report.failure or state.failure
+        for text in report.warned if report.kind != "started" else ():  # what earlier attempts warned of was said
+            _log.warning("%s: %s", state.id, text)
         for record in report.records:
             state.epoch, state.current = record["epoch"], record
             if record["phase"] != "final":

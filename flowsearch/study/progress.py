@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,11 +95,13 @@ class TrialState(Job):
             self.warnings = content.get("warnings")
         super().apply(event, content, at)
 
+    def warned(self, texts: Iterable[str]) -> None:
+        """Take in what its worker warned of; a text that is known already, as after a resume, is not said again."""
+        self.warnings = "\n".join(dict.fromkeys([*(self.warnings or "").splitlines(), *texts])) or None
+
     def reached(self, record: dict[str, Any]) -> None:
         """Take in the record of an epoch, or the last one of all."""
         self.metrics |= record.get("so_far", {})
-        if warned := record.get("warnings"):
-            self.warnings = "\n".join(dict.fromkeys([*(self.warnings or "").splitlines(), *warned]))
         if record["phase"] == "final":
             self.metrics |= {name: record[name] for name in _METRICS if record.get(name) is not None}
             self.finished = True

@@ -50,10 +50,17 @@ class Report:
     records: list[Record] = field(default_factory=list)
     host: str = ""
     failure: Failure | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What the worker warned of after its last record, which says what came before."""
+
+    @property
+    def warned(self) -> list[str]:
+        """All warnings in it."""
+        return [*(text for record in self.records for text in record.get("warnings", ())), *self.warnings]
 
 
 class _Warnings(logging.Handler):
-    """What has been logged as a warning since it was last taken, each text once."""
+    """What has been logged as a warning since it was last taken, each text once and on one line."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -61,7 +68,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by logging."""
-        self._texts[record.getMessage()] = None
+        self._texts[" ".join(record.getMessage().split())] = None
 
     def take(self) -> list[str]:
         """The texts, forgotten with this."""
@@ -132,12 +139,12 @@ class TrialActor(Trainable):
         except notice.LeavingError:
             self.cleanup()
             self._leaving = True
-            return {"report": Report("leaving")}
+            return {"report": Report("leaving", warnings=self._warnings.take())}
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
         # Outside of `except`, where the exception no longer holds on to what filled the memory.
         self.cleanup()
-        return {"report": Report("raised", failure=failure), "done": True}
+        return {"report": Report("raised", failure=failure, warnings=self._warnings.take()), "done": True}
 
     def cleanup(self) -> None:
         """Called by Ray when the process is given up; lets the generator close what it holds."""

@@ -16,6 +16,7 @@ from flowsearch.study.ledger import PLANNED, Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
 from flowsearch.study.trainable import Report, TrialActor
+from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.header import BEST, LAST
 
@@ -194,6 +195,42 @@ def test_the_next_attempt_removes_what_a_killed_worker_left_unfinished(actor, tm
     assert actor.step()["report"].kind == "started"
     assert (tmp_path / LAST).exists()
     assert not (tmp_path / ASIDE).exists()
+
+
+def breaks(config: TrialConfig, **where: object) -> Iterator[dict]:
+    """Warns, and breaks before its first epoch is done, or in its second."""
+    if config.seed == 1:
+        yield train_record(config, 1)
+    logging.getLogger("flowsearch.training.checkpoint").warning("last is damaged\nand begins again")
+    raise notice.LeavingError if config.seed == 2 else KeyError("no such thing")
+
+
+@pytest.mark.parametrize("seed", [pytest.param(0, id="in the first epoch"), pytest.param(1, id="in the second")])
+def test_what_a_trial_warned_of_in_the_epoch_in_which_it_broke_is_kept(actor, study_of, tmp_path, seed):
+    study = study_of("search.trials=1", f"fixed.seed={seed}")
+    driver = driver_of(study, tmp_path)
+    actor.setup(driver.plan() | {"run_trial": f"{__name__}:breaks"})
+    kind = ""
+    while kind != "raised":
+        report = actor.step()["report"]
+        kind = report.kind
+        hand_in(driver, 0, report)
+    driver.ended(0)
+    driver.close()
+    assert pd.read_parquet(tmp_path / "trials")["warnings"].tolist() == ["last is damaged and begins again"]
+    assert driver_of(study, tmp_path).progress.trials[0].warnings == "last is damaged and begins again"
+
+
+def test_what_a_trial_warned_of_before_it_left_its_machine_is_kept_once(actor, study_of, tmp_path):
+    driver = driver_of(study_of("search.trials=1", "fixed.seed=2"), tmp_path)
+    for _ in range(2):
+        actor.setup(driver.plan() | {"run_trial": f"{__name__}:breaks"})  # as in a process of its own
+        for kind in ("started", "leaving"):
+            report = actor.step()["report"]
+            assert report.kind == kind
+            hand_in(driver, 0, report)
+        driver.ended(0, died=True)
+    assert driver.progress.trials[0].warnings == "last is damaged and begins again"
 
 
 def test_a_trial_whose_end_the_ledger_lacks_keeps_its_state(study_of, tmp_path, monkeypatch):

@@ -107,6 +107,19 @@ def test_priors_do_not_change_what_is_proposed(study_of, tmp_path):
     assert plans[0] == plans[1]
 
 
+def test_what_a_pre_training_warned_of_is_said_once(study_of, tmp_path, caplog):
+    driver = driver_of(study_of(*TWELVE), tmp_path / "study")
+    number = driver.plan()["number"]
+    record = {"phase": "prior", "epoch": 1, "warnings": ["unfinished is damaged"]}
+    driver.take(number, Report("started", host="here"))
+    driver.take(number, Report("record", [record]))
+    driver.take(number, Report("leaving", warnings=["it is slow"]))
+    driver.ended(number, died=True)
+    driver.take(number, Report("started", [record], "there"))
+    driver.close()
+    assert caplog.messages == [f"{number}: unfinished is damaged", f"{number}: it is slow"]
+
+
 def test_a_failed_prior_fails_its_trials_alike(study_of, tmp_path):
     driver = driver_of(study_of(*TWELVE), tmp_path / "study")
     order = driver.plan()
