@@ -64,12 +64,13 @@ for _ in {1..60}; do # a node that comes later, or never, does not hold the stud
 done
 
 flowsearch study run "$@" --address "$address" --plain & study=$!
-trap 'again=yes; kill -TERM "$study"' USR1
-trap 'kill -TERM "$study"' TERM
+# They may come after its end, when there is nothing to do any more.
+trap 'if kill -TERM "$study" 2> /dev/null; then again=yes; fi' USR1
+trap 'kill -TERM "$study" 2> /dev/null || true' TERM
 until wait "$study"; code=$?; ! kill -0 "$study" 2> /dev/null; do :; done # a signal ends `wait`, not the study
 
 { scancel --signal=TERM "$SLURM_JOB_ID.0"; kill "$head"; } 2> /dev/null || true
-wait
+until wait; do :; done
 rm -rf "$scratch"
 if [ "${again:-}" ] && [ "$code" != 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,45 @@ def test_bash_reads_it(path: Path) -> None:
 def test_shellcheck_has_nothing_to_say(path: Path) -> None:
     checked = run("shellcheck", "--severity=warning", str(path))
     assert checked.returncode == 0, checked.stdout
+
+
+# Commands of a job of one node; Ray ends once the file `closed` is there.
+STAND_INS = {
+    "python": "echo 127.0.0.1",
+    "scontrol": '[ "$1" = show ] && echo here || touch requeued',
+    "scancel": "exit 1",
+    "ray": """\
+case $1 in
+  status) echo ' 1 node_0' ;;
+  start) for word; do case $word in --temp-dir=*) echo "${word#*=}" > scratch ;; esac; done
+    trap 'touch closing; until [ -e closed ]; do sleep 0.05; done; exit' TERM
+    echo 127.0.0.1:1 > "$(cat scratch)/ray_current_cluster"
+    while :; do sleep 0.05; done ;;
+esac""",
+    "flowsearch": "exit $CODE",
+}
+
+
+@pytest.mark.parametrize("code", [pytest.param(0, id="completed"), pytest.param(2, id="refused")])
+def test_a_notice_after_the_end_of_a_study_changes_nothing(tmp_path: Path, code: int) -> None:
+    bin = tmp_path / ".venv/bin"
+    bin.mkdir(parents=True)
+    (bin / "activate").write_text("PATH=$PWD/.venv/bin:$PATH\n")
+    for name, text in STAND_INS.items():
+        (bin / name).write_text(f"#!/bin/bash\n{text}\n")
+        (bin / name).chmod(0o755)
+    given = {"JOB_ID": "7", "JOB_NUM_NODES": "1", "JOB_NODELIST": "here", "CPUS_ON_NODE": "1"}
+    known = os.environ | {f"SLURM_{name}": value for name, value in given.items()} | {"CODE": str(code)}
+    job = subprocess.Popen(
+        ["bash", str(SHIPPED), "small.yaml"], cwd=tmp_path, env=known, text=True, stderr=subprocess.PIPE
+    )
+    waited((tmp_path / "closing").exists, 30, "that Ray is told to end")
+    job.send_signal(signal.SIGUSR1)
+    (tmp_path / "closed").touch()
+    _, said = job.communicate(timeout=30)
+    assert (job.returncode, said) == (code, "")
+    assert not (tmp_path / "requeued").exists()
+    assert not Path((tmp_path / "scratch").read_text().strip()).exists()
 
 
 class Slurm:
