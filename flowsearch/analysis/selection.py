@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from flowsearch.results import Results
-from flowsearch.results.configurations import ONE_ALONE, best_of_each, objectives, refuse_mixed
+from flowsearch.results.configurations import best_of_each, objectives, refuse_mixed_images
 
 
 def by_task(results: Results) -> Iterator[str | None]:
@@ -15,10 +15,11 @@ def by_task(results: Results) -> Iterator[str | None]:
 
 
 def of_task(trials: pd.DataFrame, task: str | None) -> pd.DataFrame:
-    """The rows of `task`; all of them for None. Raises `ValueError` where they are of several data sets or image
-    sizes: a figure would show the images' difference as the networks'."""
-    refuse_mixed(trials, ("task",), ", ".join(trials["study"].unique()), ONE_ALONE)
-    return trials if task is None else trials[trials["task"] == task]
+    """The rows of `task`; all of them for None. Raises `ValueError` where those of a task are of several data sets or
+    image sizes: a figure would show the images' difference as the networks'."""
+    found = trials if task is None else trials[trials["task"] == task]
+    refuse_mixed_images(found, ", ".join(found["study"].unique()))
+    return found
 
 
 def best_trials(results: Results) -> set[str]:

@@ -33,11 +33,12 @@ def objectives(results: "Results") -> dict[str, bool]:
 
 
 def configurations(results: "Results", task: str | None = None) -> pd.DataFrame:
-    """The rows of `Results.configurations`: those of `task`, or all. Raises `ValueError` where they are of several data
-    sets or image sizes."""
+    """The rows of `Results.configurations`: those of `task`, or all. Raises `ValueError` where those of a task are of
+    several data sets or image sizes."""
     found = results.configurations
-    refuse_mixed(found, ("task",), results.name, ONE_ALONE)
-    return found if task is None else found[found["task"] == task].reset_index(drop=True)
+    found = found if task is None else found[found["task"] == task].reset_index(drop=True)
+    refuse_mixed_images(found, results.name)
+    return found
 
 
 def gathered(trials: pd.DataFrame) -> pd.DataFrame:
@@ -102,6 +103,12 @@ def refuse_mixed(
                 f"numbers of different {what} are not compared, and {name} has {', '.join(map(str, values))}; "
                 f"{do.format(column=column, first=values[0])}"
             )
+
+
+def refuse_mixed_images(trials: pd.DataFrame, name: str) -> None:
+    """Raises `ValueError` where `trials` of one task are of several data sets or sizes."""
+    for _, own in trials.groupby("task", dropna=False):
+        refuse_mixed(own, (), name, ONE_ALONE)
 
 
 def within_limits(results: "Results", trials: pd.DataFrame) -> pd.Series:

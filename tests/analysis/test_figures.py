@@ -272,6 +272,17 @@ def test_studies_of_different_images_have_no_figure_together(tmp_path: Path, col
     assert both.compare("prox", by=column)[column].tolist() == sorted(images)
 
 
+def test_studies_of_different_images_are_shown_together_where_each_task_has_its_own(tmp_path: Path) -> None:
+    kinds = {"denoise-0.1": "faces", "inpaint-9": "cats"}
+    for task, source in kinds.items():
+        worth = [({"prox": prox, "task": task, "source": source}, 28.0) for prox in ("glow", "unet")]
+        known_study(tmp_path / source, worth, images=3)
+    both = load(*(tmp_path / source for source in kinds.values()))
+    assert all(both.best(task=task)["source"] == source for task, source in kinds.items())
+    assert sum(map(len, (_shown(section, both) for section in SECTIONS))) > 10
+    assert findings(both)
+
+
 def test_names_are_no_markup(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=10, epochs=2, images=2)
     evil = "<a href='x' id=\"y\">glow</a>"
