@@ -65,7 +65,8 @@ def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[li
     the pictures of a whole study need not fit into memory.
 
     Parts may be merged meanwhile. What was read is whole if all that was listed is there still, or was passed over, and
-    no merged part has come. Else only what is new is read, so that a slow reader catches up with the writer.
+    no merged part has come. Else only what is new, or could not be read, is read, so that a slow reader catches up with
+    the writer.
     """
     read: dict[str, Part] = {}
 
@@ -77,7 +78,8 @@ def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[li
     for _ in range(_TRIES):
         names = folder.names()
         wanted = [name for name in parts.in_order(names) if trials is None or _may_hold(name, trials)]
-        for name in read.keys() - {*wanted}:
+        failed = {name for name, part in read.items() if part.problem}
+        for name in (read.keys() - {*wanted}) | failed:
             del read[name]
         merged = [name for name in wanted if parts.is_merged(name)]
         fetch(merged)
@@ -94,7 +96,7 @@ def _read(folder: Store, table: str, trials: Collection[str] | None) -> tuple[li
     known = parts.in_order(names)
     strangers = [name for name in names if name not in known and not name.startswith("_")]
     notes += [f"{table}/{name} is no part of the table; left out" for name in strangers]
-    return [read[name] for name in chosen if name in read and name in now], notes
+    return [read[name] for name in chosen if name in read], notes
 
 
 def _may_hold(name: str, trials: Collection[str]) -> bool:

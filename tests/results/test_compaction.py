@@ -1,5 +1,6 @@
 """Merged parts: few files, every row once, whoever reads meanwhile and whenever the writer is killed."""
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -259,9 +260,13 @@ def test_a_reader_beside_a_merging_writer_sees_each_row_once(tmp_path: Path, mon
     assert not wrong
 
 
-@pytest.mark.parametrize(("merges", "missing"), [(16, False), (1000, True)], ids=["catches up", "says what is missing"])
+@pytest.mark.parametrize(
+    ("merges", "late", "missing"),
+    [(16, False, False), (1000, False, True), (1000, True, True)],
+    ids=["catches up", "says what is missing", "returns what it has read"],
+)
 def test_a_reader_under_whom_parts_are_merged_each_time(
-    merges: int, missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    merges: int, late: bool, missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = Writer(tmp_path, flush_seconds=0)
     ids = (f"{number:04d}" for number in range(9999))
@@ -275,13 +280,14 @@ def test_a_reader_under_whom_parts_are_merged_each_time(
     fetch = Folder.fetch
 
     def slow(store: Folder, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
-        """Two rows are written and merged while the reader is at it, so often."""
+        """Two rows are written and merged while the reader is at it, so often; `late`, once it has read."""
+        found = list(fetch(store, names)) if late else None
         if len(seen) < merges:
             seen.append(names)
             monkeypatch.setattr(Folder, "fetch", fetch)
             write(2)
             monkeypatch.setattr(Folder, "fetch", slow)
-        return fetch(store, names)
+        return fetch(store, names) if found is None else iter(found)
 
     write(3)
     monkeypatch.setattr(Folder, "fetch", slow)
@@ -290,6 +296,28 @@ def test_a_reader_under_whom_parts_are_merged_each_time(
         ["trials changes faster than it is read; rows may be missing, so load it again"] if missing else []
     )
     assert missing or rows.num_rows == 3 + 2 * len(seen)
+    assert not late or rows.num_rows == 3 + 2 * (len(seen) - 2)  # all that was listed in the last round
+
+
+def test_a_part_that_could_not_be_read_is_tried_again_with_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path, flush_seconds=0)
+    fetch = Folder.fetch
+
+    def failing(store: Folder, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """One part fails once, and another goes meanwhile."""
+        for name, content in fetch(store, names):
+            failed = name == "0000-1.parquet" and len(list((tmp_path / schema.TRIALS).iterdir())) == 3
+            yield name, OSError(errno.EIO, "Input/output error") if failed else content
+            if failed:
+                (tmp_path / schema.TRIALS / "0002-1.parquet").unlink()
+
+    for trial_id in ("0000", "0001", "0002"):
+        writer.trial({"trial_id": trial_id, "attempt": 1, "status": "completed"})
+    monkeypatch.setattr(Folder, "fetch", failing)
+    rows, notes = read_arrow(store_at(tmp_path), schema.TRIALS)
+    assert (rows["trial_id"].to_pylist(), notes) == (["0000", "0001"], [])
 
 
 def _rows(attempts: Iterable[tuple[int, int, int]]) -> pa.Table:
