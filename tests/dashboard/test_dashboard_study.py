@@ -54,6 +54,15 @@ def test_where_nothing_keeps_to_the_limits_the_overview_says_that_it_is_they(tmp
     assert "No completed trial has val_psnr and keeps to parameters <= 10." in said
 
 
+def test_what_trials_warned_of_is_in_the_table_on_their_page_and_in_the_report(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"warnings": "first <b>\nsecond"}, 29.0), ({}, 28.0)])
+    pages = Pages(Library(tmp_path / "s"))
+    assert '{"children": "first <b>"' in text_of(pages, "/trial/0000")
+    assert "What it warned of" not in text_of(pages, "/trial/0001")
+    assert r'"first <b> second\n"' in text_of(pages, "/trials")  # a line for each trial, as in the other columns
+    assert "<td>warning: first &lt;b&gt;<br>warning: second</td>" in render(results)
+
+
 def test_the_version_changes_with_the_study_and_only_then(tmp_path: Path) -> None:
     root = make_study(tmp_path / "s", 6, images=2, epochs=2)
     aged(root)

@@ -124,7 +124,7 @@ def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, 
             break
         width += _WIDTHS.get(name, _WIDTH)
         numeric = is_number(name)
-        cells = (written(name, row.get(name), empty="") for row in found[:_FIRST_ROWS])
+        cells = (" ".join(written(name, row.get(name), empty="").splitlines()) for row in found[:_FIRST_ROWS])
         made.append(
             html.Div(
                 [html.B(_head(name)), "\n".join(cells)],
