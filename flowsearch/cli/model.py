@@ -25,25 +25,22 @@ def find_model(model: str) -> Path:
         return path / BEST
     if (path / schema.STUDY_FILE).is_file():
         import flowsearch
-
-        results = flowsearch.load(path)
-        if len(results.tasks) > 1:
-            from flowsearch.study.model_folder import best_networks
-
-            raise ValueError(
-                f"{path} has a best network for each task; name a folder in {path / schema.CHECKPOINTS}: "
-                f"{best_networks(results)}"
-            )
-        trial = results.best()
-        best = path / schema.CHECKPOINTS / str(trial["trial_id"]) / BEST
-        if best.is_file() and trial["method"] in TRAINED:
-            return best
         from flowsearch.study.model_folder import best_networks
 
-        raise ValueError(
-            f"{path}: the best trial, {trial['trial_id']} ({trial['method']}), has left no network; name a folder in "
-            f"{path / schema.CHECKPOINTS}: {best_networks(results)}"
-        )
+        results = flowsearch.load(path)
+        checkpoints = path / schema.CHECKPOINTS
+        if len(results.tasks) > 1:
+            raise ValueError(
+                f"{path} has a best network for each task; name a folder in {checkpoints}: {best_networks(results)}"
+            )
+        trial = results.best()
+        said = f"{path}: the best trial, {trial['trial_id']} ({trial['method']}), has left no network"
+        if trial["method"] not in TRAINED:
+            raise ValueError(f"{said}; name a folder in {checkpoints}: {best_networks(results)}")
+        best = checkpoints / str(trial["trial_id"]) / BEST
+        if not best.is_file():
+            raise ValueError(f"{said}; name another trial's folder in {checkpoints}")
+        return best
     raise ValueError(
         f"{path} holds no model (no {BEST}); name a trial's folder, such as "
         "results/quickstart/checkpoints/0003, or a study's, such as results/quickstart"

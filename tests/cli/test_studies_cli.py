@@ -432,6 +432,14 @@ def test_the_best_networks_are_named_where_there_is_no_single_one(tmp_path: Path
         assert (code, said.count("\n"), said.endswith(f": {', '.join(named)}\n")) == (2, 1, True), said
 
 
+def test_the_best_trial_is_not_offered_where_its_network_is_gone(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "made", trials=6, statuses=("completed",))
+    best = flowsearch_load(study).best()["trial_id"]
+    code, _, said = flowsearch("evaluate", study)
+    assert (code, said.count(best)) == (2, 1)
+    assert said.endswith(f"has left no network; name another trial's folder in {study / schema.CHECKPOINTS}\n")
+
+
 @pytest.mark.parametrize("method", ["pnp", "tv"])
 def test_what_trains_no_network_is_not_exported(root: Path, tmp_path: Path, method: str) -> None:
     """A denoiser of pnp lies in best.safetensors as well."""
