@@ -122,7 +122,7 @@ def _best(results: Results, task: str) -> str:
 
 
 def _unknown(results: Results) -> list[str]:
-    """Which numbers are left out, for images that have none."""
+    """Which configurations have no objective, and which means are unknown for an image that is not finite."""
     lacking = without_objective(results)
     said = [f"{lacking}."] if lacking else []
     found = non_finite(results)
