@@ -18,7 +18,7 @@ def of_task(trials: pd.DataFrame, task: str | None) -> pd.DataFrame:
     """The rows of `task`; all of them for None. Raises `ValueError` where those of a task are of several data sets or
     image sizes: a figure would show the images' difference as the networks'."""
     found = trials if task is None else trials[trials["task"] == task]
-    refuse_mixed_images(found, ", ".join(found["study"].unique()))
+    refuse_mixed_images(found, ", ".join(found["study"].dropna().unique()))
     return found
 
 

@@ -283,6 +283,12 @@ def test_studies_of_different_images_are_shown_together_where_each_task_has_its_
     assert findings(both)
 
 
+def test_trials_that_do_not_say_whose_they_are_have_figures(tmp_path: Path) -> None:
+    worth = [({"prox": prox, "study": None}, 28.0) for prox in ("glow", "unet")]
+    results = known_study(tmp_path / "s", worth, images=3)
+    assert sum(map(len, (_shown(section, results) for section in SECTIONS))) > 10
+
+
 def test_names_are_no_markup(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=10, epochs=2, images=2)
     evil = "<a href='x' id=\"y\">glow</a>"
