@@ -204,8 +204,8 @@ class Results:
         """The rows of `configurations` (of `task`, or all) that have `metric` (default: the study's objective), best
         first, by the mean over their repeats.
 
-        Without those that break one of the study's constraints. Raises `ValueError` where several studies are of
-        different images.
+        Without those that break one of the study's constraints. Raises `ValueError` where several studies of one task
+        are of different images.
         """
         name, more = self.objective
         if metric is not None:
