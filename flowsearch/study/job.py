@@ -1,5 +1,6 @@
 """What a trial and the pre-training of a prior have in common: attempts on workers, which may be lost, until an end."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ def between(since: datetime, then: datetime) -> float:
 
 
 @dataclass(kw_only=True)
-class Job:
+class Job(ABC):
     """A job as the driver sees it."""
 
     status: str = schema.PLANNED
@@ -43,9 +44,9 @@ class Job:
     """What was raised."""
 
     @property
+    @abstractmethod
     def id(self) -> str:
         """Its name in the ledger and in the tables."""
-        raise NotImplementedError
 
     @property
     def seconds(self) -> float:

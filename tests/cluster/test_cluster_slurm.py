@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from nodes import ROOT, Cluster, Node, environment, namespaces_allowed, run, waited
-from test_study_death import SCRIPT
+from test_cluster_nodes import DRIVER
 
 from flowsearch.study import ledger as events
 from flowsearch.study import load
@@ -21,7 +21,6 @@ from flowsearch.study.ledger import Event, Ledger
 from flowsearch.study.progress import FINAL, replay
 
 SHIPPED = ROOT / "clusters/slurm.sh"
-DRIVER = SCRIPT.replace('images=lambda config: "same", cpus=2', 'images=lambda config: "same"')
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
 LACKING = [name for name in ("slurmctld", "slurmd", "sbatch") if shutil.which(name, path=PATH) is None]
 

@@ -94,18 +94,22 @@ def test_statistics_are_of_each_channel(make_zip: Maker) -> None:
     assert spread == pytest.approx((images / 255).std(axis=(0, 2, 3)))
 
 
-def test_prepare_with_a_partition_proposes_its_parts(make_zip: Maker, tmp_path: Path) -> None:
-    path = tmp_path / "list_eval_partition.txt"
-    path.write_text("".join(f"{index:04d}.jpg {index % 3}\n" for index in range(20)))
-    result = RUNNER.invoke(app, ["prepare", "mine", str(make_zip(20)), "--size", "16", "--partition", str(path)])
+def prepared_by_partition(make_zip: Maker, folder: Path, parts: list[int]) -> str:
+    """What `data prepare` prints of images that a file assigns to these parts."""
+    path = folder / "list_eval_partition.txt"
+    path.write_text("".join(f"{index:04d}.jpg {part}\n" for index, part in enumerate(parts)))
+    images = str(make_zip(len(parts)))
+    result = RUNNER.invoke(app, ["prepare", "mine", images, "--size", "16", "--partition", str(path)])
     assert result.exit_code == 0, result.output
-    assert "by list_eval_partition.txt 7 train, 7 val, 6 test" in result.stdout
-    assert "train: 7, val: 7, test: 6}" in result.stdout
+    return result.stdout
+
+
+def test_prepare_with_a_partition_proposes_its_parts(make_zip: Maker, tmp_path: Path) -> None:
+    said = prepared_by_partition(make_zip, tmp_path, [index % 3 for index in range(20)])
+    assert "by list_eval_partition.txt 7 train, 7 val, 6 test" in said
+    assert "train: 7, val: 7, test: 6}" in said
 
 
 def test_prepare_proposes_no_part_without_images(make_zip: Maker, tmp_path: Path) -> None:
-    path = tmp_path / "partition.txt"
-    path.write_text("".join(f"{index:04d}.jpg {2 * (index % 2)}\n" for index in range(4)))
-    result = RUNNER.invoke(app, ["prepare", "mine", str(make_zip(4)), "--size", "16", "--partition", str(path)])
-    assert result.exit_code == 0, result.output
-    assert "not as data.source, as partition.txt gives no image to val" in result.stdout
+    said = prepared_by_partition(make_zip, tmp_path, [0, 2, 0, 2])
+    assert "not as data.source, as list_eval_partition.txt gives no image to val" in said
