@@ -90,8 +90,9 @@ class TotalVariation(nn.Module):
 
         min_x max_p,q  <A x - y, p> - |p|^2 / 2 + <D x, q>,   |q| <= w in every pixel,
 
-    needs A, A^T and |A| only. Its steps stand in a ratio that grows with w, as the dual side's size does (30 w was the
-    quickest of those tried, by far for blurs), and it is over-relaxed. It ends for an image when the primal value
+    needs A, A^T and |A| only. It solves for A / |A|, y / |A| and w / |A|^2, which have the same image, so that it comes
+    as far whatever the scale of A. Its steps stand in a ratio that grows with w, as the dual side's size does (30 w was
+    the quickest of those tried, by far for blurs), and it is over-relaxed. It ends for an image when the primal value
     exceeds the dual one, taken over |x| <= 1, by less than `tolerance` of the primal value: a certificate that no
     better image is there (images are in [-0.5, 0.5]). An image all but flat, whose value is all but zero, is given a
     gradient of `FLAT` in every pixel to be judged by.
@@ -125,22 +126,24 @@ class TotalVariation(nn.Module):
     @torch.no_grad()
     def solve(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The images, and the relative gap of each at its end, (B,)."""
-        x_BCHW = self.operator.adjoint(y) / self.operator.norm**2
+        norm = self.operator.norm
+        y, weight = y / norm, self.weight / norm**2
+        x_BCHW = self._adjoint(y)
         p, q_2BCHW = torch.zeros_like(y), x_BCHW.new_zeros(2, *x_BCHW.shape)
         solved_BCHW, gap_B = x_BCHW.clone(), x_BCHW.new_full((len(y),), torch.inf)
         left = torch.arange(len(y), device=y.device)  # the images that have not converged
-        norm = (self.operator.norm**2 + 8) ** 0.5
-        ratio, relaxation = min(30 * self.weight, 3.0), 1.8
-        tau, sigma = 1 / (ratio * norm), ratio / norm
+        both = 3.0  # no less than the norm of A / |A| and D together, as |D|^2 <= 8
+        ratio, relaxation = min(30 * weight, 3.0), 1.8
+        tau, sigma = 1 / (ratio * both), ratio / both
         for iteration in range(1, self.most_iterations + 1):
-            back_BCHW = self.operator.adjoint(p) + gradient_adjoint(q_2BCHW)
+            back_BCHW = self._adjoint(p) + gradient_adjoint(q_2BCHW)
             new_BCHW = x_BCHW - tau * back_BCHW
             ahead_BCHW = 2 * new_BCHW - x_BCHW
-            new_p = (p + sigma * (self.operator(ahead_BCHW) - y)) / (1 + sigma)
+            new_p = (p + sigma * (self._forward(ahead_BCHW) - y)) / (1 + sigma)
             new_q = q_2BCHW + sigma * gradient(ahead_BCHW)
-            new_q /= (lengths(new_q) / self.weight).clamp_min(1)
+            new_q /= (lengths(new_q) / weight).clamp_min(1)
             if iteration % CHECK_EVERY == 0 or iteration == self.most_iterations:
-                gaps = self._gap(new_BCHW, new_p, new_q, y)
+                gaps = self._gap(new_BCHW, new_p, new_q, y, weight)
                 solved_BCHW[left], gap_B[left] = new_BCHW, gaps
                 going = gaps > self.tolerance
                 if not going.any():
@@ -154,13 +157,22 @@ class TotalVariation(nn.Module):
             q_2BCHW = torch.lerp(q_2BCHW, new_q, relaxation)
         return solved_BCHW, gap_B
 
-    def _gap(self, x_BCHW: Tensor, p: Tensor, q_2BCHW: Tensor, y: Tensor) -> Tensor:
-        """(primal - dual) / primal of each image; the dual value is min over |x| <= 1 of what p and q leave of it."""
-        primal_B = self.objective(x_BCHW, y)
-        slack_B = (self.operator.adjoint(p) + gradient_adjoint(q_2BCHW)).abs().flatten(1).sum(dim=1)
+    def _forward(self, x_BCHW: Tensor) -> Tensor:
+        """A x / |A|."""
+        return self.operator(x_BCHW) / self.operator.norm
+
+    def _adjoint(self, p: Tensor) -> Tensor:
+        """A^T p / |A|."""
+        return self.operator.adjoint(p) / self.operator.norm
+
+    def _gap(self, x_BCHW: Tensor, p: Tensor, q_2BCHW: Tensor, y: Tensor, weight: float) -> Tensor:
+        """(primal - dual) / primal of each image, by A / |A|; the dual value is min over |x| <= 1 of what p and q leave
+        of it."""
+        primal_B = 0.5 * _square(self._forward(x_BCHW) - y) + weight * total_variation(x_BCHW)
+        slack_B = (self._adjoint(p) + gradient_adjoint(q_2BCHW)).abs().flatten(1).sum(dim=1)
         dual_B = -0.5 * _square(p) - (p.conj() * y).real.flatten(1).sum(dim=1) - slack_B
         pixels = x_BCHW.shape[-2] * x_BCHW.shape[-1]
-        return (primal_B - dual_B) / (primal_B + self.weight * FLAT * pixels)
+        return (primal_B - dual_B) / (primal_B + weight * FLAT * pixels)
 
 
 def _square(y: Tensor) -> Tensor:

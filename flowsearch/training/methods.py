@@ -115,16 +115,18 @@ def latent_map(setting: Setting) -> Method:
 
 def total_variation(setting: Setting) -> Method:
     """Choose the weight of the total variation."""
-    model = TotalVariation(setting.task.operator, setting.config.tv_weight or 1.0)
+    operator = setting.task.operator
+    model = TotalVariation(operator, setting.config.tv_weight or 1.0)
 
     def choose(few: Measured) -> Record:
-        rough = TotalVariation(setting.task.operator, 1.0, tolerance=1e-2, most_iterations=1000)
+        rough = TotalVariation(operator, 1.0, tolerance=1e-2, most_iterations=1000)
+        scale = operator.norm**2  # |A x - y|^2 grows by it, and the weight that suits with it
 
         def score(weight: float) -> float:
             rough.weight = weight
             return float(psnr(rough.solve(few.y)[0], few.truth_BCHW).mean())
 
-        return {"used_tv_weight": setting.config.tv_weight or tune(score, 1e-3, 1e-1, most=5)[0]}
+        return {"used_tv_weight": setting.config.tv_weight or tune(score, 1e-3 * scale, 1e-1 * scale, most=5)[0]}
 
     def apply(used: Record) -> None:
         model.weight = used["used_tv_weight"]
