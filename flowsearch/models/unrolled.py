@@ -1,11 +1,11 @@
 """The unrolled proximal-gradient network (paper section IV-B).
 
-Shapes: y_B... is a batch of measurements, x_BCHW of images; mu_K and lambda_K hold one number per fold.
+Shapes: y_B... is a batch of measurements, x_BCHW of images; share_K, mu_K and lambda_K have a number for each fold.
 """
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,13 +56,19 @@ class Unrolled(nn.Module):
         self.operator, self.precision = operator, precision
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end
-        self.mu_K = nn.Parameter(_first_steps(folds) / operator.norm**2)
+        self.share_K = nn.Parameter(_first_steps(folds))
         self.raw_lambda_K = nn.Parameter(torch.full((folds,), proxes[0].raw_lambda)) if proxes[0].shrinks else None
 
     @property
     def is_tied(self) -> bool:
         """Whether several folds share one map."""
         return len(self.proxes) < self.mapped_folds
+
+    @property
+    def mu_K(self) -> Tensor:
+        """The step size of each fold. What is learned is its share of 1 / |A|^2, the longest step that cannot
+        overshoot: the optimizer then does the same whatever the scale of A."""
+        return self.share_K / self.operator.norm**2
 
     @property
     def lambda_K(self) -> Tensor | None:
@@ -117,7 +123,13 @@ class Unrolled(nn.Module):
 
     def scalars(self) -> list[nn.Parameter]:
         """The parameters that learn at their own rate: mu, and lambda where there is one."""
-        return [self.mu_K] if self.raw_lambda_K is None else [self.mu_K, self.raw_lambda_K]
+        return [self.share_K] if self.raw_lambda_K is None else [self.share_K, self.raw_lambda_K]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Checkpoints of earlier versions hold mu itself."""
+        if (mu_K := state_dict.pop(f"{prefix}mu_K", None)) is not None:
+            state_dict[f"{prefix}share_K"] = mu_K * self.operator.norm**2
+        super()._load_from_state_dict(state_dict, prefix, *more)
 
 
 def in_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:

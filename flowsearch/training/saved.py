@@ -36,12 +36,10 @@ class Saved:
     def with_task(self, task: object) -> "Saved":
         """The network on another task, untrained for it.
 
-        It sees measurements through A and A^T only, so any task of its image size fits. Its step sizes mu are kept as
-        shares of 1 / |A|^2, the longest step that cannot overshoot. The network of `self` is changed.
+        It sees measurements through A and A^T only, so any task of its image size fits. The network of `self` is
+        changed; its step sizes stay the same shares of 1 / |A|^2.
         """
         other = Task.named(task, self.size, self.channels)
-        if isinstance(self.model, Unrolled):
-            self.model.mu_K.mul_((self.task.operator.norm / other.operator.norm) ** 2)
         self.model.operator = other.operator.to(self.device)
         return replace(self, task=other)
 

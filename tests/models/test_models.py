@@ -169,6 +169,33 @@ def test_a_network_is_the_same_whatever_the_scale_of_the_operator(scale: float) 
     torch.testing.assert_close(scaled(scale * y), plain(y), atol=1e-4, rtol=1e-4)
 
 
+def trained(scale: float) -> Tensor:
+    """What a network makes of measurements by an operator of this scale after five steps of its optimizer."""
+    model = Unrolled(Scaled(scale), [make("resnet")], folds=2)
+    x = images()
+    y = model.operator(x + 0.1)
+    optimizer = torch.optim.Adam([{"params": model.scalars(), "lr": 1e-2}, {"params": model.proxes.parameters()}])
+    for _ in range(5):
+        optimizer.zero_grad()
+        (model(y) - x).square().mean().backward()
+        optimizer.step()
+    return model(y).detach()
+
+
+@pytest.mark.parametrize("scale", [0.05, 200.0], ids=["dark", "bright"])
+def test_training_is_the_same_whatever_the_scale_of_the_operator(scale: float) -> None:
+    torch.testing.assert_close(trained(scale), trained(1.0), atol=1e-4, rtol=0)
+
+
+def test_weights_of_earlier_versions_hold_mu_itself() -> None:
+    model = unrolled("resnet", "superres-2")
+    earlier = {name: value.clone() for name, value in model.state_dict().items()}
+    del earlier["share_K"]
+    earlier["mu_K"] = torch.tensor([3.0, 2.0, 1.0])
+    model.load_state_dict(earlier)
+    assert model.mu_K.tolist() == pytest.approx([3, 2, 1])
+
+
 def test_end_data_skips_the_last_prox() -> None:
     operator = Task.named("denoise-0.1", SIZE).operator
     y = images()

@@ -35,7 +35,7 @@ def spoil(model: torch.nn.Module, name: str, value: float = NAN) -> None:
     [
         ("proxes.1.flow.levels.0.steps.1.coupling.net.last.bias", "fold 2, level 1 of f"),
         ("proxes.2.flow.levels.1.steps.0.actnorm.bias", "fold 3, level 2 of f"),
-        ("mu_K", "the data step of fold 1"),
+        ("share_K", "the data step of fold 1"),
     ],
 )
 def test_a_loss_is_traced_to_its_fold_and_level(name: str, place: str, by: type[FlowProx]) -> None:
