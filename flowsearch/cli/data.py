@@ -67,6 +67,7 @@ def prepare(
     done = "prepared" if progress.called else "kept, as the same source is already prepared"
     typer.echo(f"{name}: {_describe(manifest)}, {done}")
     _print_skipped(manifest)
+    _print_grey(data.spread_over(data.open_images(data.folder_of(name, size), manifest), _SAMPLE))
     typer.echo(f"fingerprint {manifest.fingerprint}")
     typer.echo(f"in {data.folder_of(name, size)}")
     typer.echo(f"in a study file: {_in_a_study(manifest)}")
@@ -129,6 +130,7 @@ def show(
     sample = data.spread_over(images, _SAMPLE)
     typer.echo(f"{name}: {_describe(manifest)}")
     _print_skipped(manifest)
+    _print_grey(sample)
     typer.echo(f"fingerprint {manifest.fingerprint}")
     of = "" if len(sample) == len(images) else f", of {len(sample)} images at even distances"
     typer.echo(f"mean and standard deviation of pixels of 0 to 1{of}:")
@@ -198,6 +200,15 @@ def _print_skipped(manifest: Any) -> None:
         typer.echo(f"  {member}: {reason}")
     if len(manifest.skipped) > _SHOWN:
         typer.echo(f"  ... and {len(manifest.skipped) - _SHOWN} more (all in its manifest.json)")
+
+
+def _print_grey(sample: Any) -> None:
+    """A warning where images of three channels (N, C, H, W) are all grey."""
+    if sample.shape[1] == 3 and all((image_CHW == image_CHW[:1]).all() for image_CHW in sample):
+        typer.echo(
+            "warning: all images are grey, in three equal channels: a task measures each with noise of its own, which "
+            "their mean takes away; prepare them with --grey"
+        )
 
 
 def _plain(table: Any, console: Any) -> str:

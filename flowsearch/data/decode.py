@@ -41,6 +41,8 @@ def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool)
             ImageOps.exif_transpose(opened, in_place=True)
             return fitted(opened, size=size, crop=crop, grey=grey)
     except UnidentifiedImageError:
+        if content.startswith(b"\x93NUMPY"):
+            raise ValueError("not an image but an array; np.stack all of them into one .npy") from None
         raise ValueError("not an image") from None
     except Image.DecompressionBombError:
         raise ValueError("too large an image") from None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_images import Maker, encoded, write_zip
 from PIL import Image
@@ -22,6 +23,32 @@ def test_prepare_says_what_it_made(tmp_path: Path) -> None:
         assert part in result.stdout
     again = RUNNER.invoke(app, ["prepare", "mine", str(source), "--size", "16"])
     assert "kept" in again.stdout
+
+
+@pytest.mark.parametrize("command", ["prepare", "show"])
+@pytest.mark.parametrize(
+    ("channels", "options", "warned"),
+    [(1, [], True), (1, ["--grey"], False), (3, [], False)],
+    ids=["grey in colour", "grey", "colour"],
+)
+def test_grey_images_in_three_channels_are_warned_of(
+    channels: int, options: list[str], warned: bool, command: str, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, channels), dtype=np.uint8)
+    np.save(tmp_path / "scans.npy", images)
+    result = RUNNER.invoke(app, ["prepare", "scans", str(tmp_path / "scans.npy"), "--size", "16", *options])
+    if command == "show":
+        result = RUNNER.invoke(app, ["show", "scans", "--out", str(tmp_path / "sheet.png")])
+    assert result.exit_code == 0, result.output
+    assert ("all images are grey" in result.stdout) == warned
+
+
+def test_a_folder_of_arrays_is_told_how_to_be_a_source(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    np.save(tmp_path / "slices" / "0.npy", np.zeros((16, 16), np.float32))
+    result = RUNNER.invoke(app, ["prepare", "scans", str(tmp_path / "slices")])
+    assert result.exit_code == 2
+    assert "0.npy: not an image but an array; np.stack all of them into one .npy" in result.stderr
 
 
 def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:
