@@ -63,7 +63,8 @@ def reconstruct_measured(saved: Saved, y_CHW: Tensor, progress: Progress | None 
     y = saved.task.operator(torch.zeros(shape, device=saved.device))
     if y.shape != shape or y.is_complex():
         raise ValueError(
-            f"a measurement of task {saved.task.name} is no image of the same size, so a picture cannot be one"
+            f"a measurement of task {saved.task.name} is no image of the same size, so a picture cannot be one; "
+            "load_saved(MODEL).model takes it in Python"
         )
     block = block_of(saved.task.operator)
     if block is None and (height, width) != (saved.size, saved.size):
