@@ -12,7 +12,7 @@ from flowsearch.data.config import DataConfig
 from flowsearch.results.objective import EPOCH_METRICS, UPWARDS, unknown_metric
 from flowsearch.study import modes
 from flowsearch.study.parameter import PARSED, SpaceError
-from flowsearch.study.sections import Budget, Failures, Resources, Search, Study
+from flowsearch.study.sections import Asha, Budget, Failures, Hyperband, Median, Resources, Scheduler, Search, Study
 from flowsearch.study.source import Source, StudyFileError
 from flowsearch.training.config import PriorConfig, TrialConfig
 from flowsearch.training.prox_names import SEARCHED
@@ -39,6 +39,10 @@ _NAMES = {
     "space": _TRIAL,
     "data": tuple(field.name for field in fields(DataConfig)),
     "prior": tuple(field.name for field in fields(PriorConfig)),
+    "scheduler": tuple(Scheduler.model_fields),
+    "scheduler.asha": tuple(Asha.model_fields),
+    "scheduler.hyperband": tuple(Hyperband.model_fields),
+    "scheduler.median": tuple(Median.model_fields),
     "search": tuple(Search.model_fields),
     "budget": tuple(Budget.model_fields),
     "failures": tuple(Failures.model_fields),

@@ -296,6 +296,11 @@ MISTAKES = {
         2,
         "fixed.size is not a known name; it belongs to data",
     ),
+    "another scheduler's": (
+        "name: x\nscheduler: {asha: {startup: 5}}\nspace:\n" + LIST,
+        2,
+        "scheduler.asha.startup is not a known name; it belongs to scheduler.median or search",
+    ),
     "no space behind a colon": ("name:x\nspace:\n" + LIST, 2, "see that each name's has a space behind it"),
     "waits for itself": (
         "name: x\nspace:\n" + LIST + "  folds: {int: [1, 2], when: {folds: 1}}\n",
