@@ -13,8 +13,10 @@ from flowsearch.training.header import BEST, about
 
 
 def best_networks(results: Results) -> str:
-    """The best trial of each task among those that train a network, as `0002 (denoise-0.1, 20.93 dB)`; tv, say, leaves
-    none."""
+    """The best trial of each task among those that train a network, as `0002 (denoise-0.1, 20.93 dB)`.
+
+    Raises ValueError where there is none: tv, say, leaves no network.
+    """
     metric, said = results.objective[0], []
     for task in results.tasks:
         ranked = results.ranked(task=task)
@@ -22,7 +24,10 @@ def best_networks(results: Results) -> str:
         if len(ranked):
             one = ranked.iloc[0]
             said.append(f"{one['trial_id']} ({task}, {written(metric, one[metric], unit=True)})")
-    return ", ".join(said) or "none: no completed trial trains one"
+    if not said:
+        within = f" and keeps to {' and '.join(limit.text for limit in results.limits)}" if results.limits else ""
+        raise ValueError(f"{results.where} has no best network: no completed trial trains one{within}")
+    return ", ".join(said)
 
 
 def export_model(results: Results, out: Path, trial_id: str | None = None) -> str:

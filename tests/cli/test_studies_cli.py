@@ -432,6 +432,14 @@ def test_the_best_networks_are_named_where_there_is_no_single_one(tmp_path: Path
         assert (code, said.count("\n"), said.endswith(f": {', '.join(named)}\n")) == (2, 1, True), said
 
 
+@pytest.mark.parametrize("tasks", [("denoise-0.1",), ("denoise-0.1", "inpaint-9")], ids=["one task", "several tasks"])
+def test_a_study_that_trains_no_network_is_said_to_have_none(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+    results = flowsearch_load(make_study(tmp_path / "made", trials=4, tasks=tasks, statuses=("completed",)))
+    results.trials["method"] = "tv"
+    with pytest.raises(ValueError, match=r"made has no best network: no completed trial trains one$"):
+        export_model(results, tmp_path / "out")
+
+
 def test_the_best_trial_is_not_offered_where_its_network_is_gone(tmp_path: Path) -> None:
     study = make_study(tmp_path / "made", trials=6, statuses=("completed",))
     best = flowsearch_load(study).best()["trial_id"]
