@@ -84,7 +84,8 @@ def _put(store: Store, name: str, content: bytes) -> None:
         if error.errno is None:
             raise
         raise ValueError(
-            f"{name} cannot be written to {store.where} ({error.strerror}); name a file elsewhere with --out"
+            f"{name} cannot be written to {store.where} ({error.strerror}); "
+            "flowsearch report --out FILE writes elsewhere"
         ) from error
 
 

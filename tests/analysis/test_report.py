@@ -245,7 +245,8 @@ def test_where_nothing_can_be_written_the_way_out_is_said(study: Path, monkeypat
     code, output = _command(str(study))
     assert code == 2
     assert output == (
-        f"error: report.html cannot be written to {study} (Read-only file system); name a file elsewhere with --out\n"
+        f"error: report.html cannot be written to {study} (Read-only file system); "
+        "flowsearch report --out FILE writes elsewhere\n"
     )
 
 
