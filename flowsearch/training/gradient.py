@@ -1,12 +1,14 @@
 """The gradient of a loss: computed as it is, or on a GPU replayed as a CUDA graph."""
 
 import gc
-import warnings
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+_log = logging.getLogger(__name__)
 
 _EAGER = 2
 """Steps of each shape that are computed as they are before one is captured: libraries choose their kernels in them, and
@@ -62,7 +64,7 @@ class Gradient:
             self.graphs = False
             for parameter in self.parameters:
                 parameter.grad = None
-            warnings.warn(f"steps are not replayed as a CUDA graph: {error}", stacklevel=2)
+            _log.warning("steps are not replayed as a CUDA graph: %s", error)
 
 
 class _Captured:

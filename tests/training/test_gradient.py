@@ -58,8 +58,25 @@ def test_replayed_steps_are_the_steps():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_steps_that_cannot_be_replayed_are_computed_as_they_are_and_logged_once(monkeypatch, caplog):
+    """What is logged is heard by the worker, and stands in the table of trials."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("flowsearch.training.gradient._Captured", refuse)
+    model = network("cpu")
+    gradient = Gradient(lambda x: model(x).mean(), list(model.parameters()), graphs=False)
+    gradient.graphs = True  # as on a GPU
+    values = [float(gradient(parts("cpu")[0])) for _ in range(5)]
+    assert values == pytest.approx(values[:1] * 5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "steps are not replayed as a CUDA graph: operation not permitted when stream is capturing"
+    ]
+
+
 @cuda
-def test_a_loss_that_waits_for_the_device_is_computed_as_it_is():
+def test_a_loss_that_waits_for_the_device_is_computed_as_it_is(caplog):
     model = network("cuda")
 
     def loss(x: Tensor) -> Tensor:
@@ -68,9 +85,9 @@ def test_a_loss_that_waits_for_the_device_is_computed_as_it_is():
     gradient = Gradient(loss, list(model.parameters()), graphs=True)
     part = parts("cuda")[0]
     values = [float(gradient(part)) for _ in range(2)]
-    with pytest.warns(UserWarning, match="not replayed"):
-        values.append(float(gradient(part)))
-    values.append(float(gradient(part)))
+    assert not caplog.records
+    values += [float(gradient(part)) for _ in range(2)]
+    assert [record.getMessage()[:22] for record in caplog.records] == ["steps are not replayed"]
     assert values == pytest.approx(values[:1] * 4, rel=1e-5)
     assert not gradient.captured
 
@@ -101,10 +118,10 @@ SMALL = {
     ],
     ids=lambda own: ", ".join(map(str, own.values())) or "invertible",
 )
-@pytest.mark.filterwarnings("error:steps are not replayed")
-def test_a_trial_on_a_gpu_is_the_same_trial_replayed(tmp_path, monkeypatch, own):
+def test_a_trial_on_a_gpu_is_the_same_trial_replayed(tmp_path, monkeypatch, caplog, own):
     config = TrialConfig(**SMALL | own)
     replayed = list(run_trial(config, checkpoint_dir=tmp_path / "replayed", device="cuda"))
+    assert "steps are not replayed" not in caplog.text
     monkeypatch.setattr("flowsearch.training.gradient._EAGER", 10**9)
     plain = list(run_trial(config, checkpoint_dir=tmp_path / "plain", device="cuda"))
     rtol = 0.05 if config.precision == "bf16" else 5e-3
