@@ -27,13 +27,19 @@ def files_in(folder: Path, out: Path | None = None) -> list[Path]:
 def find_pictures(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     """The files among `paths`, and the image files in the folders among them (`files_in`), in order.
 
-    Raises ValueError for a folder without any, FileNotFoundError for a path that is not there.
+    Raises ValueError for a folder without any, or that is `out` itself, where what an earlier call wrote cannot be told
+    from what is given, FileNotFoundError for a path that is not there.
     """
     known = Image.registered_extensions()
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
+        if path.is_dir() and out is not None and path.resolve() == out.resolve():
+            raise ValueError(
+                f"{path} holds the pictures, so what is made of them cannot go there: the next call would take it for "
+                f"pictures, too; name another folder by --out, such as {path / 'reconstructions'}"
+            )
         inside = [one for one in files_in(path, out) if one.suffix.lower() in known] if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"the folder {path} holds no image files")

@@ -217,6 +217,15 @@ def test_pictures_written_earlier_are_not_reconstructed(trial: Path, photos: Pat
         assert said.endswith("by their suffix no images: notes.txt\n")
 
 
+def test_pictures_are_not_written_among_those_of_the_folder(trial: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    before = sorted(tmp_path.rglob("*"))
+    code, printed, said = flowsearch("reconstruct", trial, tmp_path / "photos", "--out", tmp_path / "photos" / ".")
+    assert (code, printed) == (2, "")
+    assert said.endswith(f"name another folder by --out, such as {tmp_path / 'photos' / 'reconstructions'}\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)], ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_one_pixel_wide_stays_a_picture(channels: int, shape: tuple[int, int]) -> None:
