@@ -1,9 +1,10 @@
 """One trial from beginning to end, as a generator that yields a record after each epoch."""
 
-import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -47,8 +48,10 @@ def run_trial(
     if config.precision is not None:
         check_precision(config.precision, place)
     reset_peak(place)
-    with tempfile.TemporaryDirectory(prefix="flowsearch-") as scratch:
-        folder = checkpoint_dir or Path(scratch)
+    # A scratch folder only where it is needed: a worker that is killed leaves it behind.
+    scratch = TemporaryDirectory(prefix="flowsearch-") if checkpoint_dir is None else nullcontext(checkpoint_dir)
+    with scratch as where:
+        folder = Path(where)
         datasets = _images(config)
         _check_same(config, datasets, folder)
         yield from _trial(config, datasets, folder, prior_dir or folder / "priors", place, micro_batch)

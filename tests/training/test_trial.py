@@ -56,6 +56,17 @@ def test_same_configuration_same_numbers_however_often_interrupted(kind: str, we
     assert numbers(undisturbed) == numbers(broken)
 
 
+def test_a_trial_with_a_folder_of_its_own_makes_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a worker killed in the middle of a trial would leave behind."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    records = run_trial(config("resnet"), checkpoint_dir=tmp_path / "trial")
+    next(records)
+    assert not list(scratch.glob("flowsearch-*"))
+    records.close()
+
+
 def test_both_maps_of_a_flow_share_its_prior(tmp_path: Path) -> None:
     for kind, phases in (("glow pre-trained", {"prior", "train", "final"}), ("score pre-trained", {"train", "final"})):
         trial = config(kind, epochs=1)
