@@ -1,5 +1,7 @@
 """What to look for in a RayCluster for Kubernetes."""
 
+import json
+import re
 from typing import Any
 
 from flowsearch.cluster import images
@@ -25,12 +27,8 @@ def look(document: Document, ray_version: str) -> None:
         document.find(("spec", "rayVersion"), f"is {said}, and Ray {ray_version} is here", f'write "{ray_version}"')
     if groups and not any(_gpu(document, group) for group in groups):
         document.find(_WORKERS, "no group of workers has a GPU", 'ask for one: limits: {nvidia.com/gpu: "1"}')
-    for group in [_HEAD, *groups]:
-        for name, value in document.mapping(*group, "rayStartParams").items():
-            if not isinstance(value, str):
-                document.find(
-                    (*group, "rayStartParams", str(name)), f"is {value!r}, and text is taken", f'write "{value}"'
-                )
+    _texts(document, [_HEAD, *groups])
+    _refused(document, groups)
     for group in groups:
         if _gpu(document, group):
             for way, image in _containers(document, group):
@@ -70,6 +68,61 @@ def _token(document: Document, groups: list[Keys]) -> None:
                     "Ray asks no token of anybody", "write authOptions: {mode: token} in spec",
                 )  # fmt: skip
                 return
+
+
+def _texts(document: Document, groups: list[Keys]) -> None:
+    """What Kubernetes takes as text only, and YAML reads as a number or a truth value where it has no quotes."""
+    for group in groups:
+        pod, about = (*group, "template", "spec"), (*group, "template", "metadata")
+        ways: list[Keys] = [(*group, name) for name in ("rayStartParams", "resources", "labels")]
+        ways += [(*pod, "nodeSelector"), (*about, "labels"), (*about, "annotations")]
+        found = [((*way, str(name)), value) for way in ways for name, value in document.mapping(*way).items()]
+        for place, _ in enumerate(document.get(*pod, "containers", default=[])):
+            variables = (*pod, "containers", str(place), "env")
+            for number, _ in enumerate(document.get(*variables, default=[])):
+                found.append(((*variables, str(number), "value"), document.get(*variables, str(number), "value")))
+        for way, value in found:
+            if value is not None and not isinstance(value, str):
+                said = json.dumps(value, default=str)
+                document.find(way, f"is {said}, and text is taken", f'write "{said}"')
+
+
+def _refused(document: Document, groups: list[Keys]) -> None:
+    """What Kubernetes takes, and KubeRay's operator then refuses: the file is applied, and no pod ever comes."""
+    name = document.get("metadata", "name")
+    if name is not None and not re.fullmatch(r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?", str(name)):
+        document.find(
+            ("metadata", "name"), f"the operator refuses {name!r}",
+            "write at most 53 small letters, digits and hyphens, a letter first",
+        )  # fmt: skip
+    mode = document.get("spec", "authOptions", "mode", default="disabled")
+    if mode == "token" and document.get("spec", "rayVersion") is None:
+        document.find(("spec", "authOptions"), "the operator gives no token without rayVersion", "write rayVersion")
+    switched = "RAY_enable_autoscaler_v2" in str(document.get(*_HEAD, "template", "spec", "containers"))
+    newer = document.get("spec", "autoscalerOptions", "version") == "v2" or switched
+    for group in [_HEAD, *groups]:
+        parameters = document.mapping(*group, "rayStartParams")
+        twice = sorted({"num-cpus", "num-gpus", "memory", "resources"} & set(parameters))
+        if twice and document.get(*group, "resources"):
+            said = f"the operator refuses it beside {twice[0]} in rayStartParams"
+            document.find((*group, "resources"), said, "keep one of them")
+        if "labels" in parameters:
+            way = (*group, "rayStartParams", "labels")
+            document.find(way, "the operator refuses it", "write them as labels, beside rayStartParams")
+        policy = document.get(*group, "template", "spec", "restartPolicy", default="Never")
+        if policy != "Never" and (newer or group != _HEAD):
+            way = (*group, "template", "spec", "restartPolicy")
+            document.find(way, f"is {policy}, with which pods do not go when they are idle", "write Never")
+    for group in groups:
+        fewest, most = (document.get(*group, name) for name in ("minReplicas", "maxReplicas"))
+        if isinstance(fewest, int) and isinstance(most, int) and fewest > most:
+            document.find((*group, "maxReplicas"), f"is {most}, and minReplicas {fewest}", "write no less than that")
+        for name in ("priority", "idleTimeoutSeconds"):
+            if not newer and document.get(*group, name):
+                document.find(
+                    (*group, name), "the operator refuses it without the newer autoscaler",
+                    "write version: v2 in spec.autoscalerOptions",
+                )  # fmt: skip
 
 
 def _scaling(document: Document, groups: list[Keys]) -> None:

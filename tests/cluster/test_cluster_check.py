@@ -47,6 +47,20 @@ def test_ray_itself_accepts_it(path: Path) -> None:
     validate_config(prepare_config(yaml.safe_load(path.read_text())))
 
 
+def test_rays_autoscaler_reads_the_raycluster() -> None:
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+    cluster = yaml.safe_load(KUBERAY.read_text())
+    cluster["metadata"]["namespace"] = "default"  # as Kubernetes adds it
+    read = _derive_autoscaling_config_from_ray_cr(cluster)
+    types = read["available_node_types"]
+    assert {name: (node["resources"]["CPU"], node["resources"].get("GPU", 0)) for name, node in types.items()} == {
+        "headgroup": (0, 0), "gpu-spot": (8, 1), "gpu-on-demand": (8, 1)
+    }  # fmt: skip
+    assert types["gpu-spot"]["priority"] > types["gpu-on-demand"].get("priority", 0)
+    assert read["idle_timeout_minutes"] == 5
+
+
 PLANTED = [
     ("a name of the provider", AWS,
      "  region: *region", "  regoin: *region",
@@ -129,6 +143,33 @@ PLANTED = [
     ("a number for Ray", KUBERAY,
      'num-cpus: "0"', "num-cpus: 0",
      "rayStartParams.num-cpus", 'write "0"'),
+    ("a truth value for Kubernetes", KUBERAY,
+     'gke-spot: "true"', "gke-spot: true",
+     "nodeSelector.cloud.google.com/gke-spot", 'write "true"'),
+    ("a number in a pod's environment", KUBERAY,
+     "            image:", "            env: [{ name: OMP_NUM_THREADS, value: 1 }]\n            image:",
+     "containers.0.env.0.value", 'write "1"'),
+    ("a name that the operator refuses", KUBERAY,
+     "  name: flowsearch\n", "  name: my_flowsearch\n",
+     "metadata.name", "small letters, digits and hyphens"),
+    ("a token without Ray's version", KUBERAY,
+     '  rayVersion: "2.60.0"\n', "",
+     "spec.authOptions", "write rayVersion"),
+    ("an order for the older autoscaler", KUBERAY,
+     "    version: v2\n", "",
+     "workerGroupSpecs.0.priority", "write version: v2"),
+    ("pods that restart", KUBERAY,
+     "          restartPolicy: Never\n          term", "          restartPolicy: Always\n          term",
+     "workerGroupSpecs.0.template.spec.restartPolicy", "write Never"),
+    ("resources said twice", KUBERAY,
+     "    rayStartParams:\n", '    resources: { CPU: "0" }\n    rayStartParams:\n',
+     "headGroupSpec.resources", "keep one of them"),
+    ("labels for Ray's start", KUBERAY,
+     'num-cpus: "0"', 'num-cpus: "0"\n      labels: a=b',
+     "rayStartParams.labels", "beside rayStartParams"),
+    ("more pods at least than at most", KUBERAY,
+     "minReplicas: 0\n      maxReplicas: 8", "minReplicas: 9\n      maxReplicas: 8",
+     "workerGroupSpecs.0.maxReplicas", "no less than that"),
     ("no CUDA", AWS,
      "ray:2.60.0-py311-gpu", "ray:2.60.0-py311-cpu",
      "docker.image", "take the tag that ends in -gpu"),
