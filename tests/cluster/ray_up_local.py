@@ -2,8 +2,9 @@
 
     python tests/cluster/ray_up_local.py
 
-The machines are network namespaces, each with an SSH server, keys and a home of its own below a temporary folder. Where
-they cannot be made (no root, no `ip`, no `sshd`) it says so and leaves with exit code 0; a failure gives 1.
+The machines are network namespaces, each with an SSH server, keys and a home of its own below a temporary folder. They
+run the flowsearch that `ray up` carried there and installed; its dependencies are those that are here. Where there can
+be no such machines (no root, no `ip`, no `sshd`) it says so and leaves with exit code 0; a failure gives 1.
 """
 
 import getpass
@@ -13,7 +14,10 @@ import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import tomllib
+import venv
 from pathlib import Path
 
 from nodes import RAY, ROOT, Cluster, Node, namespaces_allowed, run, waited
@@ -43,7 +47,9 @@ def main() -> None:
         try:
             machines.lay_cables()
             keys = make_keys(Path(folder))
+            fetch_build_system(Path(folder))
             for node in machines.nodes.values():
+                make_environment(node)
                 serve_ssh(node, keys)
             up_and_down(machines, Path(folder), keys)
         finally:
@@ -74,13 +80,31 @@ def make_keys(folder: Path) -> Path:
     return keys
 
 
+def fetch_build_system(folder: Path) -> None:
+    """What builds the package, for machines that reach no index."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    fetched = run(sys.executable, "-m", "pip", "download", "--quiet", "-d", str(folder / "wheels"), *wanted)
+    assert fetched.returncode == 0, fetched.stderr
+
+
+def make_environment(node: Node) -> None:
+    """The virtual environment that the cluster file asks for, which sees the packages that are here, but not ours."""
+    folder = node.home / "flowsearch-venv"
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    (packages / "here.pth").write_text(sysconfig.get_path("purelib"))
+    for name, module in (("ray", "ray.scripts.scripts"), ("pip", "pip")):
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {folder}/bin/python -m {module} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
+
+
 def serve_ssh(node: Node, keys: Path) -> None:
     """An SSH server on the machine that lets in the person's key only, with a home of the machine's own."""
     config = node.home / "sshd_config"
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     known = {
-        "PATH": path,
-        "PYTHONPATH": ROOT,
+        "PATH": os.environ["PATH"],
+        "PIP_NO_INDEX": 1,
+        "PIP_FIND_LINKS": node.home.parent / "wheels",
         "RAY_TMPDIR": node.home,
         "RAY_USAGE_STATS_ENABLED": 0,
         "OMP_NUM_THREADS": 1,
@@ -115,20 +139,16 @@ StrictModes no
 
 
 def cluster_file(machines: Cluster, folder: Path, keys: Path) -> Path:
-    """`clusters/machines.yaml`, with these machines, and with the packages that are installed here already."""
+    """`clusters/machines.yaml`, with these machines."""
     values = YAML(typ="safe").load((ROOT / "clusters/machines.yaml").read_text())
     values["provider"] |= {"head_ip": machines.head.address, "worker_ips": [node.address for node in machines.workers]}
     values["auth"] = {"ssh_user": getpass.getuser(), "ssh_private_key": str(keys / "person")}
-    token = folder / "auth_token"
-    token.write_text(machines.token)
-    values["file_mounts"] = {"~/.ray/auth_token": str(token)}
-    values["setup_commands"] = [f"{sys.executable} -c 'import flowsearch'"]
     small = "--object-store-memory=100000000 --temp-dir=$HOME/ray"
     address = "--node-ip-address=$(hostname -I | cut -d ' ' -f 1)"
     for name in ("head_start_ray_commands", "worker_start_ray_commands"):
-        lines = [line.replace(". ~/flowsearch-venv/bin/activate; ", "") for line in values[name]]
+        # `ray stop` would stop what runs on the other machines, too, as processes are those of all.
         values[name] = [
-            line.replace("ray start", f"ray start {small} {address}") for line in lines if "stop" not in line
+            line.replace("ray start", f"ray start {small} {address}") for line in values[name] if "stop" not in line
         ]
     values["worker_start_ray_commands"][-1] += " --num-cpus=1"
     values |= {"idle_timeout_minutes": 5, "cluster_name": NAME}
@@ -141,14 +161,15 @@ def cluster_file(machines: Cluster, folder: Path, keys: Path) -> Path:
 def up_and_down(machines: Cluster, folder: Path, keys: Path) -> None:
     """What a person does, from the laptop that is the head's neighbour."""
     file, home = cluster_file(machines, folder, keys), folder / "laptop"
-    home.mkdir()
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray/auth_token").write_text(machines.token)
     env = machines.environment | {"HOME": str(home), "RAY_TMPDIR": str(home)}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
 
     def do(*command: str, seconds: float = 300) -> str:
         done = subprocess.run(
             ["ip", "netns", "exec", str(machines.head.namespace), *command],
-            env=env, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False,
+            env=env, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
         if "-c" not in command:
             print(
@@ -162,6 +183,8 @@ def up_and_down(machines: Cluster, folder: Path, keys: Path) -> None:
     do(*flowsearch, "cluster", "check", str(file))
     do(*RAY, "up", "-y", "--no-config-cache", str(file))
     waited(lambda: len(alive(machines, do)) == 3, 240, "the start of both workers", lambda: logs(machines), 3)
+    where = ". ~/flowsearch-venv/bin/activate; python -c 'import flowsearch; print(flowsearch.__file__)'"
+    assert str(machines.head.home) in do(*RAY, "exec", str(file), where)
     (folder / "over-ssh.yaml").write_text(STUDY)
     results = folder / "results"
     do(*flowsearch, "cluster", "submit", str(folder / "over-ssh.yaml"), "--results", str(results), "--follow",
