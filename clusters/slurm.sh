@@ -23,7 +23,9 @@
 source .venv/bin/activate # from the folder in which sbatch was run
 set -euo pipefail
 
-trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
+# In an array, the bare number of its last task would stand for all of them.
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+trap 'scontrol requeue "$job"' USR1
 ulimit -Sn hard
 export RAY_AUTH_MODE=token
 ray get-auth-token --generate > /dev/null # made once, below your home, which all nodes see
@@ -72,5 +74,5 @@ until wait "$study"; code=$?; ! kill -0 "$study" 2> /dev/null; do :; done # a si
 { scancel --signal=TERM "$SLURM_JOB_ID.0"; kill "$head"; } 2> /dev/null || true
 until wait; do :; done
 rm -rf "$scratch"
-if [ "${again:-}" ] && [ "$code" != 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "${again:-}" ] && [ "$code" != 0 ]; then scontrol requeue "$job"; fi
 exit "$code"

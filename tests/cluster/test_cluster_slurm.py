@@ -86,7 +86,7 @@ def test_shellcheck_has_nothing_to_say(path: Path) -> None:
 # Commands of a job of one node; Ray ends once the file `closed` is there.
 STAND_INS = {
     "python": "echo 127.0.0.1",
-    "scontrol": '[ "$1" = show ] && echo here || touch requeued',
+    "scontrol": '[ "$1" = show ] && echo here || echo "$2" > requeued',
     "scancel": "exit 1",
     "ray": """\
 case $1 in
@@ -96,23 +96,27 @@ case $1 in
     echo 127.0.0.1:1 > "$(cat scratch)/ray_current_cluster"
     while :; do sleep 0.05; done ;;
 esac""",
-    "flowsearch": "exit $CODE",
 }
+
+
+def begun(folder: Path, flowsearch: str, **known: str) -> "subprocess.Popen[str]":
+    """The shipped script as a job of one node, with commands that are stand-ins."""
+    bin = folder / ".venv/bin"
+    bin.mkdir(parents=True)
+    (bin / "activate").write_text("PATH=$PWD/.venv/bin:$PATH\n")
+    for name, text in (STAND_INS | {"flowsearch": flowsearch}).items():
+        (bin / name).write_text(f"#!/bin/bash\n{text}\n")
+        (bin / name).chmod(0o755)
+    known |= {"JOB_ID": "7", "JOB_NUM_NODES": "1", "JOB_NODELIST": "here", "CPUS_ON_NODE": "1"}
+    env = os.environ | {f"SLURM_{name}": value for name, value in known.items()}
+    return subprocess.Popen(
+        ["bash", str(SHIPPED), "small.yaml"], cwd=folder, env=env, text=True, stderr=subprocess.PIPE
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("code", [pytest.param(0, id="completed"), pytest.param(2, id="refused")])
 def test_a_notice_after_the_end_of_a_study_changes_nothing(tmp_path: Path, code: int) -> None:
-    bin = tmp_path / ".venv/bin"
-    bin.mkdir(parents=True)
-    (bin / "activate").write_text("PATH=$PWD/.venv/bin:$PATH\n")
-    for name, text in STAND_INS.items():
-        (bin / name).write_text(f"#!/bin/bash\n{text}\n")
-        (bin / name).chmod(0o755)
-    given = {"JOB_ID": "7", "JOB_NUM_NODES": "1", "JOB_NODELIST": "here", "CPUS_ON_NODE": "1"}
-    known = os.environ | {f"SLURM_{name}": value for name, value in given.items()} | {"CODE": str(code)}
-    job = subprocess.Popen(
-        ["bash", str(SHIPPED), "small.yaml"], cwd=tmp_path, env=known, text=True, stderr=subprocess.PIPE
-    )
+    job = begun(tmp_path, f"exit {code}")
     waited((tmp_path / "closing").exists, 30, "that Ray is told to end")
     job.send_signal(signal.SIGUSR1)
     (tmp_path / "closed").touch()
@@ -120,6 +124,22 @@ def test_a_notice_after_the_end_of_a_study_changes_nothing(tmp_path: Path, code:
     assert (job.returncode, said) == (code, "")
     assert not (tmp_path / "requeued").exists()
     assert not Path((tmp_path / "scratch").read_text().strip()).exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "own"),
+    [
+        pytest.param({}, "7", id="a job"),
+        pytest.param({"ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "3"}, "7_3", id="the last task of an array"),
+    ],
+)
+def test_a_notice_queues_the_job_again_and_no_other(tmp_path: Path, known: dict[str, str], own: str) -> None:
+    job = begun(tmp_path, "trap 'exit 1' TERM; touch running; while :; do sleep 0.05; done", **known)
+    waited((tmp_path / "running").exists, 30, "that the study runs")
+    (tmp_path / "closed").touch()
+    job.send_signal(signal.SIGUSR1)
+    job.communicate(timeout=30)
+    assert (tmp_path / "requeued").read_text().strip() == own
 
 
 class Slurm:
