@@ -372,6 +372,14 @@ def test_the_image_has_our_ray_and_our_ray_is_what_the_package_asks_for() -> Non
     assert any(line.startswith(f"ray[tune]>={major}.{minor}") for line in wanted)
 
 
+def test_the_image_for_kubernetes_gets_what_the_package_is_built_of_and_nothing_else() -> None:
+    lines = (ROOT / "clusters/Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY") for word in line.split()[2:-1]]
+    made_of = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, packages = made_of["project"], made_of["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(copied) == sorted(["pyproject.toml", project["readme"], *project["license-files"], *packages])
+
+
 @pytest.mark.parametrize("path", [AWS, GCP], ids=lambda path: path.name)
 def test_spot_machines_come_from_nothing_and_before_others(path: Path) -> None:
     types = yaml.safe_load(path.read_text())["available_node_types"]
