@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from flowsearch.training import metrics
 from flowsearch.training.metrics import psnr, ssim
 
 skimage = pytest.importorskip("skimage.metrics", reason="scikit-image is part of the dev extra")
@@ -44,6 +45,28 @@ def test_ssim_agrees_with_scikit_image() -> None:
         for t, e in zip(truth.double().numpy(), clipped, strict=True)
     ]
     assert ssim(estimate, truth).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_is_the_same_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ssim(*pair())
+    monkeypatch.setattr(metrics, "_TILE", 9)
+    torch.testing.assert_close(ssim(*pair()), whole, rtol=0, atol=1e-14)
+
+
+def test_ssim_of_a_photograph_is_never_of_all_its_pixels_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of twelve million pixels took 58 GB on a CPU."""
+    largest = 0
+    convolve = torch.nn.functional.conv2d
+
+    def watched(x_BCHW: torch.Tensor, window: torch.Tensor, **options: Any) -> torch.Tensor:
+        nonlocal largest
+        largest = max(largest, x_BCHW[0, 0].numel())
+        return convolve(x_BCHW, window, **options)
+
+    monkeypatch.setattr("torch.nn.functional.conv2d", watched)
+    picture = torch.rand(1, 1, 300, 500, generator=torch.Generator().manual_seed(0)) - 0.5
+    assert float(ssim(picture, picture)) == pytest.approx(1)
+    assert 0 < largest <= 100 * 100
 
 
 def test_identical_images_are_perfect() -> None:
