@@ -48,7 +48,7 @@ class Unrolled(nn.Module):
                 f"there is one proximal map for all {self.mapped_folds} folds that end in one, or one for each, not "
                 f"{len(proxes)}"
             )
-        if start == "mode" and not isinstance(proxes[0], FlowProx):
+        if start == "mode" and not hasattr(proxes[0], "mode"):
             raise ValueError(
                 f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
             )

@@ -4,12 +4,17 @@ Shapes: kernels are _RR (odd, centre in the middle) or, laid around the period o
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from flowsearch.operators.linear import LinearOperator
+
+Kernel = Callable[[int, int], Tensor]
+"""Lays a kernel around the period of a canvas, of a height and a width, its centre at [0, 0]."""
 
 
 class Blur(LinearOperator):
@@ -20,17 +25,16 @@ class Blur(LinearOperator):
     with the padding P and the crop C, so that A^T = P^T F^-1 diag(conj F k) F C^T.
     """
 
+    stride = 1
     transfer_HWP: Tensor
 
-    def __init__(self, kernel_HW: Tensor, margin: int = 0, padding: str = "circular") -> None:
-        """`kernel_HW` has the size of the image and its margins, its centre at [0, 0] (see `periodic`)."""
+    def __init__(self, kernel: Kernel, height: int, width: int, margin: int = 0, padding: str = "circular") -> None:
         super().__init__()
-        assert kernel_HW.shape[0] == kernel_HW.shape[1]
-        self.canvas = len(kernel_HW)
-        self.size, self.margin, self.padding = self.canvas - 2 * margin, margin, padding
-        self.image_shape = (1, self.size, self.size)
+        self.kernel, self.margin, self.padding = kernel, margin, padding
+        self.size, self.canvas = (height, width), (height + 2 * margin, width + 2 * margin)
+        self.image_shape = (1, height, width)
         # Kept as pairs of real numbers, which survive a module's change of precision.
-        transfer_HW = torch.fft.rfft2(kernel_HW.double())
+        transfer_HW = torch.fft.rfft2(kernel(*self.canvas).double())
         self.register_buffer("transfer_HWP", torch.view_as_real(transfer_HW).contiguous(), persistent=False)
         self._peak = float(transfer_HW.abs().max())
 
@@ -42,6 +46,11 @@ class Blur(LinearOperator):
         self._check(y_BCHW)
         return self._fold(self._filter(_framed(y_BCHW, self.margin), transposed=True))
 
+    def resized(self, height: int, width: int) -> "Blur":
+        other = Blur(self.kernel, height, width, self.margin, self.padding)
+        other.__dict__["_norm"] = self.norm
+        return other
+
     @property
     def norm(self) -> float:
         if self.padding == "circular":
@@ -51,11 +60,11 @@ class Blur(LinearOperator):
     def _filter(self, x_BCHW: Tensor, transposed: bool = False) -> Tensor:
         transfer_HW = torch.view_as_complex(self.transfer_HWP.to(x_BCHW.dtype))
         transfer_HW = transfer_HW.conj() if transposed else transfer_HW
-        return torch.fft.irfft2(torch.fft.rfft2(x_BCHW) * transfer_HW, s=(self.canvas, self.canvas))
+        return torch.fft.irfft2(torch.fft.rfft2(x_BCHW) * transfer_HW, s=self.canvas)
 
     def _crop(self, x_BCHW: Tensor) -> Tensor:
-        inside = slice(self.margin, self.margin + self.size)
-        return x_BCHW[..., inside, inside]
+        rows, columns = (slice(self.margin, self.margin + length) for length in self.size)
+        return x_BCHW[..., rows, columns]
 
     def _pad(self, x_BCHW: Tensor) -> Tensor:
         return _framed(x_BCHW, self.margin, "reflect" if self.padding == "reflect" else "constant")
@@ -67,8 +76,8 @@ class Blur(LinearOperator):
         return self._crop(x_BCHW)
 
     def _check(self, x_BCHW: Tensor) -> None:
-        if tuple(x_BCHW.shape[-2:]) != (self.size, self.size):
-            raise ValueError(f"this blur is for images of {(self.size,) * 2}, not {tuple(x_BCHW.shape[-2:])}")
+        if tuple(x_BCHW.shape[-2:]) != self.size:
+            raise ValueError(f"this blur is for images of {self.size}, not {tuple(x_BCHW.shape[-2:])}")
 
 
 def _framed(x_BCHW: Tensor, margin: int, mode: str = "constant") -> Tensor:
@@ -85,7 +94,7 @@ def _fold_rows(x_BCHW: Tensor, margin: int) -> Tensor:
 def gaussian_blur(size: int, sigma: float, padding: str) -> Blur:
     """The blur by a Gaussian of standard deviation `sigma` pixels; under `zero` and `reflect` it is cut at 4 sigma."""
     if padding == "circular":
-        return Blur(gaussian_kernel(size, sigma))
+        return Blur(partial(gaussian_kernel, sigma=sigma), size, size)
     arm = min(int(4 * sigma + 0.5), size - 1)
     offsets = torch.arange(-arm, arm + 1, dtype=torch.float64)
     profile_R = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -96,29 +105,33 @@ def gaussian_blur(size: int, sigma: float, padding: str) -> Blur:
 def blur(kernel_RR: Tensor, size: int, padding: str) -> Blur:
     """The convolution with a kernel of odd width on images of `size` x `size`."""
     margin = 0 if padding == "circular" else len(kernel_RR) // 2
-    return Blur(periodic(kernel_RR, size + 2 * margin), margin, padding)
+    return Blur(partial(periodic, kernel_RR), size, size, margin, padding)
 
 
-def periodic(kernel_RR: Tensor, size: int) -> Tensor:
-    """The kernel laid around a period of `size` pixels, its centre at [0, 0]; what overlaps is added."""
-    places_R = (torch.arange(len(kernel_RR)) - len(kernel_RR) // 2) % size
-    out_HW = torch.zeros(size, size, dtype=torch.float64)
-    return out_HW.index_put_((places_R[:, None], places_R[None, :]), kernel_RR.double(), accumulate=True)
+def periodic(kernel_RR: Tensor, height: int, width: int) -> Tensor:
+    """The kernel laid around a period of `height` x `width` pixels, its centre at [0, 0]; what overlaps is added."""
+    places_R = torch.arange(len(kernel_RR)) - len(kernel_RR) // 2
+    out_HW = torch.zeros(height, width, dtype=torch.float64)
+    places = (places_R[:, None] % height, places_R[None, :] % width)
+    return out_HW.index_put_(places, kernel_RR.double(), accumulate=True)
 
 
-def gaussian_kernel(size: int, sigma: float, shift: float = 0.0) -> Tensor:
-    """A `size` x `size` periodic Gaussian of standard deviation `sigma` pixels, centred at [shift, shift], with sum 1.
+def gaussian_kernel(height: int, width: int, sigma: float, shift: float = 0.0) -> Tensor:
+    """A periodic Gaussian of standard deviation `sigma` pixels, (height, width), centred at [shift, shift], of sum 1.
 
     The Gaussian is wrapped around the period until its tails vanish. One that is much narrower than a pixel becomes
     the pixel nearest to its centre, or those that are equally near.
     """
-    offsets = torch.arange(size, dtype=torch.float64) - shift
-    wraps = torch.arange(-4, 5, dtype=torch.float64) * size
+    return _profile(height, sigma, shift)[:, None] * _profile(width, sigma, shift)[None, :]
+
+
+def _profile(length: int, sigma: float, shift: float) -> Tensor:
+    offsets = torch.arange(length, dtype=torch.float64) - shift
+    wraps = torch.arange(-4, 5, dtype=torch.float64) * length
     squares = (offsets[:, None] + wraps).square()
     # Of the nearest pixel exp is 1, however narrow the Gaussian; sigma^2 itself could be 0 in floating point.
     profile = torch.exp(-0.5 * (squares - squares.min()) / sigma / sigma).sum(dim=1)
-    profile = profile / profile.sum()
-    return profile[:, None] * profile[None, :]
+    return profile / profile.sum()
 
 
 def motion_kernel(length: int, angle: float) -> Tensor:

@@ -1,5 +1,7 @@
 """Super-resolution: an image averaged and decimated."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -11,9 +13,11 @@ from flowsearch.operators.linear import LinearOperator
 class BoxDecimation(LinearOperator):
     """A x = the mean of each `scale` x `scale` block; A^T spreads each mean over its block. A A^T = I / scale^2."""
 
+    local = True
+
     def __init__(self, scale: int) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = self.stride = scale
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return avg_pool2d(x_BCHW, self.scale)
@@ -36,21 +40,25 @@ class GaussianDecimation(LinearOperator):
     together there, divided by scale^2.
     """
 
-    def __init__(self, size: int, scale: int, sigma: float) -> None:
+    def __init__(self, height: int, width: int, scale: int, sigma: float) -> None:
         super().__init__()
-        self.scale = scale
-        kernel_HW = gaussian_kernel(size, sigma, shift=-(scale - 1) / 2)
-        self.blur = Blur(kernel_HW)
-        power_HW = torch.fft.fft2(kernel_HW).abs().square()
-        small = size // scale
-        self._largest = float((power_HW.reshape(scale, small, scale, small).sum(dim=(0, 2)) / scale**2).max())
+        self.scale = self.stride = scale
+        self.sigma = sigma
+        kernel = partial(gaussian_kernel, sigma=sigma, shift=-(scale - 1) / 2)
+        self.blur = Blur(kernel, height, width)
+        power_HW = torch.fft.fft2(kernel(height, width)).abs().square()
+        folded = power_HW.reshape(scale, height // scale, scale, width // scale).sum(dim=(0, 2))
+        self._largest = float((folded / scale**2).max())
+
+    def resized(self, height: int, width: int) -> "GaussianDecimation":
+        return GaussianDecimation(height, width, self.scale, self.sigma)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.blur(x_BCHW)[..., :: self.scale, :: self.scale]
 
     def adjoint(self, y_BCHW: Tensor) -> Tensor:
-        size = self.scale * y_BCHW.shape[-1]
-        wide_BCHW = y_BCHW.new_zeros(*y_BCHW.shape[:-2], size, size)
+        height, width = (self.scale * length for length in y_BCHW.shape[-2:])
+        wide_BCHW = y_BCHW.new_zeros(*y_BCHW.shape[:-2], height, width)
         wide_BCHW[..., :: self.scale, :: self.scale] = y_BCHW
         return self.blur.adjoint(wide_BCHW)
 

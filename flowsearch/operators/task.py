@@ -66,7 +66,7 @@ def build_operator(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     if spec.kind == "superres":
         if values["blur"] is None:
             return BoxDecimation(values["scale"])
-        return GaussianDecimation(size, values["scale"], values["blur"])
+        return GaussianDecimation(size, size, values["scale"], values["blur"])
     if spec.kind == "compress":
         count = measurements(values["ratio"], size)
         if values["by"] == "gaussian":

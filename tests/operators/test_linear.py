@@ -132,3 +132,30 @@ def test_a_change_of_precision_leaves_a_blur_as_it_is(name: str) -> None:
     operator = Task.named(name, 16).operator
     y = operator(x)
     torch.testing.assert_close(operator.to(torch.float32)(x), y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "denoise-0.1",
+        "deblur-0.7",
+        "deblur(sigma=1,padding=zero)",
+        "deblur(sigma=1,padding=reflect)",
+        "motion(length=6,angle=35,padding=reflect)",
+        "superres-4",
+        "superres(scale=2,blur=0.7)",
+    ],
+)
+def test_an_operator_that_acts_alike_in_every_place_takes_pictures_of_any_size(name: str) -> None:
+    small = Task.named(name, 16).operator
+    large = small.resized(24, 40)
+    assert small.stride is not None
+    assert large.norm == pytest.approx(small.norm, rel=1e-12)
+    x = torch.zeros(1, 3, 24, 40, dtype=torch.float64)
+    x[..., 14:18, 22:26] = images(4, 0)[:1]
+    measured = large(x)
+    y = noise(measured.shape, 1, measured.dtype)
+    assert inner(measured, y) == pytest.approx(inner(x, large.adjoint(y)), rel=1e-12)
+    top, left, side = (place // small.stride if name.startswith("superres") else place for place in (8, 16, 16))
+    alone = small(x[..., 8:24, 16:32])
+    torch.testing.assert_close(measured[..., top : top + side, left : left + side], alone, rtol=0, atol=1e-6)

@@ -5,26 +5,56 @@ measurement: for denoising and masks the measurement, for super-resolution each 
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from flowsearch.data import DataConfig
+from flowsearch.models import Unrolled
 from flowsearch.operators import Mask, Task
+from flowsearch.operators.blur import motion_kernel
 from flowsearch.training import TrialConfig
-from flowsearch.training.build import build_model
+from flowsearch.training.build import build_feedforward, build_model
 from flowsearch.training.reconstruct import reconstruct, reconstruct_measured
 from flowsearch.training.saved import Saved
-from flowsearch.training.windows import Blend, corners, fitted
+from flowsearch.training.windows import Blend, Windowed, corners, fitted
+
+GLOW = {"prox": "glow", "levels": 2, "depth": 2, "hidden": 4, "pretrain": False, "features": None, "blocks": None}
+WHOLE = [
+    "denoise-0.1",
+    "deblur-2",
+    "deblur(sigma=2,padding=zero)",
+    "deblur(sigma=2,padding=reflect,noise=0.1)",
+    "motion(length=6,angle=35)",
+    "superres-4",
+    "superres(scale=2,blur=1)",
+]
+"""Tasks that act alike in every place but for their boundary."""
 
 
-def fresh(task: str, size: int = 16, channels: int = 3) -> Saved:
-    config = TrialConfig(prox="resnet", features=4, blocks=1, folds=1, task=task, data=DataConfig(size=size))
+def fresh(task: str, size: int = 16, channels: int = 3, **settings: Any) -> Saved:
+    shape: dict[str, Any] = {"prox": "resnet", "features": 4, "blocks": 1, "folds": 1}
+    config = TrialConfig(task=task, data=DataConfig(size=size), **(shape | settings))
     made = Task.named(config.task, size, channels)
-    model = build_model(config, channels, operator=made.operator).eval()
-    return Saved(Path("x"), config, channels, made, model, torch.device("cpu"))
+    if config.method == "feedforward":
+        return _saved(config, channels, made, build_feedforward(config, channels, made.operator))
+    return _saved(config, channels, made, build_model(config, channels, operator=made.operator))
+
+
+def _saved(config: TrialConfig, channels: int, task: Task, model: Any) -> Saved:
+    return Saved(Path("x"), config, channels, task, model.eval(), torch.device("cpu"))
+
+
+def stirred(saved: Saved) -> Saved:
+    """The network with proximal maps that are far from the identity."""
+    with torch.no_grad():
+        for parameter in saved.model.proxes.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator()) * 0.3)
+    return saved
 
 
 def picture(height: int, width: int, channels: int = 3) -> torch.Tensor:
@@ -81,12 +111,79 @@ def test_what_depends_on_the_place_is_measured_tile_by_tile_and_once() -> None:
     assert torch.equal(found.reconstruction_CHW == 0, (x_CHW * mask_HW) == 0)
 
 
-def test_a_blend_has_no_seam() -> None:
-    """A network with zero padding at its borders: neighbouring pixels at a window's border differ as others do."""
-    saved = fresh("denoise(noise=0.000001)")
+@pytest.mark.parametrize("task", WHOLE)
+def test_a_picture_of_the_networks_size_is_the_networks_own(task: str) -> None:
+    saved, x_CHW = stirred(fresh(task, folds=2)), picture(16, 16)
+    y = saved.task.measure(x_CHW[None], generator())
+    with torch.no_grad():
+        assert torch.equal(reconstruct(saved, x_CHW, generator()).reconstruction_CHW, saved.model(y)[0])
+
+
+@pytest.mark.parametrize(
+    ("padding", "mode", "truncate"), [("circular", "wrap", 9), ("zero", "constant", 4), ("reflect", "mirror", 4)]
+)
+def test_a_blur_is_one_of_the_whole_picture(padding: str, mode: str, truncate: float) -> None:
+    x_CHW = picture(40, 53)
+    gaussian = reconstruct(fresh(f"deblur(sigma=2,padding={padding})"), x_CHW, generator()).measurement_CHW
+    expected = ndimage.gaussian_filter(x_CHW.double().numpy(), 2, mode=mode, truncate=truncate, axes=(1, 2))
+    torch.testing.assert_close(gaussian.double(), torch.from_numpy(expected), rtol=0, atol=1e-6)
+    motion = reconstruct(fresh(f"motion(length=6,angle=35,padding={padding})"), x_CHW, generator()).measurement_CHW
+    expected = ndimage.convolve(x_CHW.double().numpy(), motion_kernel(6, 35).numpy()[None], mode=mode)
+    torch.testing.assert_close(motion.double(), torch.from_numpy(expected), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["unrolled", "feedforward"])
+@pytest.mark.parametrize("task", WHOLE)
+def test_data_steps_are_of_the_whole_picture(task: str, method: str) -> None:
+    """With maps that are the identity the network is plain gradient descent from A^T y / |A|^2."""
+    shaped = {"folds": 3} if method == "unrolled" else {"method": method, "folds": None}
+    saved, x_CHW = fresh(task, **shaped), picture(36, 52)
+    whole, norm = saved.task.operator.resized(36, 52), saved.task.operator.norm
+    y = Task(task, whole, saved.task.sigma).measure(x_CHW[None], generator())
+    expected = whole.adjoint(y) / norm**2
+    if isinstance(saved.model, Unrolled):
+        for step in (1, 1 / 2, 1 / 3):
+            expected = expected + step / norm**2 * whole.adjoint(y - whole(expected))
+    found = reconstruct(saved, x_CHW, generator())
+    torch.testing.assert_close(found.reconstruction_CHW, expected[0], atol=1e-5, rtol=1e-5)
+
+
+def flow(**settings: Any) -> Saved:
+    saved = fresh("denoise-0.1", **GLOW, **settings)
     with torch.no_grad():
         for parameter in saved.model.proxes.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator()) * 0.3)
+            parameter.add_(torch.randn(parameter.shape, generator=generator()) * 0.05)
+    return saved
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_flow_maps_the_windows(precision: str) -> None:
+    """In a picture's corner only one window lies, and the result is what the network makes of that window alone."""
+    saved = flow(precision=precision)
+    found = reconstruct(saved, picture(24, 32), generator())
+    with torch.no_grad():
+        alone = saved.model(found.measurement_CHW[None, :, :16, :16])[0]
+    assert found.reconstruction_CHW.dtype == torch.float32
+    near = 1e-5 if precision == "fp32" else 1e-2
+    torch.testing.assert_close(found.reconstruction_CHW[:, :8, :8], alone[:, :8, :8], atol=near, rtol=0)
+
+
+def test_a_flows_mode_starts_every_window() -> None:
+    saved = flow(start="mode", folds=2)
+    with torch.no_grad():
+        alone = saved.model.prox(0).mode(1)
+        windows = Windowed(saved.model.prox(0), (24, 32), 16, corners(24, 32, 16, 8), lambda _: None).mode(1)
+    assert windows.shape == (1, 3, 24, 32)
+    assert alone.std() > 0.01
+    torch.testing.assert_close(windows[..., :8, :8], alone[..., :8, :8])
+    torch.testing.assert_close(windows[..., -8:, -8:], alone[..., -8:, -8:])
+    assert reconstruct(saved, picture(24, 32), generator()).reconstruction_CHW.isfinite().all()
+
+
+@pytest.mark.parametrize("task", ["denoise(noise=0.000001)", "deblur-1"])
+def test_a_blend_has_no_seam(task: str) -> None:
+    """A network with zero padding at its borders: neighbouring pixels at a window's border differ as others do."""
+    saved = stirred(fresh(task))
     flat = torch.full((3, 64, 64), 0.2)
     found_CHW = reconstruct(saved, flat, generator()).reconstruction_CHW[:, 8:-8, 8:-8]
     alone = saved.model(flat[None, :, :16, :16])[0].detach()
@@ -94,12 +191,17 @@ def test_a_blend_has_no_seam() -> None:
     assert found_CHW.diff(dim=1).abs().max() < 0.35 * at_border
 
 
-@pytest.mark.parametrize("task", ["denoise-0.1", "inpaint-5"], ids=["windows", "tiles"])
-def test_it_is_told_how_many_windows_are_done(task: str) -> None:
+def test_it_is_told_how_many_windows_are_done() -> None:
     told: list[tuple[int, int]] = []
-    reconstruct(fresh(task), picture(200, 100), generator(), lambda done, total: told.append((done, total)))
-    total = 288 if task == "denoise-0.1" else 91
-    assert told == [(min(done, total), total) for done in range(50, total + 50, 50)]
+    saved = fresh("deblur-1", folds=2)
+    reconstruct(saved, picture(100, 60), generator(), lambda done, total: told.append((done, total)))
+    assert told == [(done, 168) for done in (50, 84, 134, 168)]  # 12 x 7 windows in each fold
+
+
+def test_it_is_told_how_many_tiles_are_done() -> None:
+    told: list[tuple[int, int]] = []
+    reconstruct(fresh("inpaint-5"), picture(200, 100), generator(), lambda done, total: told.append((done, total)))
+    assert told == [(50, 91), (91, 91)]
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 23), (9, 9)])
@@ -110,12 +212,20 @@ def test_a_measured_picture_is_taken_as_it_is(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(found.reconstruction_CHW, y_CHW, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("task", ["denoise-0.1", "deblur-2", "motion(length=6,angle=35,padding=reflect)"])
+def test_a_measured_picture_is_reconstructed_as_a_simulated_one(task: str) -> None:
+    saved = stirred(fresh(task, folds=2))
+    simulated = reconstruct(saved, picture(40, 23), generator())
+    measured = reconstruct_measured(saved, simulated.measurement_CHW)
+    assert torch.equal(measured.reconstruction_CHW, simulated.reconstruction_CHW)
+
+
 @pytest.mark.parametrize(
     ("task", "shape", "rule"),
     [
         ("superres-2", (16, 16), "is no image of the same size"),
         ("mri-4", (16, 16), r"is no image of the same size.* load_saved\(MODEL\)\.model takes it"),
-        ("deblur-1", (32, 16), "has the network's 16x16 pixels, not 16x32; only denoising takes any size"),
+        ("inpaint-5", (32, 16), "has the network's 16x16 pixels, not 16x32; only denoising and deblurring take any"),
     ],
 )
 def test_what_cannot_be_a_measurement_is_refused(task: str, shape: tuple[int, int], rule: str) -> None:
