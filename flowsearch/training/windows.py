@@ -46,14 +46,14 @@ def in_batches(places: Corners, count: int) -> Iterator[Corners]:
 
 
 class Blend:
-    """The weighted mean of overlapping windows: sum of w x over sum of w, with w = sin^2 of the place in the window.
+    """The weighted mean of overlapping windows: sum of w x over sum of w, with w = sin^p of the place in the window.
 
     A window's border, where the network sees least, has next to no weight, and half-overlapping windows fade into
     each other.
     """
 
-    def __init__(self, height: int, width: int, size: int, device: torch.device) -> None:
-        ramp_S = torch.sin(torch.pi * (torch.arange(size, device=device) + 0.5) / size) ** 2
+    def __init__(self, height: int, width: int, size: int, device: torch.device, power: int = 2) -> None:
+        ramp_S = torch.sin(torch.pi * (torch.arange(size, device=device) + 0.5) / size) ** power
         self._weight_SS = ramp_S[:, None] * ramp_S
         self._sum_CHW: Tensor | None = None
         self._weight_HW = torch.zeros(height, width, device=device)
@@ -78,7 +78,8 @@ class Windowed(ProximalMap):
     """A network of images of one size on one picture: the blend of what it makes of windows.
 
     It is a proximal map, or one that takes measurements of which each number is of `block` x `block` pixels. `places`
-    are the windows' corners in the picture; `done` is told how many more windows have been mapped.
+    are the windows' corners in the picture; `done` is told how many more windows have been mapped; `power` is the
+    blend's.
     """
 
     def __init__(
@@ -89,18 +90,19 @@ class Windowed(ProximalMap):
         places: Corners,
         done: Callable[[int], None],
         block: int = 1,
+        power: int = 2,
     ) -> None:
         """`shape` is the picture's height and width, `size` that of the network's images."""
         super().__init__()
         self.network, self.places, self.done = network, places, done
-        self.shape, self.size, self.block = shape, size, block
+        self.shape, self.size, self.block, self.power = shape, size, block, power
         if isinstance(network, ProximalMap):
             self.shrinks, self.raw_lambda = network.shrinks, network.raw_lambda
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert len(x_BCHW) == 1
         given = () if shrinkage is None else (shrinkage,)
-        blend = Blend(*self.shape, self.size, x_BCHW.device)
+        blend = Blend(*self.shape, self.size, x_BCHW.device, self.power)
         for places in in_batches(self.places, BATCH):
             seen = cut(x_BCHW[0], places, self.size, self.block)
             blend.add(places, self.network(seen, *given).to(x_BCHW.dtype))
@@ -111,6 +113,6 @@ class Windowed(ProximalMap):
         """The blend of a flow's modes, one in each window."""
         assert count == 1
         x_BCHW = cast(FlowProx, self.network).mode(1).float()
-        blend = Blend(*self.shape, self.size, x_BCHW.device)
+        blend = Blend(*self.shape, self.size, x_BCHW.device, self.power)
         blend.add(self.places, x_BCHW.expand(len(self.places), -1, -1, -1))
         return blend.mean()[None]

@@ -180,15 +180,15 @@ def test_a_flows_mode_starts_every_window() -> None:
     assert reconstruct(saved, picture(24, 32), generator()).reconstruction_CHW.isfinite().all()
 
 
-@pytest.mark.parametrize("task", ["denoise(noise=0.000001)", "deblur-1"])
-def test_a_blend_has_no_seam(task: str) -> None:
+@pytest.mark.parametrize(("task", "bound"), [("denoise(noise=0.000001)", 0.05), ("deblur-1", 0.01)])
+def test_a_blend_has_no_seam(task: str, bound: float) -> None:
     """A network with zero padding at its borders: neighbouring pixels at a window's border differ as others do."""
     saved = stirred(fresh(task))
     flat = torch.full((3, 64, 64), 0.2)
     found_CHW = reconstruct(saved, flat, generator()).reconstruction_CHW[:, 8:-8, 8:-8]
     alone = saved.model(flat[None, :, :16, :16])[0].detach()
     at_border = (alone[:, 0] - alone[:, 8]).abs().max()
-    assert found_CHW.diff(dim=1).abs().max() < 0.35 * at_border
+    assert found_CHW.diff(dim=1).abs().max() < bound * at_border
 
 
 def test_it_is_told_how_many_windows_are_done() -> None:
