@@ -2,14 +2,16 @@
 
 from itertools import product
 
+import torch
 from torch import Tensor
 
 _MARGIN = 5
 """Half of SSIM's 11 x 11 window: nearer to the border it is not whole."""
 
-_TILE = 64
-"""Width of the squares that SSIM is computed in: on a CPU its convolution copies 121 values for each pixel, which takes
-58 GB for a photograph of 12 million pixels at once, and beyond some megabytes several times as long."""
+SQUARE = 74
+"""Width of the squares that SSIM is computed in, margins and all: on a CPU its convolution copies 121 values for each
+pixel, which takes 58 GB for a photograph of 12 million pixels at once, and beyond some megabytes several times as long.
+"""
 
 
 def clip(x_BCHW: Tensor) -> Tensor:
@@ -39,14 +41,15 @@ def ssim(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
     """
     from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second or two to load
 
-    x_BCHW, y_BCHW = clip(estimate_BCHW).double() + 0.5, truth_BCHW.double() + 0.5
     height, width = (side - 2 * _MARGIN for side in truth_BCHW.shape[-2:])
-    sums_B = x_BCHW.new_zeros(len(x_BCHW))
-    for top, left in product(range(0, height, _TILE), range(0, width, _TILE)):
-        tile = (..., slice(top, top + _TILE + 2 * _MARGIN), slice(left, left + _TILE + 2 * _MARGIN))
-        for index, (x_1CHW, y_1CHW) in enumerate(zip(x_BCHW[tile].split(1), y_BCHW[tile].split(1), strict=True)):
+    step = SQUARE - 2 * _MARGIN
+    sums_B = torch.zeros(len(truth_BCHW), dtype=torch.float64, device=truth_BCHW.device)
+    for top, left in product(range(0, height, step), range(0, width, step)):
+        square = (..., slice(top, top + SQUARE), slice(left, left + SQUARE))
+        pairs = zip(clip(estimate_BCHW[square]).split(1), truth_BCHW[square].split(1), strict=True)
+        for index, (x_1CHW, y_1CHW) in enumerate(pairs):
             _, map_1CHW = structural_similarity_index_measure(
-                x_1CHW, y_1CHW, data_range=1.0, reduction="none", return_full_image=True
+                x_1CHW.double() + 0.5, y_1CHW.double() + 0.5, data_range=1.0, reduction="none", return_full_image=True
             )
             sums_B[index] += map_1CHW[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].sum()
     return sums_B / (truth_BCHW.shape[1] * height * width)

@@ -26,8 +26,12 @@ STATE_BYTES = 16
 _AT_WORK = 4
 """Evaluations of a coupling network's size that a step of the flow takes while it is computed backward."""
 
-_SSIM_IMAGES = 75
-"""Images of the same size that SSIM takes for each that it judges, in double precision: 73 at 16 pixels, 55 at 64."""
+_JUDGED = 18
+"""Images of the same size that each of a batch takes while it is judged, in double precision, or made by a method
+without a network."""
+
+_SOLVED = 48
+"""The same while L-BFGS solves for it, with a history of ten steps, beside the flow's gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +62,9 @@ def estimate(config: TrialConfig, channels: int = 3) -> Need:
     image = 4 * batch * channels * size**2
     judged = _evaluation(config, channels)
     if config.prox is None:
-        return Need(parameters=0, activation_bytes=64 * image, evaluation_bytes=judged)
+        return Need(parameters=0, activation_bytes=0, evaluation_bytes=judged)
     if config.method == "map":
-        flow, held = flow_parameters(config, channels), _flow_activations(config, channels, 1, 64)
-        return Need(parameters=flow, activation_bytes=64 * image + held, evaluation_bytes=judged)
+        return Need(parameters=flow_parameters(config, channels), activation_bytes=0, evaluation_bytes=judged)
     each, kept, shrinks = _prox_cost(config, channels)
     folds, mapped = (config.folds or 1, config.mapped_folds) if config.method == "unrolled" else (1, 1)
     copies = mapped if config.weights == "untied" else 1
@@ -76,22 +79,30 @@ def estimate(config: TrialConfig, channels: int = 3) -> Need:
 
 
 def _evaluation(config: TrialConfig, channels: int) -> int:
-    """Images and measurements of the validation and the test set on the device, and a batch of them at work: in the
-    network without a tape, or in SSIM, whichever takes more."""
+    """Images and measurements of the validation and the test set on the device, and whichever takes more: a batch of
+    them in the network without a tape, or judged, or the measurements while they are put together."""
     image, test = 4 * channels * config.data.size**2, config.data.test
     batch = min(BATCH, max(config.data.val, test))
     if config.prox is None:
         network = 0
+    elif config.method == "map":
+        network = _SOLVED * batch * image + 2 * _flow_evaluation(config, channels, batch)
     elif config.prox in FLOWS:
         network = _flow_evaluation(config, channels, batch)
     else:
-        network = _prox_cost(config, channels)[1] * batch // 2
-    return 2 * (config.data.val + test) * image + max(_SSIM_IMAGES * batch * image, network)
+        network = int(0.4 * _prox_cost(config, channels)[1] * batch)
+    together = max(config.data.val, test) * image
+    return 2 * (config.data.val + test) * image + max(network, _JUDGED * batch * image, together)
 
 
 def _flow_evaluation(config: TrialConfig, channels: int, batch: int) -> int:
-    alone = replace(config, prox="glow", method="unrolled", memory="invertible", pretrain=None)
-    return _flow_activations(alone, channels, 1, batch)
+    """Of a walk forward, of plain layers, or of a score, which differentiates the whole flow."""
+    if config.prox == "score":
+        kept, share = "autograd", 0.4
+    else:
+        kept, share = "invertible", 0.7 if config.memory in ("invertible", "networks") else 0.35
+    alone = replace(config, prox="glow", method="unrolled", memory=kept, pretrain=None)
+    return int(share * _flow_activations(alone, channels, 1, batch))
 
 
 def flow_parameters(config: TrialConfig, channels: int) -> int:

@@ -20,7 +20,7 @@ from flowsearch.study.shapes import Shapes, prior_shape_of, shape_of
 from flowsearch.study.source import Source
 from flowsearch.training.build import build_model, build_prox
 from flowsearch.training.config import PriorConfig, TrialConfig
-from flowsearch.training.need import estimate, estimate_prior
+from flowsearch.training.need import STATE_BYTES, estimate, estimate_prior
 from flowsearch.training.trial import run_trial
 
 GB = 10**9
@@ -53,7 +53,7 @@ def test_parameters_are_counted_exactly(values):
 def test_every_method_has_a_need(method):
     config = config_of(method=method)
     need = estimate(config)
-    assert need.activation_bytes > 0
+    assert need.bytes > STATE_BYTES * need.parameters
     if method == "pnp":
         assert need.parameters == sum(parameter.numel() for parameter in build_prox(config, 4).parameters())
 
@@ -120,9 +120,25 @@ FLOW = {"depth": 2, "levels": 2, "hidden": 16, "last_depth": 1}
         ({"prox": "resnet", "folds": 2, "features": 16, "precision": "bf16"}, 50),
         ({"prox": "resnet", "folds": 2, "features": 16}, 1000),
         ({"method": "pnp", "features": 8, "iterations": 3}, 50),
+        ({"prox": "glow", "folds": 2, "pretrain": False, "memory": "checkpoint", **FLOW}, 50),
+        ({"prox": "score", "folds": 2, "pretrain": False, **FLOW, "depth": 6, "hidden": 48}, 50),
+        ({"method": "map", "iterations": 12, **FLOW}, 50),
+        ({"method": "tv"}, 50),
         ({"method": "adjoint"}, 1000),
     ],
-    ids=["invertible", "pre-trained", "batches of one", "bf16", "many test images", "a denoiser", "no network"],
+    ids=[
+        "invertible",
+        "pre-trained",
+        "batches of one",
+        "bf16",
+        "many test images",
+        "a denoiser",
+        "checkpoint",
+        "score",
+        "latent MAP",
+        "total variation",
+        "no network",
+    ],
 )
 def test_a_whole_trial_takes_no_more_than_its_need(values, test):
     """Evaluation too, which takes batches of its own, and SSIM in double precision."""

@@ -47,9 +47,9 @@ def test_ssim_agrees_with_scikit_image() -> None:
     assert ssim(estimate, truth).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_ssim_is_the_same_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssim_is_the_same_in_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ssim(*pair())
-    monkeypatch.setattr(metrics, "_TILE", 9)
+    monkeypatch.setattr(metrics, "SQUARE", 19)
     torch.testing.assert_close(ssim(*pair()), whole, rtol=0, atol=1e-14)
 
 
