@@ -303,3 +303,74 @@ def test_a_page_keeps_its_zoom_while_a_study_grows(browse: Browse, serving: Call
     until(page, f"{points} > {before}")
     assert page.evaluate(f"{graph}.layout.xaxis.range") == zoomed
     assert page.evaluate("window.stayed")
+
+
+def test_columns_come_with_the_first_results_and_the_table_stays_as_it_was_set(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "s", 3, images=2, epochs=6, statuses=["running"])
+    page = browse(f"{origin(serving(root))}/trials", size=(2600, 900))
+    listed(page, "=== 3")
+
+    def head(name: str) -> Any:
+        return page.locator(f".ag-header-row-column [col-id={name}]")
+
+    def dragged(start: tuple[float, float], end: tuple[float, float]) -> None:
+        page.mouse.move(*start)
+        page.mouse.down()
+        page.mouse.move(*end, steps=10)
+        page.mouse.up()
+
+    columns = "dash_ag_grid.getApi('grid').getColumnState()"
+    names = f"{columns}.map((column) => column.colId)"
+    assert head("test_psnr").count() == 0
+    head("folds").click()
+    edge = head("lr").locator(".ag-header-cell-resize").bounding_box()
+    x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+    dragged((x, y), (x + 60, y))
+    here, there = head("weights").bounding_box(), head("status").bounding_box()
+    dragged((here["x"] + 20, here["y"] + 10), (there["x"] + 30, there["y"] + 10))
+    page.get_by_label("prox Filter Input").fill("glow")
+    page.locator(".ag-row .ag-checkbox-input").first.check()
+    until(page, "location.search.includes('compare') && location.search.includes('filter')")
+    until(page, f"{names}.indexOf('weights') === 2")
+    before, address = page.evaluate(columns), page.url
+    assert next(one["width"] for one in before if one["colId"] == "lr") == 168
+
+    make_study(root, 14, images=2, epochs=6)
+    listed(page, "=== 7")
+    until(page, "document.querySelector('.ag-row [col-id=test_psnr]')?.textContent.trim() > ''")
+    after = page.evaluate(columns)
+    known = [one["colId"] for one in before]
+    assert [one for one in after if one["colId"] in known] == before
+    assert page.url == address
+    assert page.locator(".ag-row-selected [col-id=trial_id]").all_inner_texts() == ["0000"]
+    order = [one["colId"] for one in after]
+    place = order.index("val_psnr")
+    assert order[place : place + 4] == ["val_psnr", "test_psnr", "ood_psnr", "folds"]
+    assert {"test_ssim", "seconds", "seconds_per_image", "peak_memory_bytes"} <= set(order)
+    head("test_psnr").click()
+    until(page, "location.search.includes('sort=test_psnr')")
+
+
+def test_what_happens_while_a_page_is_on_its_way_is_in_its_table(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "s", 3, images=2, epochs=6, statuses=["running"])
+    url = origin(serving(root))
+    page = browse(url)
+    asked = []
+
+    def ended(route: Any) -> None:
+        if '"grid-want"' in route.request.post_data and not asked:
+            asked.append(make_study(root, 3, images=2, epochs=6))
+        route.continue_()
+
+    page.route("**/_dash-update-component*", ended)
+    page.get_by_role("link", name="Trials", exact=True).click()
+    listed(page, "=== 3")
+    until(
+        page,
+        "[...document.querySelectorAll('.ag-row [col-id=status]')].every((one) => one.textContent === 'completed')",
+    )
+    assert asked

@@ -261,26 +261,31 @@ def _live(app: Dash, pages: Pages) -> None:
         return {"digest": made.digest, "figure": made.figure, "html": made.html, "spoken": made.spoken}
 
     @app.callback(
+        Output("grid", "columnDefs"),
         Output("grid", "rowTransaction"),
         Output("grid-seen", "data"),
         Input("grid-want", "data"),
         State("grid-seen", "data"),
         State("grid", "columnDefs"),
+        State("grid", "columnState"),
         State("where", "data"),
         prevent_initial_call=True,
     )
-    def rows(want: Any, seen: dict[str, str] | None, columns: list[dict[str, Any]], where: dict[str, Any]) -> Any:
+    def rows(
+        want: Any, seen: dict[str, str], known: list[dict[str, Any]], shown: list[dict[str, Any]] | None, where: Any
+    ) -> tuple[Any, Any, Any]:
         _, watched = pages.of(where)
         if watched is None or not want:
-            return no_update, no_update
-        made = table.rows(watched.view(), [column["field"] for column in columns if "field" in column])
-        digests = {row["trial_id"]: digest(row) for row in made}
-        if seen is None or seen == digests:
-            return no_update, digests if seen is None else no_update
-        changed = [row for row in made if seen.get(row["trial_id"]) != digests[row["trial_id"]]]
+            return no_update, no_update, no_update
+        view = watched.view()
+        columns = table.widened(view, known, [one["colId"] for one in shown or ()])
+        made = table.rows(view, [column["field"] for column in columns or known])
+        now = table.digests(made)
+        changed = [row for row in made if seen.get(row["trial_id"]) != now[row["trial_id"]]]
         update = [row for row in changed if row["trial_id"] in seen]
         add = [row for row in changed if row["trial_id"] not in seen]
-        return {"update": update, "add": add, "async": False}, digests
+        transaction = {"update": update, "add": add, "async": False}
+        return columns or no_update, *((transaction, now) if changed else (no_update, no_update))
 
 
 def _in_browser(app: Dash) -> None:

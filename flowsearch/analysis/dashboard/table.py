@@ -1,7 +1,7 @@
 """The table of trials: what varied, how it ended, what it reached; sorted and filtered in the browser."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dash_ag_grid as dag
@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits
 from flowsearch.analysis.dashboard.address import Address
+from flowsearch.analysis.dashboard.places import digest
 from flowsearch.analysis.dashboard.standing import so_far
 from flowsearch.analysis.trials_table import is_number, varying
 from flowsearch.analysis.wording import head
@@ -97,7 +98,6 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
             "selectionColumnDef": {"pinned": "left", "width": 38, "resizable": False, "suppressHeaderMenuButton": True},
             "isExternalFilterPresent": {"function": "flowsearchSelecting()"},
             "doesExternalFilterPass": {"function": "flowsearchSelected(params.data.trial_id)"},
-            "maintainColumnOrder": True,
             "rowBuffer": 4,
             "animateRows": False,
             "suppressCellFocus": False,
@@ -108,10 +108,30 @@ def grid(results: Results, address: Address, *, short: bool = False) -> Componen
         eventListeners={"cellKeyDown": ["flowsearchKey(params)"]},
         dangerously_allow_code=False,
     )
-    parts = [made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen")]
+    parts = [made, dcc.Store(id="grid-want"), dcc.Store(id="grid-seen", data=digests(found))]
     if not (short or address.filters or address.selected is not None):
         parts.append(_first_sight(found, names, sort))
     return html.Div(parts, className="table")
+
+
+def widened(results: Results, known: list[dict[str, Any]], shown: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The definitions `known` of a grid's columns with those that the study has got since, each behind the one that it
+    follows in `columns`, the others in the order in which they are `shown`; None where there are none."""
+    now = columns(results)
+    by_name = {one["field"]: one for one in known}
+    if by_name.keys() >= set(now):
+        return None
+    order = [name for name in shown if name in by_name] or list(by_name)
+    for before, name in zip([None, *now], now, strict=False):
+        if name not in order:
+            by_name.setdefault(name, _column(name))
+            order.insert(0 if before is None else order.index(before) + 1, name)
+    return [by_name[name] for name in dict.fromkeys([*order, *by_name])]
+
+
+def digests(found: list[dict[str, Any]]) -> dict[str, str]:
+    """What `rows` gave, by trial, so that a row that has changed is told."""
+    return {row["trial_id"]: digest(row) for row in found}
 
 
 def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, tuple[str, int]]) -> Component:
@@ -139,14 +159,16 @@ def _head(name: str) -> str:
     return head(name) if name in _METRICS else "trial" if name == "trial_id" else name
 
 
-def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
+def _column(name: str, sort: tuple[str, int] | None = None) -> dict[str, Any]:
+    """What AG Grid has to know of a column. Its `initial...` hold until somebody changes them: later definitions of the
+    same column leave its width, its place at the left and its order alone."""
     known = schema.column(schema.TRIALS, name)
     numeric = is_number(name)
     made: dict[str, Any] = {
         "field": name,
         "headerName": _head(name),
         "headerTooltip": known.label,
-        "width": _WIDTHS.get(name, _WIDTH),
+        "initialWidth": _WIDTHS.get(name, _WIDTH),
         "cellDataType": "number" if numeric else "text",
         "filter": "agNumberColumnFilter" if numeric else "agTextColumnFilter",
     }
@@ -155,7 +177,7 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     if numeric or known.form != "number":
         made["valueFormatter"] = {"function": f"flowsearchForm('{known.form}', params.value)"}
     if name == "trial_id":
-        made |= {"cellRenderer": "TrialLink", "pinned": "left"}
+        made |= {"cellRenderer": "TrialLink", "initialPinned": "left"}
     if name == "status":
         made["cellClass"] = {"function": "flowsearchStatus(params.value)"}
     if name in ("reason", "warnings"):
@@ -163,7 +185,7 @@ def _column(name: str, sort: tuple[str, int] | None) -> dict[str, Any]:
     if name.endswith(("psnr", "ssim")):
         made["sortingOrder"] = ["desc", "asc", None]
     if sort is not None:
-        made |= {"sort": sort[0], "sortIndex": sort[1]}
+        made |= {"initialSort": sort[0], "initialSortIndex": sort[1]}
     return made
 
 
