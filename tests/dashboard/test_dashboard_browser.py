@@ -374,3 +374,55 @@ def test_what_happens_while_a_page_is_on_its_way_is_in_its_table(
         "[...document.querySelectorAll('.ag-row [col-id=status]')].every((one) => one.textContent === 'completed')",
     )
     assert asked
+
+
+def test_figures_that_a_study_gets_come_to_an_open_page_which_stays_as_it_is(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "s", 2, images=2, epochs=4, statuses=["completed"])
+    url = origin(serving(root))
+    overview, page = browse(url), browse(f"{url}/figures")
+    places = "[...document.querySelectorAll('[data-plot]')].map((place) => place.dataset.plot)"
+    overview.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')
+    listed(page, "=== 2")
+    page.get_by_label("prox Filter Input").fill("glow")
+    until(page, "location.search.includes('filter')")
+    page.get_by_role("heading", name="Effects").scroll_into_view_if_needed()
+    address, depth = page.url, page.evaluate("window.scrollY")
+    assert depth > 0
+    assert not page.evaluate(f"{places}.includes('slice-folds-1')")
+    for one in (overview, page):
+        one.evaluate("window.stayed = true")
+
+    make_study(root, 8, images=2, epochs=4, statuses=["completed"], tasks=("denoise-0.1", "inpaint-9"))
+    until(page, f"{places}.includes('slice-folds-1') && {places}.includes('best-so-far-2')")
+    overview.wait_for_selector('[data-plot="best-so-far-2"] .scatterlayer .point')
+    assert page.url == address
+    assert page.evaluate("window.scrollY") > depth / 2  # not at its top again; figures above have their heights by now
+    assert page.get_by_label("prox Filter Input").input_value() == "glow"
+    listed(page, "=== 4")
+    page.locator('[data-plot="slice-folds-1"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-plot="slice-folds-1"] .scatterlayer .point')
+    assert overview.evaluate("window.stayed")
+    assert page.evaluate("window.stayed")
+
+
+def test_a_page_of_what_is_still_to_come_is_there_once_it_has_come(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    make_study(tmp_path / "one", 2, images=2, epochs=2)
+    url = origin(serving(tmp_path))
+    study, trial = browse(f"{url}/study/two/trials"), browse(f"{url}/study/two/trial/0003")
+    compare = browse(f"{url}/study/one/compare")
+    assert "There is no study of this name here" in study.locator("main").inner_text()
+    make_study(tmp_path / "two", 2, images=2, epochs=2)
+    listed(study, "=== 2")
+    until(trial, "document.querySelector('main').innerText.includes('has no trial 0003 yet')")
+    trial.wait_for_timeout(2500)  # it has been made again more than once
+    for name in ("one", "two"):
+        make_study(tmp_path / name, 4, images=2, epochs=2)
+    trial.wait_for_selector("text=Run it again")
+    compare.wait_for_timeout(2500)
+    compare.locator("#chosen").click()
+    compare.get_by_text("0003  ").click()
+    until(compare, "location.search === '?compare=0003'")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, html, no_update
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 from flask import request
 
 from flowsearch.analysis.dashboard import bits, compare, index, linked, overview, plots, table, trial
@@ -84,7 +84,7 @@ class Pages:
         try:
             watched = self.library.study(address.study)
         except (KeyError, ValueError) as error:
-            return nowhere(f"There is no study of this name here: {error}")
+            return nowhere(f"There is no study of this name here: {error}", reload=True)
         key = (address.href, watched.version)
         with self._lock:
             if key in self._made:
@@ -109,7 +109,7 @@ class Pages:
             try:
                 return trial.layout(trial.TrialPage(watched, address))
             except KeyError:
-                return nowhere(f"This study has no trial {address.trial} yet.")
+                return nowhere(f"This study has no trial {address.trial} yet.", reload=True)
         return nowhere("There is no such page.")
 
     def live(self, name: str, where: dict[str, Any]) -> bits.Children:
@@ -141,6 +141,16 @@ class Pages:
             return standing(watched.view(), watched.is_running).words
         except (KeyError, ValueError):
             return ""
+
+    def places(self, address: Address) -> list[str] | None:
+        """The figures that a study's page has by now, where that depends on the study's trials."""
+        if address.page not in (OVERVIEW, FIGURES):
+            return None
+        try:
+            found = plots.sections(self.library.study(address.study).view())
+        except (KeyError, ValueError):
+            return None
+        return [piece.name for one in (found[:1] if address.page == OVERVIEW else found) for piece in one.pieces]
 
     def _overview(self, watched: Watched, address: Address) -> overview.Overview:
         return overview.Overview(watched, address, self._spent(watched.path, watched.is_running))
@@ -198,7 +208,10 @@ def _pages(app: Dash, pages: Pages) -> None:
         Input("again", "data"),
         prevent_initial_call=True,
     )
-    def show(pathname: str | None, search: str | None, _: Any) -> tuple[Any, ...]:
+    def show(pathname: str | None, search: str | None, again: Any) -> tuple[Any, ...]:
+        # What was filtered or selected since is in the browser's address alone; the first time all inputs are new.
+        if ctx.triggered_id == "again" and again is not None:
+            search = again
         address = pages.address(pathname, search)
         return pages.content(address), _where(pages, address, pathname, search), address.state()
 
@@ -286,6 +299,18 @@ def _live(app: Dash, pages: Pages) -> None:
         add = [row for row in changed if row["trial_id"] not in seen]
         transaction = {"update": update, "add": add, "async": False}
         return columns or no_update, *((transaction, now) if changed else (no_update, no_update))
+
+    @app.callback(
+        Output("chosen", "options"),
+        Input("chosen-want", "data"),
+        State("chosen", "options"),
+        State("where", "data"),
+        prevent_initial_call=True,
+    )
+    def choices(want: Any, known: list[dict[str, str]], where: dict[str, Any]) -> Any:
+        _, watched = pages.of(where)
+        now = None if watched is None else compare.options(watched.view())
+        return no_update if now in (None, known) else now
 
 
 def _in_browser(app: Dash) -> None:

@@ -131,18 +131,27 @@ class Compare:
         return html.Div(found, className="splits") if found else bits.empty("None of them kept pictures.")
 
 
+def options(view: View) -> list[dict[str, str]]:
+    """The trials that can be chosen."""
+    return [
+        {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
+        for row in view.labelled.to_dict("records")
+    ]
+
+
 def layout(page: Compare) -> Component:
     """The page."""
-    options = [
-        {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
-        for row in page.view.labelled.to_dict("records")
-    ]
     picker = html.Section(
         [
             html.Label("Trials", htmlFor="chosen", id="chosen-label"),
             dcc.Dropdown(
-                id="chosen", options=options, value=page.ids, multi=True, placeholder="choose two trials or more"
+                id="chosen",
+                options=options(page.view),
+                value=page.ids,
+                multi=True,
+                placeholder="choose two trials or more",
             ),
+            dcc.Store(id="chosen-want"),
         ],
         className="card wide picker",
     )

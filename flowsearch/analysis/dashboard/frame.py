@@ -21,7 +21,7 @@ _GRAPH: Any = {
 
 def frame(library: Library) -> Component:
     """What stays while the pages change."""
-    stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": 0}
+    stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": None}
     templates = {mode: theme.template(mode).to_plotly_json() for mode in theme.MODES}
     return html.Div(
         [

@@ -50,12 +50,15 @@ def sections(results: Results) -> list[Shown]:
 
 def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str] | None) -> Drawn:
     """What is called `name`: in the registry, of the trials `shown` (all with None); or `trial/...` and `compare/...`,
-    of the `trials` of the page. Raises `KeyError` where there is no such figure."""
+    of the `trials` of the page. Empty where the study no longer has it: which figures there are depends on its trials,
+    and an open page is about to be made again."""
     where, _, what = name.partition("/")
     if what:
         make = _OF_TRIALS[where][what]
         return _figure(make.data(watched, tuple(trials)), make.draw, make.title)
     pieces = {one.name: (section.title, one) for section in sections(watched.view()) for one in section.pieces}
+    if name not in pieces:
+        return Drawn("empty")
     title, piece = pieces[name]
     frame = piece.data(watched.view(shown))
     if isinstance(piece, Plot):

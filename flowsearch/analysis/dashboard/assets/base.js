@@ -153,17 +153,24 @@ window.flowsearch = (() => {
   let figuresAt = 0;
   let later;
 
-  function grown(version, status) {
+  // Whether the page has other figures than the study by now: a second task, a name in which trials differ.
+  function others(places) {
+    const own = Array.from(document.querySelectorAll("[data-plot]"), (place) => place.dataset.plot);
+    return own.sort().join() !== places.sort().join();
+  }
+
+  function grown(version, status, places) {
     here.version = version;
     badge(status);
-    if (document.querySelector("[data-reload]")) {
-      set("again", { data: Date.now() });
+    if (document.querySelector("[data-reload]") || (places && others(places))) {
+      here.where.search = location.search; // the same page, which stays where it is
+      set("again", { data: location.search });
       return;
     }
     for (const place of document.querySelectorAll("[data-live]")) {
       set({ type: "live-want", name: place.dataset.live }, { data: version });
     }
-    if (document.getElementById("grid")) set("grid-want", { data: version });
+    for (const id of ["grid", "chosen"]) if (document.getElementById(id)) set(`${id}-want`, { data: version });
     const wait = here.where.page === "figures" ? FIGURES_SECONDS * 1000 - (Date.now() - figuresAt) : 0;
     clearTimeout(later);
     later = setTimeout(() => {
@@ -184,12 +191,13 @@ window.flowsearch = (() => {
     if (here.where.page === "nowhere" && !document.querySelector("[data-reload]")) return;
     busy = true;
     try {
-      const asked = new URLSearchParams({ study: here.where.study, known: here.version || "" });
+      const { where } = here;
+      const asked = new URLSearchParams({ study: where.study, page: where.page, known: here.version || "" });
       const answer = await fetch(`/poll?${asked}`, { cache: "no-store" });
       document.body.classList.toggle("lost", !answer.ok && answer.status !== 404);
       if (answer.status === 200) {
-        const { version, status } = await answer.json();
-        grown(version, status);
+        const { version, status, places } = await answer.json();
+        if (where === here.where) grown(version, status, places);
       }
     } catch {
       document.body.classList.add("lost");
