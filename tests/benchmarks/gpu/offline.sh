@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Packs what a GPU machine without a network lacks beside its own torch, pandas, pyarrow, torchmetrics and typer: Ray
-# without the parts that studies do not use, Optuna and what both need, and prepared image sets. Plotly and Dash are
-# left out: the report is written here, from the results brought back.
+# Packs what a GPU machine without a network needs beside its own torch, numpy, scipy, pandas, pyarrow, pillow and
+# torchmetrics: all else that flowsearch asks for, in versions that fit each other (Ray without the parts that studies do
+# not use), pytest, and prepared image sets. Plotly and Dash are left out: the report is written here, from the results
+# brought back.
 #
 #     tests/benchmarks/gpu/offline.sh 3.12 build/offline celeba-64 ffhq-64 anime-archive-64
 #
@@ -15,14 +16,14 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$out" "$scratch/wheels" "$scratch/site" "$scratch/data"
 
-take=(--quiet --no-deps --dest "$scratch/wheels" --only-binary :all: --python-version "$version" --implementation cp
-  --abi "cp${version/./}" --abi abi3 --abi none --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64)
-pip download "${take[@]}" 'ray>=2.60,<2.61' 'optuna>=5,<6' cmaes alembic colorlog greenlet mako sqlalchemy 'pydantic<3' \
-  annotated-types typing-inspection ruamel.yaml tensorboardX jsonschema jsonschema-specifications referencing rpds-py msgpack
-# pydantic takes one version of its core only.
-core=$(unzip -p "$scratch"/wheels/pydantic-*.whl '*/METADATA' | sed -n 's/^Requires-Dist: \(pydantic-core==[0-9.]*\).*/\1/p')
-pip download "${take[@]}" "$core"
 pip wheel --quiet --no-deps --wheel-dir "$scratch/wheels" . # for its version: the code is the checkout's there
+# What it asks for, and its tests of pytest; pip adds what those need.
+mapfile -t needs < <(unzip -p "$scratch"/wheels/flowsearch-*.whl '*/METADATA' | sed -n 's/^Requires-Dist: //p' |
+  sed -E "s/^((pytest|hypothesis)[^;]*);.*/\1/" | grep -vE ';|^(torch|torchmetrics|scipy|plotly|dash|waitress)\b')
+pip download --quiet --dest "$scratch/wheels" --only-binary :all: --python-version "$version" --implementation cp \
+  --abi "cp${version/./}" --abi abi3 --abi none --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
+  "${needs[@]}"
+rm "$scratch"/wheels/{numpy,pandas,pyarrow,pillow}-*.whl
 
 for wheel in "$scratch"/wheels/*.whl; do unzip -q -o "$wheel" -d "$scratch/site"; done
 rm -rf "$scratch/site/flowsearch" "$scratch"/site/ray/{jars,rllib,serve,llm,cpp,dashboard/client}
