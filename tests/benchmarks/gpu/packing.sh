@@ -2,32 +2,28 @@
 # Four small ResNets on one GPU: side by side under NVIDIA's MPS, a quarter each, then one after another. Prints the
 # seconds of each, from the first start to the last end, and of training, and their ratios.
 #
-#     tests/benchmarks/gpu/packing.sh OUT [EPOCHS] [--set ...]      # OUT/results gets both studies; 300 epochs by default
+#     tests/benchmarks/gpu/packing.sh OUT [EPOCHS] [--set ...]      # 300 epochs by default
+#
+# OUT gets packing.json and, as soon as each has ended, both studies as NAME.tar.xz. They stay in results/: what has
+# ended is not measured again before `rm -r results/packing-*`. On a CPU: 2 epochs and --set 'resources={cpu: 1, gpu: 0}'.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 out=$1 epochs=${2:-300}
 shift $(($# < 2 ? $# : 2))
 
+source tests/benchmarks/gpu/mps.sh
+
 pack() {
-  flowsearch study run tests/benchmarks/packing.yaml --results "$out/results" --name "$1" --set "fixed.epochs=$epochs" \
+  flowsearch study run tests/benchmarks/packing.yaml --name "packing-$1" --set "fixed.epochs=$epochs" \
     --set fixed.prox=resnet --set fixed.features=48 --set fixed.depth=null --set fixed.levels=null \
     --set fixed.last_depth=null --set fixed.hidden=null --set fixed.pretrain=null "${@:2}"
+  tar -cJf "$out/packing-$1.tar.xz" -C results --exclude '*.safetensors' "packing-$1"
 }
 
 mkdir -p "$out"
-mps=$(command -v nvidia-cuda-mps-control || true)
-if [ -n "$mps" ]; then
-  export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mps-log
-  mkdir -p "$CUDA_MPS_PIPE_DIRECTORY" "$CUDA_MPS_LOG_DIRECTORY"
-  "$mps" -d
-fi
+mps_start
 pack together --set 'resources={cpu: 2, gpu: 0.25}' "$@"
-if [ -n "$mps" ]; then
-  echo quit | "$mps"
-  unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
-else
-  echo "no MPS on this machine: the four ran without it" >&2
-fi
+mps_stop
 pack apart --set 'resources={cpu: 2, gpu: 1}' "$@"
 
 python3 - "$out" <<'PYTHON'
@@ -39,7 +35,7 @@ import pandas as pd
 out = sys.argv[1]
 told = {}
 for name in ("together", "apart"):
-    trials = pd.read_parquet(f"{out}/results/{name}/trials")
+    trials = pd.read_parquet(f"results/packing-{name}/trials")
     assert (trials.status == "completed").all() and len(trials) == 4, trials[["trial_id", "status", "reason"]]
     told[name] = {
         "seconds": (trials.ended.max() - trials.started.min()).total_seconds(),
