@@ -101,7 +101,7 @@ class Windowed(ProximalMap):
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         assert len(x_BCHW) == 1
-        given = () if shrinkage is None else (shrinkage,)
+        given = (shrinkage,) if isinstance(self.network, ProximalMap) else ()
         blend = Blend(*self.shape, self.size, x_BCHW.device, self.power)
         for places in in_batches(self.places, BATCH):
             seen = cut(x_BCHW[0], places, self.size, self.block)

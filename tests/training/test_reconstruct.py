@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from flowsearch.data import DataConfig
-from flowsearch.models import Unrolled
+from flowsearch.models import ProximalMap, Unrolled
 from flowsearch.operators import Mask, Task
 from flowsearch.operators.blur import motion_kernel
 from flowsearch.training import TrialConfig
@@ -146,6 +146,38 @@ def test_data_steps_are_of_the_whole_picture(task: str, method: str) -> None:
             expected = expected + step / norm**2 * whole.adjoint(y - whole(expected))
     found = reconstruct(saved, x_CHW, generator())
     torch.testing.assert_close(found.reconstruction_CHW, expected[0], atol=1e-5, rtol=1e-5)
+
+
+class Dimmed(ProximalMap):
+    """x = w x~ / (1 + lambda) in each pixel, which is the same in windows and whole."""
+
+    def __init__(self, weight: float, shrinks: bool) -> None:
+        super().__init__()
+        self.weight, self.shrinks = torch.nn.Parameter(torch.tensor(weight)), shrinks
+
+    def forward(self, x_BCHW: torch.Tensor, shrinkage: torch.Tensor | None) -> torch.Tensor:
+        return self.weight * x_BCHW / (1 if shrinkage is None else 1 + shrinkage)
+
+
+@pytest.mark.parametrize("end", ["prox", "data"])
+@pytest.mark.parametrize("shrinks", [True, False], ids=["with lambda", "without"])
+@pytest.mark.parametrize("weights", [[0.9], [1.2, 0.8, 0.6]], ids=["tied", "untied"])
+def test_each_fold_keeps_its_step_its_map_and_its_lambda(weights: list[float], shrinks: bool, end: str) -> None:
+    saved = fresh("deblur-1")
+    operator, whole = saved.task.operator, saved.task.operator.resized(36, 52)
+    proxes = [Dimmed(weight, shrinks) for weight in weights]
+    folds = 3 if end == "prox" else 4
+    model = Unrolled(operator, proxes, folds, end=end).eval()
+    with torch.no_grad():
+        model.share_K.copy_(torch.linspace(0.9, 0.3, folds))
+        if model.raw_lambda_K is not None:
+            model.raw_lambda_K.copy_(torch.linspace(-3, 1, folds))
+    expected = Unrolled(whole, proxes, folds, end=end)
+    expected.share_K, expected.raw_lambda_K = model.share_K, model.raw_lambda_K
+    y_CHW = picture(36, 52)
+    found = reconstruct_measured(_saved(saved.config, 3, saved.task, model), y_CHW)
+    with torch.no_grad():
+        torch.testing.assert_close(found.reconstruction_CHW, expected(y_CHW[None])[0], atol=1e-5, rtol=1e-5)
 
 
 def flow(**settings: Any) -> Saved:
