@@ -25,7 +25,7 @@ class Blur(LinearOperator):
     with the padding P and the crop C, so that A^T = P^T F^-1 diag(conj F k) F C^T.
     """
 
-    stride = 1
+    shift_period = 1
     transfer_HWP: Tensor
 
     def __init__(self, kernel: Kernel, height: int, width: int, margin: int = 0, padding: str = "circular") -> None:

@@ -20,13 +20,13 @@ class LinearOperator(nn.Module, ABC):
     image_shape: tuple[int, int, int] | None = None
     """Channels, height and width of the images, from which `norm` starts where it has to be computed."""
 
-    stride: int | None = None
+    shift_period: int | None = None
     """Where A acts alike in every place, but for its boundary: after how many pixels it does so again (1 of a blur, the
     scale of super-resolution). None where it belongs to images of one size, such as a mask."""
 
     local = False
-    """Whether each measured number is of its own `stride` x `stride` pixels alone, so that a part of a measurement is
-    the measurement of a part."""
+    """Whether each measured number is of its own `shift_period` x `shift_period` pixels alone, so that a part of a
+    measurement is the measurement of a part."""
 
     @abstractmethod
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class LinearOperator(nn.Module, ABC):
         """A^T y, real images."""
 
     def resized(self, height: int, width: int) -> "LinearOperator":
-        """The same measurement of pictures of another size, multiples of `stride`, where there is one.
+        """The same measurement of pictures of another size, multiples of `shift_period`, where there is one.
 
         Its `norm` is this one's, which a network's steps were trained by: with the size |A| changes at the boundary.
         """
@@ -66,7 +66,7 @@ class LinearOperator(nn.Module, ABC):
 class Identity(LinearOperator):
     """A x = x: denoising (paper section VI-C)."""
 
-    stride = 1
+    shift_period = 1
     local = True
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class BoxDecimation(LinearOperator):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        self.scale = self.stride = scale
+        self.scale = self.shift_period = scale
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return avg_pool2d(x_BCHW, self.scale)
@@ -42,7 +42,7 @@ class GaussianDecimation(LinearOperator):
 
     def __init__(self, height: int, width: int, scale: int, sigma: float) -> None:
         super().__init__()
-        self.scale = self.stride = scale
+        self.scale = self.shift_period = scale
         self.sigma = sigma
         kernel = partial(gaussian_kernel, sigma=sigma, shift=-(scale - 1) / 2)
         self.blur = Blur(kernel, height, width)

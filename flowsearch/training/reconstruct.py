@@ -38,11 +38,11 @@ class Pictured:
 def reconstruct(saved: Saved, x_CHW: Tensor, generator: torch.Generator, progress: Progress | None = None) -> Pictured:
     """Measure a picture by the network's task, with noise from `generator`, and reconstruct it."""
     height, width = x_CHW.shape[1:]
-    stride = saved.task.operator.stride
-    if stride is None:
+    period = saved.task.operator.shift_period
+    if period is None:
         seen_CHW, found_CHW = _tiled(saved, fitted(x_CHW, saved.size, saved.size), generator, progress)
     else:
-        x_CHW = fitted(x_CHW, saved.size, stride)
+        x_CHW = fitted(x_CHW, saved.size, period)
         task, network = _whole(saved, x_CHW.shape[1], x_CHW.shape[2], progress)
         y = task.measure(x_CHW[None], generator)
         seen_CHW, found_CHW = _shown(task, y)[0], network(y)[0]
@@ -64,13 +64,13 @@ def reconstruct_measured(saved: Saved, y_CHW: Tensor, progress: Progress | None 
             f"a measurement of task {saved.task.name} is no image of the same size, so a picture cannot be one; "
             "load_saved(MODEL).model takes it in Python"
         )
-    stride = saved.task.operator.stride
-    if stride is None and (height, width) != (saved.size, saved.size):
+    period = saved.task.operator.shift_period
+    if period is None and (height, width) != (saved.size, saved.size):
         raise ValueError(
             f"a measurement of task {saved.task.name} has the network's {saved.size}x{saved.size} pixels, not "
             f"{width}x{height}; only denoising and deblurring take any size"
         )
-    y = fitted(y_CHW, saved.size, stride or 1)[None]
+    y = fitted(y_CHW, saved.size, period or 1)[None]
     _, network = _whole(saved, y.shape[2], y.shape[3], progress)
     found_CHW = network(y)[0]
     return Pictured(y_CHW, found_CHW[:, :height, :width])
@@ -80,13 +80,13 @@ def _whole(saved: Saved, height: int, width: int, progress: Progress | None) -> 
     """The task for one picture, and its network, which takes a batch of one. For a picture of S x S they are as they
     are."""
     model, size = saved.model, saved.size
-    stride = saved.task.operator.stride
-    if (height, width) == (size, size) or stride is None:
+    period = saved.task.operator.shift_period
+    if (height, width) == (size, size) or period is None:
         return saved.task, model
-    # In whole strides, so that a window sees the grid of a measurement where the network's images have it.
-    places = corners(height, width, size, max(1, size // 2 // stride) * stride)
+    # In whole periods, so that a window sees the grid of a measurement where the network's images have it.
+    places = corners(height, width, size, max(1, size // 2 // period) * period)
     if saved.task.operator.local:
-        return saved.task, Windowed(model, (height, width), size, places, _counter(len(places), progress), stride)
+        return saved.task, Windowed(model, (height, width), size, places, _counter(len(places), progress), period)
     operator = saved.task.operator.resized(height, width).to(saved.device)
     calls = model.mapped_folds if isinstance(model, Unrolled) else 1
     done = _counter(len(places) * calls, progress)

@@ -149,13 +149,13 @@ def test_a_change_of_precision_leaves_a_blur_as_it_is(name: str) -> None:
 def test_an_operator_that_acts_alike_in_every_place_takes_pictures_of_any_size(name: str) -> None:
     small = Task.named(name, 16).operator
     large = small.resized(24, 40)
-    assert small.stride is not None
+    assert small.shift_period is not None
     assert large.norm == pytest.approx(small.norm, rel=1e-12)
     x = torch.zeros(1, 3, 24, 40, dtype=torch.float64)
     x[..., 14:18, 22:26] = images(4, 0)[:1]
     measured = large(x)
     y = noise(measured.shape, 1, measured.dtype)
     assert inner(measured, y) == pytest.approx(inner(x, large.adjoint(y)), rel=1e-12)
-    top, left, side = (place // small.stride if name.startswith("superres") else place for place in (8, 16, 16))
+    top, left, side = (place // small.shift_period if name.startswith("superres") else place for place in (8, 16, 16))
     alone = small(x[..., 8:24, 16:32])
     torch.testing.assert_close(measured[..., top : top + side, left : left + side], alone, rtol=0, atol=1e-6)

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from flowsearch.data import DataConfig
 from flowsearch.models import ProximalMap, Unrolled
-from flowsearch.operators import Mask, Task
+from flowsearch.operators import LinearOperator, Mask, Task
 from flowsearch.operators.blur import motion_kernel
 from flowsearch.training import TrialConfig
 from flowsearch.training.build import build_feedforward, build_model
@@ -109,6 +109,30 @@ def test_what_depends_on_the_place_is_measured_tile_by_tile_and_once() -> None:
     mask_HW = saved.task.operator.mask_HW.repeat(2, 3)
     assert torch.equal(found.measurement_CHW, x_CHW * mask_HW)
     assert torch.equal(found.reconstruction_CHW == 0, (x_CHW * mask_HW) == 0)
+
+
+class EveryOtherRow(LinearOperator):
+    """An operator of one's own, with names of its own."""
+
+    stride = 2
+    image_shape = (3, 16, 16)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return x_BCHW[..., :: self.stride, :]
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        x_BCHW = y.new_zeros(*y.shape[:2], 16, 16)
+        x_BCHW[..., :: self.stride, :] = y
+        return x_BCHW
+
+
+def test_an_operator_of_ones_own_measures_tile_by_tile_whatever_it_calls_stride() -> None:
+    saved, operator, x_CHW = fresh("denoise-0.1"), EveryOtherRow(), picture(40, 23)
+    saved.model.operator = operator
+    found = reconstruct(_saved(saved.config, 3, Task("own", operator, 0.0), saved.model), x_CHW, generator())
+    expected_CHW = torch.zeros_like(x_CHW)
+    expected_CHW[:, ::2] = x_CHW[:, ::2] / operator.norm**2
+    torch.testing.assert_close(found.measurement_CHW, expected_CHW)
 
 
 @pytest.mark.parametrize("task", WHOLE)
