@@ -32,7 +32,6 @@ class Saved:
         """Height and width of its images."""
         return self.config.data.size
 
-    @torch.no_grad()
     def with_task(self, task: object) -> "Saved":
         """The network on another task, untrained for it.
 
