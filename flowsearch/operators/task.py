@@ -98,4 +98,5 @@ def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     check_operator(made, spec.kind, channels, size)
     if made.image_shape is None:
         made.image_shape = (channels, size, size)
+    made.shift_period = None  # it was made for this size; one that inherits from Blur would be resized to a plain Blur
     return made.requires_grad_(False)

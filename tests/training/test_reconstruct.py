@@ -4,6 +4,7 @@ A fresh ResNet is the identity, so a fresh network of one fold gives back what o
 measurement: for denoising and masks the measurement, for super-resolution each mean on its block.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from scipy import ndimage
 
 from flowsearch.data import DataConfig
 from flowsearch.models import ProximalMap, Unrolled
-from flowsearch.operators import LinearOperator, Mask, Task
-from flowsearch.operators.blur import motion_kernel
+from flowsearch.operators import Blur, LinearOperator, Mask, Task
+from flowsearch.operators.blur import gaussian_kernel, motion_kernel
 from flowsearch.training import TrialConfig
 from flowsearch.training.build import build_feedforward, build_model
 from flowsearch.training.reconstruct import reconstruct, reconstruct_measured
@@ -36,7 +37,7 @@ WHOLE = [
 """Tasks that act alike in every place but for their boundary."""
 
 
-def fresh(task: str, size: int = 16, channels: int = 3, **settings: Any) -> Saved:
+def fresh(task: Any, size: int = 16, channels: int = 3, **settings: Any) -> Saved:
     shape: dict[str, Any] = {"prox": "resnet", "features": 4, "blocks": 1, "folds": 1}
     config = TrialConfig(task=task, data=DataConfig(size=size), **(shape | settings))
     made = Task.named(config.task, size, channels)
@@ -112,27 +113,46 @@ def test_what_depends_on_the_place_is_measured_tile_by_tile_and_once() -> None:
 
 
 class EveryOtherRow(LinearOperator):
-    """An operator of one's own, with names of its own."""
+    """An operator of one's own, with a name of its own for its spacing."""
 
     stride = 2
-    image_shape = (3, 16, 16)
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.size = size
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         return x_BCHW[..., :: self.stride, :]
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        x_BCHW = y.new_zeros(*y.shape[:2], 16, 16)
+        x_BCHW = y.new_zeros(*y.shape[:2], self.size, self.size)
         x_BCHW[..., :: self.stride, :] = y
         return x_BCHW
 
 
-def test_an_operator_of_ones_own_measures_tile_by_tile_whatever_it_calls_stride() -> None:
-    saved, operator, x_CHW = fresh("denoise-0.1"), EveryOtherRow(), picture(40, 23)
-    saved.model.operator = operator
-    found = reconstruct(_saved(saved.config, 3, Task("own", operator, 0.0), saved.model), x_CHW, generator())
-    expected_CHW = torch.zeros_like(x_CHW)
-    expected_CHW[:, ::2] = x_CHW[:, ::2] / operator.norm**2
-    torch.testing.assert_close(found.measurement_CHW, expected_CHW)
+class HalfBlur(Blur):
+    """An operator of one's own that inherits from flowsearch's: half as bright."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__(partial(gaussian_kernel, sigma=1.0), size, size)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return super().forward(x_BCHW) / 2
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        return super().adjoint(y) / 2
+
+    @property
+    def norm(self) -> float:
+        return super().norm / 2
+
+
+@pytest.mark.parametrize("name", ["EveryOtherRow", "HalfBlur"])
+def test_an_operator_of_ones_own_measures_tile_by_tile(name: str) -> None:
+    saved, x_CHW = fresh({f"{__name__}:{name}": {}}), picture(40, 23)
+    whole = reconstruct(saved, x_CHW, generator()).measurement_CHW
+    tile = reconstruct(saved, x_CHW[:, 16:32, :16], generator()).measurement_CHW
+    torch.testing.assert_close(whole[:, 16:32, :16], tile)
 
 
 @pytest.mark.parametrize("task", WHOLE)
