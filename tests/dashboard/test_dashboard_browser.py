@@ -407,6 +407,23 @@ def test_figures_that_a_study_gets_come_to_an_open_page_which_stays_as_it_is(
     assert page.evaluate("window.stayed")
 
 
+def test_a_page_waits_with_what_is_new_while_somebody_types(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "s", 2, images=2, epochs=4, statuses=["completed"])
+    page = browse(f"{origin(serving(root))}/figures")
+    listed(page, "=== 2")
+    page.route("**/poll*", lambda route: route.fulfill(status=204))  # nothing new yet
+    make_study(root, 8, images=2, epochs=4, statuses=["completed"], tasks=("denoise-0.1", "inpaint-9"))
+    page.get_by_label("prox Filter Input").click()
+    page.keyboard.press("g")
+    page.unroute("**/poll*")
+    page.keyboard.type("low", delay=2000)
+    page.wait_for_selector('[data-plot="slice-folds-1"]')
+    listed(page, "=== 4")
+    assert page.get_by_label("prox Filter Input").input_value() == "glow"
+
+
 def test_a_page_of_what_is_still_to_come_is_there_once_it_has_come(
     browse: Browse, serving: Callable[..., Any], tmp_path: Path
 ) -> None:

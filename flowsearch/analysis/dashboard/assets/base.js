@@ -185,9 +185,14 @@ window.flowsearch = (() => {
     place.className = status ? `badge ${status.replace(" ", "-")}` : "";
   }
 
+  // Nothing is drawn again under the hands of somebody who types: a page that is made again takes the cursor.
+  const TYPING_SECONDS = 5;
+  let typed = 0;
+  document.addEventListener("keydown", () => (typed = Date.now()), true);
+
   let busy = false;
   async function poll() {
-    if (busy || !here.where || document.hidden) return;
+    if (busy || !here.where || document.hidden || Date.now() - typed < TYPING_SECONDS * 1000) return;
     if (here.where.page === "nowhere" && !document.querySelector("[data-reload]")) return;
     busy = true;
     try {
