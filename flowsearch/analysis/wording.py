@@ -1,7 +1,7 @@
 """Metrics, configurations and what is known of them in words; numbers are written by `results.forms`."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def counted(counts: dict[str, int]) -> str:
     return listed([f"{count:,} {status}" for status, count in counts.items()])
 
 
-def described(trial: pd.Series) -> str:
+def described(trial: pd.Series | Mapping[Any, Any]) -> str:
     """A labelled trial's configuration in a line: `glow, 4 untied folds, depth 6, levels 3, hidden 32, pre-trained`."""
     parts = [str(trial["label"])]
     if not missing(trial.get("folds")):

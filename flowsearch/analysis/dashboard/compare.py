@@ -134,7 +134,7 @@ class Compare:
 def options(view: View) -> list[dict[str, str]]:
     """The trials that can be chosen."""
     return [
-        {"label": f"{row['trial_id']}  {described(pd.Series(row))}", "value": row["trial_id"]}
+        {"label": f"{row['trial_id']}  {described(row)}", "value": row["trial_id"]}
         for row in view.labelled.to_dict("records")
     ]
 
