@@ -13,6 +13,6 @@ mps_start() {
 }
 
 mps_stop() {
-  [ -z "$mps" ] || echo quit | "$mps"
+  [ -z "$mps" ] || echo quit | "$mps" || echo "MPS was not stopped: it may not have been started" >&2
   unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
 }
