@@ -98,8 +98,10 @@ def _refused(document: Document, groups: list[Keys]) -> None:
     mode = document.get("spec", "authOptions", "mode", default="disabled")
     if mode == "token" and document.get("spec", "rayVersion") is None:
         document.find(("spec", "authOptions"), "the operator gives no token without rayVersion", "write rayVersion")
-    switched = "RAY_enable_autoscaler_v2" in str(document.get(*_HEAD, "template", "spec", "containers"))
-    newer = document.get("spec", "autoscalerOptions", "version") == "v2" or switched
+    variables = [*document.get(*_HEAD, "template", "spec", "containers", "0", "env", default=[])]
+    newer = document.get("spec", "autoscalerOptions", "version") == "v2" or any(
+        {"name": "RAY_enable_autoscaler_v2", "value": on} in variables for on in ("1", "true")
+    )
     for group in [_HEAD, *groups]:
         parameters = document.mapping(*group, "rayStartParams")
         twice = sorted({"num-cpus", "num-gpus", "memory", "resources"} & set(parameters))
@@ -112,7 +114,7 @@ def _refused(document: Document, groups: list[Keys]) -> None:
         policy = document.get(*group, "template", "spec", "restartPolicy", default="Never")
         if policy != "Never" and (newer or group != _HEAD):
             way = (*group, "template", "spec", "restartPolicy")
-            document.find(way, f"is {policy}, with which pods do not go when they are idle", "write Never")
+            document.find(way, f"is {policy}, and Ray's autoscaler asks for pods that do not restart", "write Never")
     for group in groups:
         fewest, most = (document.get(*group, name) for name in ("minReplicas", "maxReplicas"))
         if isinstance(fewest, int) and isinstance(most, int) and fewest > most:

@@ -1,5 +1,6 @@
 """`flowsearch cluster check`: nothing about the files that are shipped; the line and the mend of mistakes."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -343,6 +344,15 @@ def test_what_ray_itself_makes_right_for_aws_is_no_finding(tmp_path: Path) -> No
     path = tmp_path / "mine.yaml"
     ray_s = "LaunchTemplate: { LaunchTemplateId: lt-1, Version: 2 }\n      SubnetIds: [subnet-1, subnet-2]\n"
     path.write_text(AWS.read_text().replace("      ImageId: *image\n", f"      {ray_s}"))
+    assert check(path) == []
+
+
+def test_a_head_that_restarts_is_no_finding_where_the_newer_autoscaler_is_switched_off(tmp_path: Path) -> None:
+    text = re.sub(r" +(version: v2|priority: .*)\n", "", KUBERAY.read_text())
+    text = text.replace("restartPolicy: Never", "restartPolicy: Always", 1)
+    env = '            env: [{ name: RAY_enable_autoscaler_v2, value: "0" }]\n            image:'
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("            image:", env, 1))
     assert check(path) == []
 
 
