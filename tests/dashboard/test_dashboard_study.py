@@ -17,9 +17,9 @@ from made_up import epoch_record, make_study
 
 from flowsearch.analysis.dashboard import Used, again, standing, table
 from flowsearch.analysis.dashboard.address import Address
-from flowsearch.analysis.dashboard.app import Pages
 from flowsearch.analysis.dashboard.compare import Compare
 from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.pages import Pages
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.watch import Watched

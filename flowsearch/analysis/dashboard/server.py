@@ -13,9 +13,10 @@ from flask import Flask, Response, abort, request
 
 from flowsearch.analysis.dashboard import security
 from flowsearch.analysis.dashboard.address import INDEX, Address
-from flowsearch.analysis.dashboard.app import Pages, create, nothing_spent
+from flowsearch.analysis.dashboard.app import create
 from flowsearch.analysis.dashboard.copied import Copy, Held, never
 from flowsearch.analysis.dashboard.library import Library
+from flowsearch.analysis.dashboard.pages import Pages, nothing_spent
 from flowsearch.analysis.dashboard.pictures import SPLITS, picture
 from flowsearch.analysis.dashboard.standing import Spending
 from flowsearch.analysis.dashboard.watch import Watched, once
