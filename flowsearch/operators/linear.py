@@ -50,7 +50,8 @@ class LinearOperator(nn.Module, ABC):
         """The largest singular value of A, or a safe value up to 2% above it: a gradient step of 1 / norm^2 cannot
         overshoot.
 
-        An operator that knows its own overrides this; otherwise it is computed when it is first asked for.
+        An operator that knows its own overrides this, and keeps what takes long: every data step asks for it. Otherwise
+        it is computed when it is first asked for.
         """
         if "_norm" not in self.__dict__:
             if self.image_shape is None:
