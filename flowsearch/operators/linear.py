@@ -37,12 +37,15 @@ class LinearOperator(nn.Module, ABC):
         """A^T y, real images."""
 
     def resized(self, height: int, width: int) -> "LinearOperator":
-        """The same measurement of pictures of another size, multiples of `shift_period`, where there is one.
+        """The same measurement of pictures of another size, multiples of `shift_period`; `ValueError` where A belongs
+        to images of one size.
 
         Its `norm` is this one's, which a network's steps were trained by: with the size |A| changes at the boundary.
         """
         if not self.local:
-            raise NotImplementedError(f"{type(self).__name__} is for images of one size")
+            raise ValueError(
+                f"{type(self).__name__} belongs to images of one size, and cannot measure pictures of {height}x{width}"
+            )
         return self
 
     @property

@@ -8,7 +8,7 @@ from torch import Tensor
 _MARGIN = 5
 """Half of SSIM's 11 x 11 window: nearer to the border it is not whole."""
 
-SQUARE = 74
+_SQUARE = 74
 """Width of the squares that SSIM is computed in, margins and all: on a CPU its convolution copies 121 values for each
 pixel, which takes 58 GB for a photograph of 12 million pixels at once, and beyond some megabytes several times as long.
 """
@@ -42,10 +42,10 @@ def ssim(estimate_BCHW: Tensor, truth_BCHW: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second or two to load
 
     height, width = (side - 2 * _MARGIN for side in truth_BCHW.shape[-2:])
-    step = SQUARE - 2 * _MARGIN
+    step = _SQUARE - 2 * _MARGIN
     sums_B = torch.zeros(len(truth_BCHW), dtype=torch.float64, device=truth_BCHW.device)
     for top, left in product(range(0, height, step), range(0, width, step)):
-        square = (..., slice(top, top + SQUARE), slice(left, left + SQUARE))
+        square = (..., slice(top, top + _SQUARE), slice(left, left + _SQUARE))
         pairs = zip(clip(estimate_BCHW[square]).split(1), truth_BCHW[square].split(1), strict=True)
         for index, (x_1CHW, y_1CHW) in enumerate(pairs):
             _, map_1CHW = structural_similarity_index_measure(

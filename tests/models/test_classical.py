@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scaled import Scaled
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
@@ -107,29 +108,11 @@ def test_an_image_does_not_depend_on_its_neighbours_and_complex_measurements_do(
     torch.testing.assert_close(together, real, atol=0.02, rtol=0)
 
 
-class Scaled(LinearOperator):
-    """A x = s x by a blur: an operator in other units."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.blur, self.scale = Task.named("deblur-1", SIZE).operator, scale
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.scale * self.blur(x_BCHW)
-
-    def adjoint(self, y_BCHW: Tensor) -> Tensor:
-        return self.scale * self.blur.adjoint(y_BCHW)
-
-    @property
-    def norm(self) -> float:
-        return self.scale * self.blur.norm
-
-
 @pytest.mark.parametrize("scale", [0.01, 1000.0], ids="scale {:g}".format)
 def test_the_units_of_the_measurement_change_nothing(scale: float) -> None:
-    y = Scaled(1.0)(noisy(images(), 0.02))
-    plain, _ = TotalVariation(Scaled(1.0), 1e-3).solve(y)
-    x, gap_B = TotalVariation(Scaled(scale), 1e-3 * scale**2).solve(scale * y)
+    y = Scaled("deblur-1", 1.0)(noisy(images(), 0.02))
+    plain, _ = TotalVariation(Scaled("deblur-1", 1.0), 1e-3).solve(y)
+    x, gap_B = TotalVariation(Scaled("deblur-1", scale), 1e-3 * scale**2).solve(scale * y)
     assert gap_B.max() < 1e-3
     torch.testing.assert_close(x, plain, atol=1e-6, rtol=0)
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from scaled import Scaled
 from torch import Tensor, nn
 
 from flowsearch.flows import Glow
 from flowsearch.models import GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx, Unrolled
 from flowsearch.models.unrolled import untie
-from flowsearch.operators import LinearOperator, Task
+from flowsearch.operators import Task
 
 SIZE = 16
 
@@ -143,35 +144,17 @@ def test_data_step_descends_the_residual(task: str) -> None:
     assert (y - operator(stepped)).norm() < (y - operator(x)).norm()
 
 
-class Scaled(LinearOperator):
-    """A blur times a number."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.blur, self.scale = Task.named("deblur-2", 16).operator, scale
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.scale * self.blur(x_BCHW)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return self.scale * self.blur.adjoint(y)
-
-    @property
-    def norm(self) -> float:
-        return self.scale * self.blur.norm
-
-
 @pytest.mark.parametrize("scale", [0.05, 20.0], ids=["dark", "bright"])
 def test_a_network_is_the_same_whatever_the_scale_of_the_operator(scale: float) -> None:
     prox = stir(make("resnet"))
-    plain, scaled = (Unrolled(Scaled(number), [prox], 3).eval() for number in (1.0, scale))
+    plain, scaled = (Unrolled(Scaled("deblur-2", number), [prox], 3).eval() for number in (1.0, scale))
     y = plain.operator(images())
     torch.testing.assert_close(scaled(scale * y), plain(y), atol=1e-4, rtol=1e-4)
 
 
 def trained(scale: float) -> Tensor:
     """What a network makes of measurements by an operator of this scale after five steps of its optimizer."""
-    model = Unrolled(Scaled(scale), [make("resnet")], folds=2)
+    model = Unrolled(Scaled("deblur-2", scale), [make("resnet")], folds=2)
     x = images()
     y = model.operator(x + 0.1)
     optimizer = torch.optim.Adam([{"params": model.scalars(), "lr": 1e-2}, {"params": model.proxes.parameters()}])

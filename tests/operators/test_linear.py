@@ -159,3 +159,8 @@ def test_an_operator_that_acts_alike_in_every_place_takes_pictures_of_any_size(n
     top, left, side = (place // small.shift_period if name.startswith("superres") else place for place in (8, 16, 16))
     alone = small(x[..., 8:24, 16:32])
     torch.testing.assert_close(measured[..., top : top + side, left : left + side], alone, rtol=0, atol=1e-6)
+
+
+def test_an_operator_of_one_size_is_not_resized() -> None:
+    with pytest.raises(ValueError, match="Mask belongs to images of one size, and cannot measure pictures of 24x40"):
+        Task.named("inpaint-5", 16).operator.resized(24, 40)

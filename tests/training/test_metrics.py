@@ -49,7 +49,7 @@ def test_ssim_agrees_with_scikit_image() -> None:
 
 def test_ssim_is_the_same_in_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ssim(*pair())
-    monkeypatch.setattr(metrics, "SQUARE", 19)
+    monkeypatch.setattr(metrics, "_SQUARE", 19)
     torch.testing.assert_close(ssim(*pair()), whole, rtol=0, atol=1e-14)
 
 
