@@ -9,6 +9,7 @@ from flowsearch.analysis.wording import (
     chosen_by,
     counted,
     described,
+    devices,
     kept,
     listed,
     named,
@@ -44,13 +45,13 @@ def findings(results: Results) -> list[str]:
     if results.completed.empty:
         return [_none_completed(results)]
     if len(objectives(results)) > 1:
-        return [*_fronts(results), *_unknown(results), *_lost(results), *factor_sentences(results)]
+        return [*_fronts(results), *_unknown(results), *_lost(results), *_mixed(results), *factor_sentences(results)]
     if len(results.tasks) > _TOLD:
         best = [_bests(results)]
     else:
         best = [_of_task(results, task, _best(results, task)) for task in results.tasks]
     held = held_against(results)
-    aside = [*_unknown(results), *_lost(results)]
+    aside = [*_unknown(results), *_lost(results), *_mixed(results)]
     return [*best, *aside, *_against(results, held), *factor_sentences(results), *_limits(results, held)]
 
 
@@ -132,6 +133,13 @@ def _unknown(results: Results) -> list[str]:
         *said,
         f"Reconstructions that are not finite leave means over their images unknown: {not_finite(found, _LISTED)}.",
     ]
+
+
+def _mixed(results: Results) -> list[str]:
+    """That trials ran on unlike devices, if they did."""
+    if results.trials["device"].nunique() < 2:
+        return []
+    return [f"Trials ran on {devices(results)}: times and peak memory of one are not those of the other."]
 
 
 def _lost(results: Results) -> list[str]:

@@ -11,7 +11,7 @@ from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, lost_seeds, reached, turned
 from flowsearch.analysis.findings import status_line
 from flowsearch.analysis.paper_figures import Figure, paper_figures
-from flowsearch.analysis.wording import chosen_by, command_line, kept, not_finite, without_objective
+from flowsearch.analysis.wording import chosen_by, command_line, devices, kept, not_finite, without_objective
 from flowsearch.results import Results, schema
 from flowsearch.results.compare import differences
 from flowsearch.results.configurations import best_of_each, configurations, objectives, ranked, varies
@@ -282,6 +282,8 @@ def _notes(results: Results) -> list[tuple[str, str]]:
         notes.append(("commit", f"{git['commit']}{' with uncommitted changes' if changed else ''}"))
     if facts.get("cpus"):
         notes.append(("machine", ", ".join(filter(None, [facts.get("processor"), f"{facts['cpus']} CPUs"]))))
+    if (ran_on := devices(results)) not in ("", facts.get("processor")):
+        notes.append(("trials on", ran_on))
     command = facts.get("command")
     if isinstance(command, list) and command:
         notes.append(("command", command_line(command)))

@@ -20,7 +20,7 @@ from flowsearch.analysis.paper_figures import is_drawn
 from flowsearch.analysis.paper_tables import Paper, paper
 from flowsearch.analysis.standings_table import standings_table
 from flowsearch.analysis.trials_table import constant, failures_table, maps_table, trials_table
-from flowsearch.analysis.wording import command_line
+from flowsearch.analysis.wording import command_line, devices
 from flowsearch.results import Results, load, schema
 from flowsearch.results.forms import duration, number
 from flowsearch.storage import Store, inside, outside, store_at
@@ -191,6 +191,8 @@ def _provenance(results: Results) -> str:
     command = results.provenance.get("command")
     if isinstance(command, list) and command:
         facts["command"] = command_line(command)
+    if ran_on := devices(results):
+        facts["trials on"] = ran_on
     spent = results.trials["seconds"].astype(float).sum()
     if spent > 0:
         facts["time of all trials together"] = duration(spent)

@@ -78,9 +78,18 @@ def named(metric: str) -> str:
 
 
 def command_line(words: Sequence[Any]) -> str:
-    """A command as it is typed into a shell, its program by name: wherever it is installed."""
+    """A command as it is typed into a shell, its program by name: wherever it is installed, `python -m` or not."""
     program, *arguments = map(str, words)
-    return shlex.join([Path(program).name, *arguments])
+    name = Path(program).name
+    return shlex.join(["flowsearch" if name == "__main__.py" else name, *arguments])
+
+
+def devices(results: Results) -> str:
+    """`NVIDIA L4`, or `NVIDIA L4 (8 trials) and Tesla T4 (4 trials)`; empty where no trial has told its device."""
+    counts = results.trials["device"].value_counts()
+    if len(counts) < 2:
+        return "".join(counts.index)
+    return listed([f"{name} ({plural(int(count), 'trial')})" for name, count in counts.items()])
 
 
 def not_finite(found: pd.DataFrame, most: int) -> str:

@@ -182,7 +182,7 @@ def _one(console: "Console", progress: "Progress", ledger: "Ledger", asked: str)
         lines.append(f"reason: {trial.reason}")
     lines += [f"warning: {text}" for text in (trial.warnings or "").splitlines()]
     if trial.host:
-        lines.append(f"host: {trial.host}")
+        lines.append(f"host: {trial.host}" + (f", {trial.device}" if trial.device else ""))
     lines += ["", "configuration"]
     nested = {name: trial.config[name] for name in ("data", "prior")}
     for section, values in [("", {k: v for k, v in trial.config.items() if k not in nested}), *nested.items()]:

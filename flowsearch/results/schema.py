@@ -170,6 +170,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("started", _TIME, "started", "UTC"),
         Column("ended", _TIME, "ended", "UTC"),
         Column("host", _TEXT, "host"),
+        Column("device", _TEXT, "GPU or processor that it ran on"),
         Column("micro_batch", _INT, "images whose gradient is computed at once, after memory ran out", "images"),
         Column("prior", _TEXT, "pre-trained prior that the trial starts from, prior-KEY"),
         *CONFIG_COLUMNS,

@@ -54,6 +54,7 @@ class Attempts:
             self._recorder.tell("started", trial)
         trial.leaving = report.kind == "leaving"
         trial.failure = report.failure or trial.failure
+        trial.device = report.device or trial.device
         trial.warned(report.warned)
         for record in report.records:
             trial.reached(record)
@@ -88,7 +89,7 @@ class Attempts:
         # An attempt that broke before it could say that it started counts too.
         content = {"attempt": trial.attempt + (trial.status != schema.RUNNING), "status": status, "reason": reason}
         content |= {"metrics": _finite(trial.metrics)} | ({"traceback": trace} if trace else {})
-        content |= {"warnings": trial.warnings} if trial.warnings else {}
+        content |= {name: told for name in ("device", "warnings") if (told := getattr(trial, name))}
         noted = self._recorder.happens(trial, events.ENDED, **content)
         if trial.status in FINAL:
             # After the ledger, so that Optuna never knows of an end that the ledger lacks.

@@ -73,7 +73,7 @@ def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialSta
     return [
         (
             begun[row["trial_id"]],
-            {name: row[name] for name in ("attempt", "status", "reason", "warnings")}
+            {name: row[name] for name in ("attempt", "status", "reason", "device", "warnings")}
             | {"metrics": {name: row[name] for name in metrics if row[name] is not None}},
             row["ended"],
         )

@@ -63,6 +63,8 @@ class TrialState(Job):
     """What was lost each time that its worker or machine went away."""
     signed: datetime | None = None
     """When its worker was last heard of with all that it had done kept in the checkpoint."""
+    device: str | None = None
+    """What its last record was made on, a GPU or a processor."""
     warnings: str | None = None
     """What its workers warned of, a line each; of an attempt whose driver was killed, what its checkpoint says."""
     anew: bool = False
@@ -92,7 +94,7 @@ class TrialState(Job):
             self.taken_up.clear()
             self.losses.clear()
         elif event == events.ENDED:
-            self.warnings = content.get("warnings")
+            self.device, self.warnings = content.get("device"), content.get("warnings")
         super().apply(event, content, at)
 
     def warned(self, texts: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def gather(fingerprint: str | None) -> dict[str, Any]:
     }
 
 
+@cache
 def processor() -> str:
     """What the processor is called; on Linux by its model's name, which `platform` does not know."""
     try:

@@ -97,6 +97,7 @@ def row_of(trial: TrialState) -> dict[str, Any]:
         "started": trial.started,
         "ended": trial.ended,
         "host": trial.host,
+        "device": trial.device,
         "micro_batch": trial.micro_batch,
         "prior": trial.prior,
         "source": config["data"]["source"],

@@ -17,6 +17,7 @@ from ray.tune import PlacementGroupFactory, Trainable
 from flowsearch.study.leaving import listen
 from flowsearch.study.mirror import Mirror
 from flowsearch.study.outcome import Failure
+from flowsearch.study.provenance import processor
 from flowsearch.study.records import Record, keep, read_records
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
@@ -50,6 +51,8 @@ class Report:
     records: list[Record] = field(default_factory=list)
     host: str = ""
     failure: Failure | None = None
+    device: str = ""
+    """With a record: what made it, the GPU as CUDA names it or the processor."""
     warnings: list[str] = field(default_factory=list)
     """What the worker warned of after its last record, which says what came before."""
 
@@ -135,7 +138,7 @@ class TrialActor(Trainable):
                 self.cleanup()
             else:
                 self._keep(record)
-            return {"report": Report("record", [record]), "done": final}
+            return {"report": Report("record", [record], device=self._device()), "done": final}
         except notice.LeavingError:
             self.cleanup()
             self._leaving = True
@@ -206,6 +209,13 @@ class TrialActor(Trainable):
         micro_batch = self._order["micro_batch"]
         parts = {} if micro_batch is None else {"micro_batch": micro_batch}
         return run_trial(config, **where, device=self._order["device"], **parts)
+
+    def _device(self) -> str:
+        """What the trial runs on: a GPU's name, or the processor's."""
+        torch = sys.modules.get("torch")
+        if self._order["device"] != "cpu" and torch is not None and torch.cuda.is_available():
+            return str(torch.cuda.get_device_name())
+        return processor()
 
     def _priors(self) -> Path:
         """The folder of the priors on this machine, with the one that the trial needs in it."""

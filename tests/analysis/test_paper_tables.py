@@ -139,10 +139,22 @@ def test_settings_and_provenance_are_there(made: Paper) -> None:
     assert settings.rows[0][-1].text == "2"  # Glows of the task, with and without pre-training
     notes = dict(made.notes)
     assert notes["machine"] == "A 64, 2 CPUs"
+    assert "trials on" not in notes, "no trial says what it ran on"
     assert notes["commit"] == "abc123 with uncommitted changes"
     assert notes["command"] == "flowsearch study run 'my study.yaml'"
     assert "source faces" in notes["data"]
     assert notes["chosen by"].startswith("validation PSNR, the mean over its repeats")
+
+
+def test_what_trials_ran_on_is_there_where_it_is_not_the_machine_of_the_study(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"device": "NVIDIA L4"}, 27.0), ({}, 28.0)])
+    command = ["/home/me/flowsearch/__main__.py", "study", "run", "a.yaml"]  # as `python -m flowsearch` has it
+    for processor, said in (("A 64", "NVIDIA L4"), ("NVIDIA L4", None)):
+        facts = {"cpus": 2, "processor": processor, "command": command}
+        (tmp_path / "s" / "provenance.json").write_text(json.dumps(facts))
+        notes = dict(paper(load(results.path)).notes)
+        assert notes.get("trials on") == said
+        assert notes["command"] == "flowsearch study run a.yaml"
 
 
 def test_what_a_study_has_not_is_left_out(tmp_path: Path) -> None:

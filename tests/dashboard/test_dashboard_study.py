@@ -23,6 +23,7 @@ from flowsearch.analysis.dashboard.pages import Pages
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.watch import Watched
+from flowsearch.analysis.findings import findings
 from flowsearch.analysis.report import render
 from flowsearch.results import Writer, load, schema
 from flowsearch.study.source import Source
@@ -61,6 +62,18 @@ def test_what_trials_warned_of_is_in_the_table_on_their_page_and_in_the_report(t
     assert "What it warned of" not in text_of(pages, "/trial/0001")
     assert r'"first <b> second\n"' in text_of(pages, "/trials")  # a line for each trial, as in the other columns
     assert "<td>warning: first &lt;b&gt;<br>warning: second</td>" in render(results)
+
+
+def test_unlike_devices_are_told_wherever_times_are(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"device": one, "host": "a-1"}, 29.0) for one in ("L4", "T4", "L4")])
+    pages, every = Pages(Library(tmp_path / "s")), "L4 (2 trials) and T4 (1 trial)"
+    assert "on a-1, T4" in text_of(pages, "/trial/0001")
+    assert every in text_of(pages, "/")
+    said = f"Trials ran on {every}: times and peak memory of one are not those of the other."
+    assert said in findings(results)
+    assert f"<dt>trials on</dt><dd>{every}</dd>" in render(results)
+    alike = known_study(tmp_path / "alike", [({"device": "L4"}, 29.0), ({}, 28.0)])
+    assert not [one for one in findings(alike) if "L4" in one]
 
 
 def test_the_version_changes_with_the_study_and_only_then(tmp_path: Path) -> None:

@@ -33,11 +33,11 @@ def run_trials(driver: Driver, count: int, fails: int | None = None) -> None:
             record = train_record(config, epoch)
             Path(order["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
             keep(Path(order["checkpoint_dir"]), record)
-            driver.take(number, Report("record", [record]))
+            driver.take(number, Report("record", [record], device="A 64"))
         if number == fails:
             driver.take(number, Report("raised", failure=Failure(("KeyError",), "no such thing", "Traceback: here")))
         else:
-            driver.take(number, Report("record", [final_record(config)]))
+            driver.take(number, Report("record", [final_record(config)], device="A 64"))
         driver.ended(number)
 
 

@@ -22,6 +22,7 @@ from flowsearch.study.file import read
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.listing import opened
 from flowsearch.study.progress import replay
+from flowsearch.study.provenance import processor
 from flowsearch.study.source import Source
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
@@ -196,6 +197,8 @@ def test_each_kind_of_trouble_keeps_its_row_and_reason(study_of, tmp_path):
     assert warned == {seed: f"seed {seed} is an odd one" for seed in (3, 5, 6)}
     lines = [f"warning of trial {trials.loc[seed, 'trial_id']}: {text}" for seed, text in warned.items()]
     assert warning_lines(replay(study, Ledger(ending.root / "ledger"))) == sorted(lines), "the ledger says the same"
+    ran = trials.index[trials["epochs_run"].notna() | (trials["status"] == "completed")]
+    assert list(trials.index[trials["device"] == processor()]) == list(ran), "of every trial that came to an epoch"
     assert all(text in failures_table(flowsearch.load(ending.root)) for text in warned.values())
     retried_by_reason(ending.root, trials)
 

@@ -13,7 +13,7 @@ from flowsearch.analysis.dashboard.places import all_live, titled
 from flowsearch.analysis.dashboard.standing import Standing, Used, reasons, so_far, standing
 from flowsearch.analysis.dashboard.watch import View, Watched
 from flowsearch.analysis.selection import by_task
-from flowsearch.analysis.wording import described, head, kept, plural
+from flowsearch.analysis.wording import described, devices, head, kept, plural
 from flowsearch.results import schema
 from flowsearch.results.configurations import objectives, ranked
 from flowsearch.results.forms import duration, missing, written
@@ -175,6 +175,8 @@ class Overview:
         hosts = self.view.trials["host"].dropna().unique()
         if len(hosts):
             lines.append(("hosts", ", ".join(map(str, hosts[:6])) + (" ..." if len(hosts) > 6 else "")))
+        if ran_on := devices(self.view):
+            lines.append(("devices", ran_on))
         return bits.facts(lines)
 
     def _bar(self) -> Component:

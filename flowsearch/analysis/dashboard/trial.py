@@ -57,7 +57,7 @@ class TrialPage:
         if not missing(trial["seconds"]) and trial["status"] in schema.ENDED:
             where.append(f"took {duration(trial['seconds'])}")
         if not missing(trial["host"]):
-            where.append(f"on {trial['host']}")
+            where.append(f"on {trial['host']}" + ("" if missing(trial["device"]) else f", {trial['device']}"))
         if not missing(trial["attempt"]) and trial["attempt"] > 1:
             where.append(f"attempt {trial['attempt']}")
         if not missing(trial["micro_batch"]):
