@@ -23,6 +23,8 @@ _LITTLE_DISK = 5e9
 
 _RAY_SECONDS = 60.0
 
+SET_HOME = "set HOME to a folder of yours, where flowsearch keeps images and Ray its token"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -54,7 +56,8 @@ def examine(results: str) -> Iterator[Finding]:
             yield from check()
         except Exception as error:
             said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            yield Finding(what, "problem", " ".join(said.split()))
+            mend = SET_HOME if what == "ray" and isinstance(error, PermissionError) else None
+            yield Finding(what, "problem", " ".join(said.split()), mend)
 
 
 def _packages() -> Iterator[Finding]:
@@ -203,7 +206,7 @@ def _place(what: str, where: str) -> Finding:
         came = store.get(name)
         store.remove([name])
     except OSError as error:
-        mend = "choose another with --results" if what == "results" else "make it writable"
+        mend = {"results": "choose another with --results", "home": SET_HOME}.get(what, "make it writable")
         return Finding(what, "problem", f"{store.where} cannot be written: {error}", mend)
     if came != content:
         return Finding(what, "problem", f"{store.where} gives back something else than was written")

@@ -1,7 +1,10 @@
 """One way for every command to tell a person what is wrong."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -32,4 +35,15 @@ def user_errors() -> Iterator[None]:
 def _said(error: OSError) -> str:
     """What the system says, and of which files: a rename has two."""
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return f"{error.strerror}: {' to '.join(files)}" if files else str(error.strerror)
+    said = f"{error.strerror}: {' to '.join(files)}" if files else str(error.strerror)
+    if files and error.errno in (errno.EACCES, errno.EROFS) and _is_home(Path(files[0])):
+        from flowsearch.doctor import SET_HOME
+
+        said += f"; {SET_HOME}"
+    return said
+
+
+def _is_home(path: Path) -> bool:
+    """Whether it is the user's home, which in containers may be `/`, or what is ours or Ray's there."""
+    home = Path(os.path.expanduser("~"))
+    return path in (home, home / ".flowsearch", home / ".ray")

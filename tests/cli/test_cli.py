@@ -129,6 +129,16 @@ def test_an_error_of_the_system_names_its_files(error: OSError, rule: str, capsy
     assert capsys.readouterr().err == rule
 
 
+@pytest.mark.parametrize("name", ["", ".flowsearch", ".ray"])
+def test_a_home_that_cannot_be_written_as_in_some_containers_is_said_to_be_it(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("HOME", "/some/home")
+    with pytest.raises(typer.Exit), user_errors():
+        raise PermissionError(13, "Permission denied", str(Path("/some/home", name)))
+    assert capsys.readouterr().err.endswith(
+        "; set HOME to a folder of yours, where flowsearch keeps images and Ray its token\n"
+    )
+
+
 @pytest.mark.parametrize("error", [OSError("a socket of some library"), BrokenPipeError(32, "Broken pipe")], ids=repr)
 def test_what_no_person_can_mend_goes_on_as_it_is(error: OSError) -> None:
     with pytest.raises(type(error)) as found, user_errors():

@@ -53,6 +53,20 @@ def test_a_problem_is_printed_and_counted(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert done.stdout.endswith("2 problems\n")
 
 
+def test_a_home_that_cannot_be_written_is_told_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from flowsearch.study import local
+
+    def no_token(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/.ray")
+
+    monkeypatch.setattr(local, "joined_ray", no_token)
+    (tmp_path / "home").write_text("a file")
+    monkeypatch.setenv("FLOWSEARCH_HOME", str(tmp_path / "home"))
+    findings = {one.what: one for one in doctor.examine(str(tmp_path))}
+    for what in ("ray", "home"):
+        assert (findings[what].state, findings[what].mend) == ("problem", doctor.SET_HOME)
+
+
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(
     ("installed", "said", "mend"),
