@@ -12,6 +12,8 @@ app = typer.Typer(help="Prepare image sets, list them and look at them.", no_arg
 
 _SHOWN = 10
 _SAMPLE = 4096
+_FEW = 64
+"""Steps of 255 from the darkest to the brightest: of 14 bits stored as 16, or fewer, there are no more."""
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
@@ -67,7 +69,7 @@ def prepare(
     done = "prepared" if progress.called else "kept, as the same source is already prepared"
     typer.echo(f"{name}: {_describe(manifest)}, {done}")
     _print_skipped(manifest)
-    _print_grey(data.spread_over(data.open_images(data.folder_of(name, size), manifest), _SAMPLE))
+    _print_doubts(data.spread_over(data.open_images(data.folder_of(name, size), manifest), _SAMPLE))
     typer.echo(f"fingerprint {manifest.fingerprint}")
     typer.echo(f"in {data.folder_of(name, size)}")
     typer.echo(f"in a study file: {_in_a_study(manifest)}")
@@ -130,7 +132,7 @@ def show(
     sample = data.spread_over(images, _SAMPLE)
     typer.echo(f"{name}: {_describe(manifest)}")
     _print_skipped(manifest)
-    _print_grey(sample)
+    _print_doubts(sample)
     typer.echo(f"fingerprint {manifest.fingerprint}")
     of = "" if len(sample) == len(images) else f", of {len(sample)} images at even distances"
     typer.echo(f"mean and standard deviation of pixels of 0 to 1{of}:")
@@ -202,12 +204,20 @@ def _print_skipped(manifest: Any) -> None:
         typer.echo(f"  ... and {len(manifest.skipped) - _SHOWN} more (all in its manifest.json)")
 
 
-def _print_grey(sample: Any) -> None:
-    """A warning where images of three channels (N, C, H, W) are all grey."""
+def _print_doubts(sample: Any) -> None:
+    """A warning where images (N, C, H, W) of three channels are all grey, and where they have few grey levels."""
+    from flowsearch import data
+
     if sample.shape[1] == 3 and all((image_CHW == image_CHW[:1]).all() for image_CHW in sample):
         typer.echo(
             "warning: all images are grey, in three equal channels: a task measures each with noise of its own, which "
             "their mean takes away; prepare them with --grey"
+        )
+    low, high = data.grey_levels(sample)
+    if high - low <= _FEW:
+        typer.echo(
+            f"warning: but for a few pixels the images lie within {low} to {high} of 255, as of 12 bits stored as 16, "
+            "and finer differences are lost: window all of them to the whole range first (docs/data.md)"
         )
 
 

@@ -4,7 +4,7 @@ from flowsearch.built_in import BUILT_IN
 from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
-from flowsearch.data.sheet import channel_statistics, contact_sheet, spread_over, write_sheet
+from flowsearch.data.sheet import channel_statistics, contact_sheet, grey_levels, spread_over, write_sheet
 from flowsearch.data.splits import Counted, Datasets, counted, load, without_copies
 from flowsearch.data.store import (
     Manifest,
@@ -32,6 +32,7 @@ __all__ = [
     "find_dataset",
     "fingerprint_images",
     "folder_of",
+    "grey_levels",
     "is_own",
     "list_datasets",
     "list_own",

@@ -43,6 +43,28 @@ def test_grey_images_in_three_channels_are_warned_of(
     assert ("all images are grey" in result.stdout) == warned
 
 
+@pytest.mark.parametrize("command", ["prepare", "show"])
+@pytest.mark.parametrize(
+    ("bits", "warned"),
+    [(12, "within 0 to 16 of 255"), (14, "within 0 to 64 of 255"), (16, "")],
+    ids=["12 bits", "14 bits", "16 bits"],
+)
+def test_images_that_fill_little_of_sixteen_bits_are_warned_of(
+    bits: int, warned: str, command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "scans").mkdir()
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 2**bits, (64, 64), dtype=np.uint16)
+        pixels[0, 0] = 65535  # a pixel that is hot, or a letter of an annotation
+        Image.fromarray(pixels).save(tmp_path / "scans" / f"{number}.tif")
+    result = RUNNER.invoke(app, ["prepare", "scans", str(tmp_path / "scans"), "--size", "64", "--grey"])
+    if command == "show":
+        result = RUNNER.invoke(app, ["show", "scans", "--out", str(tmp_path / "sheet.png")])
+    assert result.exit_code == 0, result.output
+    assert ("warning" in result.stdout) == bool(warned)
+    assert warned in result.stdout
+
+
 def test_a_folder_of_arrays_is_told_how_to_be_a_source(tmp_path: Path) -> None:
     (tmp_path / "slices").mkdir()
     np.save(tmp_path / "slices" / "0.npy", np.zeros((16, 16), np.float32))
