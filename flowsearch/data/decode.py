@@ -13,6 +13,17 @@ across, and lies 5 pixels below the centre, so that it holds hair to chin."""
 CROPS = ("celeba",)
 
 
+NPY = b"\x93NUMPY"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How files begin: a .npy; a TIFF of either order of bytes, and such a BigTIFF."""
+UNREAD_TIFF = (
+    "a TIFF of a kind that cannot be read, such as floating-point numbers in colour or of 16 or 64 bits; save it as "
+    "grey of 16 bits or of float32"
+)
+_BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _SUBFILE = 258, 259, 262, 284, 254
+"""Tags of TIFF 6.0: BitsPerSample, Compression, PhotometricInterpretation, PlanarConfiguration, NewSubfileType."""
+
+
 class OutOfRangeError(ValueError):
     """Numbers that cannot be pixels: the whole source is meant otherwise, so leaving out one image would not help."""
 
@@ -26,12 +37,13 @@ def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool)
     Raises:
         ValueError: the reason why it cannot be used, in a few words.
         OutOfRangeError: floating-point numbers outside [0, 1], an array that is neither uint8 nor floating-point, or
-            integers of a file beyond 16 bits.
+            integers of a file that are beyond 16 bits or may be of 8 (`wide_pixels`).
     """
     if isinstance(content, np.ndarray):
         return fitted(from_array(content), size=size, crop=crop, grey=grey)
     try:
         with Image.open(io.BytesIO(content)) as opened:
+            check_file(opened)
             if crop is None:
                 # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the size is kept for Lanczos.
                 opened.draft(None, (size * 2, size * 2))
@@ -41,9 +53,9 @@ def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool)
             ImageOps.exif_transpose(opened, in_place=True)
             return fitted(opened, size=size, crop=crop, grey=grey)
     except UnidentifiedImageError:
-        if content.startswith(b"\x93NUMPY"):
+        if content.startswith(NPY):
             raise ValueError("not an image but an array; np.stack all of them into one .npy") from None
-        raise ValueError("not an image") from None
+        raise ValueError(UNREAD_TIFF if content.startswith(TIFF) else "not an image") from None
     except Image.DecompressionBombError:
         raise ValueError("too large an image") from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
@@ -87,17 +99,7 @@ def from_array(pixels: NDArray) -> Image.Image:
     if not pixels.size or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ValueError(f"an array of shape {pixels.shape}; an image is (H, W) or (H, W, 1 or 3)")
     if pixels.dtype != np.uint8:
-        if not np.issubdtype(pixels.dtype, np.floating):
-            raise OutOfRangeError(f"pixels are uint8, or floating-point in [0, 1], not {pixels.dtype}")
-        low, high = float(pixels.min()), float(pixels.max())
-        if not np.isfinite(low) or not np.isfinite(high):
-            raise ValueError("an array with numbers that are not finite")
-        if low < 0.0 or high > 1.0:
-            raise OutOfRangeError(
-                f"floating-point pixels are in [0, 1], not {low:.4g} to {high:.4g}; bring all images of the source "
-                "there in the same way, such as (x + 1) / 2 from [-1, 1]"
-            )
-        pixels = np.rint(pixels * 255.0).astype(np.uint8)
+        pixels = np.rint(_of_floats(pixels)).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
@@ -106,29 +108,96 @@ def _check_crop(image: Image.Image) -> None:
         raise ValueError(f"{image.width}x{image.height} pixels; the celeba crop is for 178x218")
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel, transparent pixels on white.
+def check_file(opened: Image.Image) -> None:
+    """Refuse what Pillow opens and gives other pixels of than are meant; `opened` is not loaded yet.
 
-    Floating-point pixels are held to what those of arrays are (`from_array`). Pixels of 32-bit integers are taken as
-    they are where all are within 0 to 255, and as 16 bits where they are within 0 to 65535.
+    Raises ValueError with the reason: FITS, several images of one size in a TIFF, and kinds of 16-bit TIFF.
+    """
+    if opened.format == "FITS":  # BZERO and BSCALE are passed over: an unsigned 0 becomes 32768
+        raise ValueError("FITS, whose scale is not read; bring its numbers to [0, 1] and save a TIFF of float32")
+    if opened.format != "TIFF":
+        return
+    tags = opened.tag_v2  # type: ignore[attr-defined]
+    if max(tags.get(_BITS, (1,))) > 8:
+        if tags.get(_PHOTOMETRIC) == 0:
+            raise ValueError("a TIFF of more than 8 bits with 0 as white; save it with 0 as black")
+        if tags.get(_PLANES) == 2 and tags.get(_COMPRESSION, 1) == 1 and len(opened.getbands()) > 1:
+            raise ValueError("a TIFF of 16 bits with a plane for each colour; save it with the colours pixel by pixel")
+    if _is_stack(opened):
+        raise ValueError("a stack of images in one TIFF; save each as a file of its own, or all as one .npy")
+    opened.seek(0)
+
+
+def _is_stack(opened: Image.Image) -> bool:
+    """Whether a TIFF has another page of the first one's size that is no smaller copy and no mask."""
+    size, page = opened.size, 0
+    while True:
+        page += 1
+        try:
+            opened.seek(page)
+        except (EOFError, OSError, SyntaxError, TypeError):  # there is none, or none that can be read
+            return False
+        if opened.size == size and not opened.tag_v2.get(_SUBFILE, 0) & 0b101:  # type: ignore[attr-defined]
+            return True
+
+
+def wide_pixels(image: Image.Image) -> NDArray[np.floating] | None:
+    """Of a grey image of more than 8 bits its pixels (H, W) from 0 to 255, not rounded; None of any other image.
+
+    Floating-point pixels are held to what those of arrays are (`from_array`). Integers of 16 bits are divided by 257.
+    So are those of 32 bits, where they are within 0 to 65535 and one of them at least is above 255: dark ones could as
+    well be of 8 bits, and would then be of another scale than others beside them.
 
     Raises ValueError for a number that is not finite, OutOfRangeError for numbers that cannot be pixels.
     """
     if image.mode == "F":
-        return from_array(np.asarray(image))
-    if image.mode.startswith("I"):  # 16 or 32 bits of grey: Pillow's own conversion clips instead of scaling
-        pixels = np.asarray(image)
-        low, high = int(pixels.min()), int(pixels.max())
-        if low < 0 or high > 65535:
-            raise OutOfRangeError(
-                f"32-bit integer pixels are in 0 to 255 or in 0 to 65535, not {low} to {high}; bring all images of the "
-                "source there in the same way"
-            )
-        if image.mode == "I" and high <= 255:
-            return Image.fromarray(pixels.astype(np.uint8))
-        return Image.fromarray((pixels / 257.0 + 0.5).astype(np.uint8))
+        return _of_floats(np.asarray(image))
+    if not image.mode.startswith("I"):
+        return None
+    pixels = np.asarray(image)
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > 65535:
+        raise OutOfRangeError(
+            f"integer pixels of more than 8 bits are in 0 to 65535, not {low} to {high}; bring all images of the "
+            "source there in the same way"
+        )
+    if high <= 255 and _bits(image) > 16:
+        raise OutOfRangeError(
+            f"integer pixels of 32 bits that are in {low} to {high} may be of 8 bits or of 16; save all images of the "
+            "source as the one or the other"
+        )
+    return pixels / 257.0
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel, transparent pixels on white; raises what `wide_pixels` does."""
+    wide = wide_pixels(image)
+    if wide is not None:
+        return Image.fromarray(np.rint(wide).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image)
     return image
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of an integer of more than 8. Pillow's mode I also holds 16 bits, signed in a TIFF or scaled to in a PGM."""
+    if image.mode != "I" or image.format == "PPM":
+        return 16
+    return max(image.tag_v2.get(_BITS, (32,))) if image.format == "TIFF" else 32  # type: ignore[attr-defined]
+
+
+def _of_floats(pixels: NDArray) -> NDArray[np.floating]:
+    """Floating-point pixels of 0 to 1 from 0 to 255, not rounded; raises what `from_array` does for numbers."""
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise OutOfRangeError(f"pixels are uint8, or floating-point in [0, 1], not {pixels.dtype}")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ValueError("an array with numbers that are not finite")
+    if low < 0.0 or high > 1.0:
+        raise OutOfRangeError(
+            f"floating-point pixels are in [0, 1], not {low:.4g} to {high:.4g}; bring all images of the source "
+            "there in the same way, such as (x + 1) / 2 from [-1, 1]"
+        )
+    return pixels * 255.0

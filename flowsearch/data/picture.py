@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-from flowsearch.data.decode import eight_bits
+from flowsearch.data.decode import NPY, TIFF, UNREAD_TIFF, check_file, eight_bits, wide_pixels
 
 _GREY = ("1", "L", "LA", "La", "F")
 _CAPTION = 24
@@ -47,31 +47,54 @@ def find_pictures(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     return found
 
 
-def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray[np.uint8]:
-    """A picture's pixels, uint8 (C, H, W), upright; transparent ones on white, as in `decode`.
+def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A picture's pixels (C, H, W), 0 to 255, upright; transparent ones on white, as in `decode`.
 
-    `convert` allows colour to become grey and grey three equal channels. Raises ValueError for a file that is no image,
-    has another number of channels and may not be converted, or has numbers that cannot be pixels.
+    They are uint8, or of a grey picture of more than 8 bits float32, not rounded: what is measured may differ by less
+    than a step of 8 bits. `convert` allows colour to become grey and grey three equal channels. Raises ValueError for a
+    file that is no image, has another number of channels and may not be converted, or has numbers that cannot be
+    pixels.
     """
     try:
         with Image.open(path) as opened:
-            grey = opened.mode in _GREY or opened.mode.startswith("I")
-            if grey != (channels == 1) and not convert:
-                is_, wants = ("grey", "colour") if grey else ("in colour", "grey")
-                raise ValueError(f"{path} is {is_}, and the network is for {wants} images; --convert converts it")
-            upright = ImageOps.exif_transpose(opened)
+            _check_channels(opened, path, channels, convert)
+            try:
+                return _pixels(opened, channels)
+            except ValueError as error:
+                raise ValueError(f"{path} cannot be used: {error}") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image") from None
+        raise ValueError(f"{path} is {_unidentified(path)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path} is too large an image") from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ValueError(f"{path} is a broken image ({error})") from None
-    try:
-        image = eight_bits(upright).convert("L" if channels == 1 else "RGB")
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be used: {error}") from None
-    pixels = np.asarray(image)
+
+
+def _pixels(opened: Image.Image, channels: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+    check_file(opened)
+    opened.load()
+    ImageOps.exif_transpose(opened, in_place=True)
+    wide = wide_pixels(opened)
+    if wide is not None:
+        return np.repeat(wide.astype(np.float32)[None], channels, axis=0)
+    pixels = np.asarray(eight_bits(opened).convert("L" if channels == 1 else "RGB"))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def _unidentified(path: Path) -> str:
+    """What a file is that Pillow does not know."""
+    with path.open("rb") as file:
+        head = file.read(len(NPY))
+    if head.startswith(NPY):
+        return "an array; save its images as TIFFs of float32 in [0, 1], or give them to load_saved(MODEL) in Python"
+    return UNREAD_TIFF if head.startswith(TIFF) else "not an image"
+
+
+def _check_channels(opened: Image.Image, path: Path, channels: int, convert: bool) -> None:
+    grey = opened.mode in _GREY or opened.mode.startswith("I")
+    if grey != (channels == 1) and not convert:
+        is_, wants = ("grey", "colour") if grey else ("in colour", "grey")
+        raise ValueError(f"{path} is {is_}, and the network is for {wants} images; --convert converts it")
 
 
 def side_by_side(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
@@ -84,6 +107,6 @@ def side_by_side(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     font = ImageFont.load_default(14)
     for place, (caption, picture) in enumerate(pictures):
         left = place * (wide + 8)
-        row.paste(picture.convert("RGB").resize((wide, high), Image.Resampling.NEAREST), (left, 0))
+        row.paste(eight_bits(picture).convert("RGB").resize((wide, high), Image.Resampling.NEAREST), (left, 0))
         draw.text((left + 2, high + 3), caption, fill="black", font=font)
     return row

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from flowsearch.data.picture import side_by_side
 from flowsearch.training.evaluate import to_png
 from flowsearch.training.loop import seeded, to_images
-from flowsearch.training.metrics import psnr, ssim
+from flowsearch.training.metrics import clip, psnr, ssim
 from flowsearch.training.reconstruct import Progress, reconstruct, reconstruct_measured
 from flowsearch.training.saved import Saved
 
@@ -48,13 +49,14 @@ class PictureRow:
 
 def picture_row(
     saved: Saved,
-    pixels_CHW: NDArray[np.uint8],
+    pixels_CHW: NDArray[np.uint8] | NDArray[np.float32],
     seed: int,
     *,
     measured: bool = False,
     progress: Progress | None = None,
 ) -> PictureRow:
-    """Reconstruct a photograph from its simulated measurement, or with `measured` from itself.
+    """Reconstruct a photograph, as `read_picture` gives it, from its simulated measurement, or with `measured` from
+    itself. The pictures of a grey one of more than 8 bits have 16.
 
     The noise, and what a map of one's own draws, depend on the seed and the picture's shape only. `progress` is told of
     the windows that are done. Raises ValueError where a picture cannot be a measurement (see `reconstruct_measured`).
@@ -66,12 +68,12 @@ def picture_row(
         else:
             found = reconstruct(saved, x_CHW, torch.Generator().manual_seed(seed), progress)
     shown = {"measurement": found.measurement_CHW, "reconstruction": found.reconstruction_CHW}
-    pictures: dict[str, Image.Image] = {
-        kind: Image.open(io.BytesIO(to_png(shown_CHW))) for kind, shown_CHW in shown.items()
-    }
+    if not measured:
+        shown["truth"] = x_CHW
+    wide = pixels_CHW.dtype != np.uint8 and len(pixels_CHW) == 1
+    pictures = {kind: _sixteen_bits(one) if wide else _eight_bits(one) for kind, one in shown.items()}
     if measured:
         return PictureRow(pictures)
-    pictures["truth"] = Image.open(io.BytesIO(to_png(x_CHW)))
     large = min(x_CHW.shape[1:]) >= _SMALLEST
     return PictureRow(
         pictures,
@@ -79,3 +81,11 @@ def picture_row(
         measurement_psnr=float(psnr(found.measurement_CHW[None], x_CHW[None])),
         ssim=float(ssim(found.reconstruction_CHW[None], x_CHW[None])) if large else None,
     )
+
+
+def _eight_bits(x_CHW: Tensor) -> Image.Image:
+    return Image.open(io.BytesIO(to_png(x_CHW)))
+
+
+def _sixteen_bits(x_1HW: Tensor) -> Image.Image:
+    return Image.fromarray(((clip(x_1HW[0]) + 0.5) * 65535).round().cpu().numpy().astype(np.uint16))

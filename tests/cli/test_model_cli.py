@@ -49,6 +49,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "deeper").mkdir()
     Image.fromarray(pixels[:9, :9]).save(folder / "deeper" / "a.jpg")
     Image.fromarray(pixels[..., 0]).save(folder.parent / "grey.png")
+    np.save(folder.parent / "stack.npy", pixels[..., 0])
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -283,6 +284,34 @@ def test_a_grey_network(tmp_path: Path, photos: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("more", [["--measured"], []], ids=["measured", "simulated"])
+@pytest.mark.parametrize("kind", ["16 bits", "floating-point"])
+def test_a_grey_picture_keeps_what_eight_bits_cannot_hold(
+    kind: str, more: list[str], grey_trial: Path, tmp_path: Path
+) -> None:
+    numbers = np.random.default_rng(0).uniform(0.5, 0.51, (20, 30)).astype(np.float32)
+    numbers = numbers if kind == "floating-point" else (numbers * 65535).round().astype(np.uint16)
+    Image.fromarray(numbers).save(tmp_path / "scan.tif")
+    code, _, said = flowsearch("reconstruct", grey_trial, tmp_path / "scan.tif", "--out", tmp_path / "out", *more)
+    assert code == 0, said
+    opened = {name: Image.open(tmp_path / "out" / f"scan-{name}.png") for name in ("measurement", "reconstruction")}
+    assert {picture.mode for picture in opened.values()} == {"I;16"}
+    if more:
+        expected = numbers if kind == "16 bits" else (numbers * 65535).round()
+        assert np.array_equal(np.asarray(opened["measurement"]), expected)
+        assert len(np.unique(opened["reconstruction"])) > 100
+    row = np.asarray(Image.open(tmp_path / "out" / "scan-side-by-side.png"), dtype=float)
+    seen = row[:: row.shape[0] - 1][0, :240:8, 0]
+    assert np.abs(seen - np.asarray(opened["measurement"], dtype=float)[0] / 257).max() <= 0.5
+
+
+@pytest.fixture(scope="module")
+def grey_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grey")
+    assert flowsearch("data", "prepare", "scanned", _many(folder), "--size", 16, "--grey")[0] == 0
+    return train(folder / "trial", "data.source=scanned", "data.ood=null")
+
+
 def test_a_grey_network_sees_built_in_images_in_grey(tmp_path: Path) -> None:
     assert flowsearch("data", "prepare", "pencilled", _many(tmp_path), "--size", 16, "--grey")[0] == 0
     model = train(tmp_path / "grey", "data.source=pencilled")
@@ -331,6 +360,7 @@ def _many(folder: Path) -> Path:
     [
         (["{trial}", "{photos}/nothing.png"], "nothing.png does not exist"),
         (["{trial}", "{photos}/notes.txt"], "notes.txt is not an image"),
+        (["{trial}", "{photos}/../stack.npy"], "stack.npy is an array; save its images as TIFFs of float32 in [0, 1]"),
         (["{trial}", "{photos}/../grey.png"], "is grey, and the network is for colour images"),
         (["{trial}", "{empty}"], "holds no image files"),
         (["{trial}", "{photos}", "--task", "inpaint-16"], "the hidden square's width centre is between 1 and 15"),

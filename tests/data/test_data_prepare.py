@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_images import Maker, encoded, write_zip
+from made_images import Maker, encoded, fits, plain_tiff, write_zip
 from PIL import Image
 
 from flowsearch import data
@@ -235,42 +235,106 @@ def test_every_kind_of_pixel_is_read(mode: str, grey: bool) -> None:
     assert pixels[:, :, -4:].mean() > 195
 
 
-def tiff(pixels: np.ndarray) -> bytes:
+def as_file(pixels: np.ndarray, kind: str = "TIFF") -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "TIFF")
+    Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
 RAMP = np.linspace(0, 1, 16)[None, :].repeat(16, axis=0)
 WIDE = {
     "floating-point": RAMP.astype(np.float32),
-    "32 bits, to 255": (RAMP * 255).round().astype(np.int32),
+    "16 bits": (RAMP * 65535).round().astype(np.uint16),
     "32 bits, to 65535": (RAMP * 65535).round().astype(np.int32),
 }
 
 
 @pytest.mark.parametrize("pixels", WIDE.values(), ids=WIDE)
 def test_wide_pixels_are_brought_to_eight_bits(pixels: np.ndarray, tmp_path: Path) -> None:
-    found = decode(tiff(pixels), size=16, crop=None, grey=True)[0]
+    found = decode(as_file(pixels), size=16, crop=None, grey=True)[0]
     assert np.abs(found - RAMP * 255).max() <= 1
-    (tmp_path / "wide.tif").write_bytes(tiff(pixels))
-    assert np.array_equal(read_picture(tmp_path / "wide.tif", 1)[0], found)
+    (tmp_path / "wide.tif").write_bytes(as_file(pixels))
+    picture = read_picture(tmp_path / "wide.tif", 1)[0]
+    assert np.array_equal(np.rint(picture), found)
+    assert np.abs(picture - RAMP * 255).max() <= 0.5 / 257 + 1e-4
+
+
+DARK = (RAMP * 200).round()
+"""16 bits of which the upper 8 are 0: nearly black beside an image that has them all."""
+DARK_FILES = {
+    "PNG": as_file(DARK.astype(np.uint16), "PNG"),
+    "TIFF": plain_tiff(DARK.astype(np.uint16)),
+    "TIFF, signed": plain_tiff(DARK.astype(np.int16)),
+    "PGM": b"P5 16 16 65535\n" + DARK.astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("content", DARK_FILES.values(), ids=DARK_FILES)
+def test_a_dark_image_of_sixteen_bits_stays_dark(content: bytes, tmp_path: Path) -> None:
+    assert np.array_equal(decode(content, size=16, crop=None, grey=True)[0], (DARK > 128))
+    (tmp_path / "dark").write_bytes(content)
+    assert np.allclose(read_picture(tmp_path / "dark", 1)[0], DARK / 257)
+
+
+def pages(*images: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    first, *others = (Image.fromarray(image) for image in images)
+    first.save(buffer, "TIFF", save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+SIXTEEN = (RAMP * 65535).round().astype(np.uint16)
+MISREAD = {
+    "a stack": (
+        pages(SIXTEEN, SIXTEEN[::-1].copy(), SIXTEEN.T.copy()),
+        "a stack of images in one TIFF; save each as a file",
+    ),
+    "0 is white": (plain_tiff(SIXTEEN, _262=0), "a TIFF of more than 8 bits with 0 as white; save it with 0 as black"),
+    "planes": (plain_tiff(np.stack([SIXTEEN] * 3)), "a TIFF of 16 bits with a plane for each colour"),
+    "FITS": (fits(SIXTEEN.astype(int) - 32768), "FITS, whose scale is not read; bring its numbers"),
+    "colour of 32 bits": (plain_tiff(np.stack([RAMP.astype(np.float32)] * 3)), "a TIFF of a kind that cannot be read"),
+    "16 bits of floats": (plain_tiff(RAMP.astype(np.float16)), "a TIFF of a kind that cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), MISREAD.values(), ids=MISREAD)
+def test_what_would_be_misread_is_left_out_and_said(content: bytes, reason: str, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "some.zip", [("good.png", encoded(0)), ("other", content)])
+    ((name, why),) = data.prepare("some", source, size=16).skipped
+    assert name == "other"
+    assert why.startswith(reason)
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(ValueError, match=f"other (is|cannot be used:) {reason}"):
+        read_picture(tmp_path / "other", 3, convert=True)
+
+
+NO_STACK = {
+    "a smaller copy": pages(SIXTEEN, SIXTEEN[::2, ::2].copy()),
+    "a next page that is not there": plain_tiff(SIXTEEN)[:-4] + b"\0\0\0\1",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("content", NO_STACK.values(), ids=NO_STACK)
+def test_what_else_is_in_a_tiff_makes_no_stack(content: bytes) -> None:
+    assert np.abs(decode(content, size=16, crop=None, grey=True)[0] - RAMP * 255).max() <= 1
 
 
 @pytest.mark.parametrize(
     ("pixels", "rule"),
     [
         ((RAMP * 255).astype(np.float32), r"floating-point pixels are in \[0, 1\], not 0 to 255"),
-        ((RAMP * 70000).astype(np.int32), "32-bit integer pixels are in 0 to 255 or in 0 to 65535, not 0 to 70000"),
+        ((RAMP * 70000).astype(np.int32), "integer pixels of more than 8 bits are in 0 to 65535, not 0 to 70000"),
         ((RAMP * 100 - 1).astype(np.int32), "not -1 to 99"),
+        ((RAMP * 255).round().astype(np.int32), "32 bits that are in 0 to 255 may be of 8 bits or of 16"),
     ],
-    ids=["floating-point", "beyond 16 bits", "negative"],
+    ids=["floating-point", "beyond 16 bits", "negative", "8 or 16 bits"],
 )
 def test_pixels_whose_range_cannot_be_told_are_refused(pixels: np.ndarray, rule: str, tmp_path: Path) -> None:
-    source = write_zip(tmp_path / "wide.zip", [("good.png", encoded(0)), ("wide.tif", tiff(pixels))])
+    source = write_zip(tmp_path / "wide.zip", [("good.png", encoded(0)), ("wide.tif", as_file(pixels))])
     with pytest.raises(ValueError, match=rf"wide\.zip, image wide\.tif: .*{rule}"):
         data.prepare("wide", source, size=16)
-    (tmp_path / "wide.tif").write_bytes(tiff(pixels))
+    (tmp_path / "wide.tif").write_bytes(as_file(pixels))
     with pytest.raises(ValueError, match=rf"wide\.tif cannot be used: .*{rule}"):
         read_picture(tmp_path / "wide.tif", 1)
 
