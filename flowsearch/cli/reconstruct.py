@@ -61,7 +61,7 @@ def reconstruct(
             left_out = []
             for number, path in enumerate(paths, 1):
                 try:
-                    pixels = read_picture(path, saved.channels, convert=convert)
+                    pixels = read_picture(path, saved.channels, convert=convert, measured=measured)
                 except (ValueError, OSError) as error:
                     if len(paths) == 1:
                         raise

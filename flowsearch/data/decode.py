@@ -141,17 +141,18 @@ def _is_stack(opened: Image.Image) -> bool:
             return True
 
 
-def wide_pixels(image: Image.Image) -> NDArray[np.floating] | None:
+def wide_pixels(image: Image.Image, *, measured: bool = False) -> NDArray[np.floating] | None:
     """Of a grey image of more than 8 bits its pixels (H, W) from 0 to 255, not rounded; None of any other image.
 
-    Floating-point pixels are held to what those of arrays are (`from_array`). Integers of 16 bits are divided by 257.
-    So are those of 32 bits, where they are within 0 to 65535 and one of them at least is above 255: dark ones could as
-    well be of 8 bits, and would then be of another scale than others beside them.
+    Floating-point pixels are held to what those of arrays are (`from_array`), but where they are `measured` to [-1, 2]:
+    noise goes beyond [0, 1], and cut off there it would have a mean. Integers of 16 bits are divided by 257. So are
+    those of 32 bits, where they are within 0 to 65535 and one of them at least is above 255: dark ones could as well be
+    of 8 bits, and would then be of another scale than others beside them.
 
     Raises ValueError for a number that is not finite, OutOfRangeError for numbers that cannot be pixels.
     """
     if image.mode == "F":
-        return _of_floats(np.asarray(image))
+        return _of_floats(np.asarray(image), -1.0, 2.0) if measured else _of_floats(np.asarray(image))
     if not image.mode.startswith("I"):
         return None
     pixels = np.asarray(image)
@@ -188,16 +189,17 @@ def _bits(image: Image.Image) -> int:
     return max(image.tag_v2.get(_BITS, (32,))) if image.format == "TIFF" else 32  # type: ignore[attr-defined]
 
 
-def _of_floats(pixels: NDArray) -> NDArray[np.floating]:
-    """Floating-point pixels of 0 to 1 from 0 to 255, not rounded; raises what `from_array` does for numbers."""
+def _of_floats(pixels: NDArray, least: float = 0.0, most: float = 1.0) -> NDArray[np.floating]:
+    """Floating-point pixels with 255 for 1, not rounded; raises what `from_array` does for numbers."""
     if not np.issubdtype(pixels.dtype, np.floating):
         raise OutOfRangeError(f"pixels are uint8, or floating-point in [0, 1], not {pixels.dtype}")
     low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("an array with numbers that are not finite")
-    if low < 0.0 or high > 1.0:
+    if low < least or high > most:
+        noise = "" if least == 0.0 else f" ([{least:g}, {most:g}] with noise)"
         raise OutOfRangeError(
-            f"floating-point pixels are in [0, 1], not {low:.4g} to {high:.4g}; bring all images of the source "
+            f"floating-point pixels are in [0, 1]{noise}, not {low:.4g} to {high:.4g}; bring all images of the source "
             "there in the same way, such as (x + 1) / 2 from [-1, 1]"
         )
     return pixels * 255.0

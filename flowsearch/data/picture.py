@@ -47,19 +47,21 @@ def find_pictures(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     return found
 
 
-def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray[np.uint8] | NDArray[np.float32]:
+def read_picture(
+    path: Path, channels: int, *, convert: bool = False, measured: bool = False
+) -> NDArray[np.uint8] | NDArray[np.float32]:
     """A picture's pixels (C, H, W), 0 to 255, upright; transparent ones on white, as in `decode`.
 
     They are uint8, or of a grey picture of more than 8 bits float32, not rounded: what is measured may differ by less
-    than a step of 8 bits. `convert` allows colour to become grey and grey three equal channels. Raises ValueError for a
-    file that is no image, has another number of channels and may not be converted, or has numbers that cannot be
-    pixels.
+    than a step of 8 bits, and by noise go beyond 0 to 255 where they are `measured` (`wide_pixels`). `convert` allows
+    colour to become grey and grey three equal channels. Raises ValueError for a file that is no image, has another
+    number of channels and may not be converted, or has numbers that cannot be pixels.
     """
     try:
         with Image.open(path) as opened:
             _check_channels(opened, path, channels, convert)
             try:
-                return _pixels(opened, channels)
+                return _pixels(opened, channels, measured)
             except ValueError as error:
                 raise ValueError(f"{path} cannot be used: {error}") from None
     except UnidentifiedImageError:
@@ -70,11 +72,11 @@ def read_picture(path: Path, channels: int, *, convert: bool = False) -> NDArray
         raise ValueError(f"{path} is a broken image ({error})") from None
 
 
-def _pixels(opened: Image.Image, channels: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+def _pixels(opened: Image.Image, channels: int, measured: bool) -> NDArray[np.uint8] | NDArray[np.float32]:
     check_file(opened)
     opened.load()
     ImageOps.exif_transpose(opened, in_place=True)
-    wide = wide_pixels(opened)
+    wide = wide_pixels(opened, measured=measured)
     if wide is not None:
         return np.repeat(wide.astype(np.float32)[None], channels, axis=0)
     pixels = np.asarray(eight_bits(opened).convert("L" if channels == 1 else "RGB"))

@@ -18,6 +18,7 @@ from flowsearch.data import find_dataset
 from flowsearch.parts import beside
 from flowsearch.training import evaluate as evaluation
 from flowsearch.training.metrics import psnr
+from flowsearch.training.saved import load_saved
 
 TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
 TRIAL += ["epochs=1", "task=denoise-0.2"]
@@ -303,6 +304,23 @@ def test_a_grey_picture_keeps_what_eight_bits_cannot_hold(
     row = np.asarray(Image.open(tmp_path / "out" / "scan-side-by-side.png"), dtype=float)
     seen = row[:: row.shape[0] - 1][0, :240:8, 0]
     assert np.abs(seen - np.asarray(opened["measurement"], dtype=float)[0] / 257).max() <= 0.5
+
+
+def test_the_noise_of_a_measured_picture_is_not_cut_off(grey_trial: Path, tmp_path: Path) -> None:
+    noisy = np.random.default_rng(0).normal(0.0, 0.2, (16, 16)).astype(np.float32)
+    Image.fromarray(noisy).save(tmp_path / "scan.tif")
+    code, _, said = flowsearch("reconstruct", grey_trial, tmp_path / "scan.tif", "--measured", "--out", tmp_path)
+    assert code == 0, said
+    saved = load_saved(grey_trial / "best.safetensors", "cpu")
+    with torch.no_grad():
+        expected = saved.model(torch.from_numpy(noisy)[None, None] - 0.5)[0, 0].clamp(-0.5, 0.5) + 0.5
+    found = np.asarray(Image.open(tmp_path / "scan-reconstruction.png"), dtype=float) / 65535
+    assert np.abs(found - expected.numpy()).max() < 1e-4
+    refused = flowsearch("reconstruct", grey_trial, tmp_path / "scan.tif", "--out", tmp_path)
+    assert (refused[0], "floating-point pixels are in [0, 1], not" in refused[2]) == (2, True)
+    Image.fromarray(noisy * 1000).save(tmp_path / "scan.tif")
+    refused = flowsearch("reconstruct", grey_trial, tmp_path / "scan.tif", "--measured", "--out", tmp_path)
+    assert (refused[0], "floating-point pixels are in [0, 1] ([-1, 2] with noise), not" in refused[2]) == (2, True)
 
 
 @pytest.fixture(scope="module")
