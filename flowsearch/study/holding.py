@@ -116,10 +116,14 @@ def watched() -> Iterator[None]:
         over.set()
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Signal:
     """Whether the study was asked to stop, and by what.
 
-    SIGINT and SIGTERM ask it to; the second one ends the process on the spot, and Ray's processes die with it.
+    SIGINT, SIGTERM and SIGHUP (its terminal was closed) ask it to; the second one ends the process on the spot, and
+    Ray's processes die with it. Where `nohup` has SIGHUP ignored it stays so.
     """
 
     def __init__(self) -> None:
@@ -130,8 +134,9 @@ class Signal:
     def install(self) -> None:
         """Take the signals. Called again once Ray runs, whose core has put a handler of its own before Python's."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
+            for number in _STOPPING:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.why == "signal":
@@ -147,7 +152,7 @@ def signals() -> Iterator[Signal]:
     """The signals taken for the body, and given back after it."""
     stop = Signal()
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    before = {number: signal.getsignal(number) for number in _STOPPING} if main else {}
     stop.install()
     try:
         yield stop

@@ -69,7 +69,11 @@ def epochs_done(folder: Path) -> bool:
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="sigterm", marks=pytest.mark.slow)],
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="sigterm", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, id="its terminal closed", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_study_says_how_to_go_on(folder, number):
     process = start(folder, "lasting_trial", "run", "small.yaml", "--plain")

@@ -1,11 +1,15 @@
 """The Ray that a study starts on this machine."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from flowsearch.study.holding import signals
 from flowsearch.study.local import _check_local
 
 # As a notebook may have it, or `flowsearch bench study`: Ray has read its environment before a study begins.
@@ -78,6 +82,20 @@ def test_a_signal_while_ray_starts_is_the_studys(argument: str, code: int, said:
     command = [sys.executable, "-c", SIGNALLED, argument]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, said), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "stops"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)], ids=["as it comes", "by nohup"]
+)
+def test_a_terminal_that_closes_stops_a_study_unless_it_was_begun_by_nohup(before: Any, stops: bool) -> None:
+    theirs = signal.signal(signal.SIGHUP, before)
+    try:
+        with signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.asked is stops
+        assert signal.getsignal(signal.SIGHUP) == before
+    finally:
+        signal.signal(signal.SIGHUP, theirs)
 
 
 def test_a_ray_that_others_reach_is_refused() -> None:
