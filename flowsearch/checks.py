@@ -2,7 +2,12 @@
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
+
+MEMORIES: Final = ("invertible", "networks", "checkpoint", "autograd")
+"""What the backward pass of a flow may keep (`TrialConfig.memory`)."""
+PRECISIONS: Final = ("fp32", "bf16")
+"""In which a network's convolutions may run (`TrialConfig.precision`)."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.bench.timing import time_in_turn
+from flowsearch.checks import PRECISIONS
 from flowsearch.flows.bfloat16 import has_bfloat16
 from flowsearch.models.unrolled import in_precision
 from flowsearch.training.build import build_flow
-from flowsearch.training.config import PRECISIONS, TrialConfig
+from flowsearch.training.config import TrialConfig
 from flowsearch.training.gradient import Gradient
 
 

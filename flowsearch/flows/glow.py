@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from flowsearch.checks import check_choice, check_float, check_int, check_levels
+from flowsearch.checks import MEMORIES, check_choice, check_float, check_int, check_levels
 from flowsearch.flows.invertible import ReadyFlow, left_alone
 from flowsearch.flows.layers import Split
 from flowsearch.flows.likelihood import bits_per_dim, dequantize, normal_log_prob
 from flowsearch.flows.steps import Level
-
-MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
 
 
 class Glow(nn.Module):
@@ -38,7 +36,7 @@ class Glow(nn.Module):
         depth: steps of flow in each level but the last.
         hidden: hidden channels of the coupling networks.
         last_depth: steps of flow in the last level.
-        memory: one of `MEMORIES`.
+        memory: one of `checks.MEMORIES`.
         generator: source of the initial weights; the global one by default.
 
     Raises:

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from flowsearch.checks import check_choice
+from flowsearch.checks import PRECISIONS, check_choice
 from flowsearch.models.prox import FlowProx, ProximalMap, ReadyGlowProx
 from flowsearch.operators import LinearOperator
-
-PRECISIONS = ("fp32", "bf16")
 
 
 class Unrolled(nn.Module):

@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowsearch.training.config import PriorConfig, TrialConfig
+    from flowsearch.training.config import TrialConfig
     from flowsearch.training.errors import NonFiniteError
+    from flowsearch.training.prior_config import PriorConfig
     from flowsearch.training.trial import run_trial
 
 _HOMES = {
-    "PriorConfig": "config",
+    "PriorConfig": "prior_config",
     "TrialConfig": "config",
     "NonFiniteError": "errors",
     "run_trial": "trial",

@@ -6,14 +6,20 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, get_type_hints
 
-from flowsearch.checks import check_bool, check_choice, check_float, check_int, check_known, check_levels
+from flowsearch.checks import (
+    MEMORIES,
+    PRECISIONS,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_known,
+    check_levels,
+)
 from flowsearch.data.config import DataConfig
 from flowsearch.operators.names import check_task
+from flowsearch.training.prior_config import PriorConfig
 from flowsearch.training.prox_names import FLOWS, PROXES, parse_prox, read_parameters
-
-METHODS = ("unrolled", "feedforward", "pnp", "map", "tv", "adjoint", "measurement")
-MEMORIES = ("invertible", "networks", "checkpoint", "autograd")
-PRECISIONS = ("fp32", "bf16")
 
 _FLOW = {"depth": 18, "levels": 4, "hidden": 512, "last_depth": 1, "pretrain": True, "memory": "invertible"}
 OWN_FIELDS: dict[str, dict[str, Any]] = {
@@ -41,6 +47,9 @@ METHOD_FIELDS: dict[str, dict[str, Any]] = {
 """Fields that belong to some methods only, with their defaults; None is settled by the proximal map, or a choice that
 the trial makes on its validation images (`tv_weight`, `gamma`, `strength`)."""
 
+METHODS = tuple(METHOD_FIELDS)
+_OF_SOME = {name for group in (*METHOD_FIELDS.values(), *OWN_FIELDS.values()) for name in group}
+
 METHOD_PROXES = {"unrolled": PROXES, "feedforward": ("resnet", "unet"), "pnp": ("resnet", "unet"), "map": ("glow",)}
 """Proximal maps that a method can be built of. A latent MAP has no choice: its prior is the flow."""
 
@@ -49,49 +58,15 @@ TRAINED = ("unrolled", "feedforward")
 
 DEFAULT_LR = {"glow": 1e-5, "score": 1e-3, "resnet": 1e-3, "unet": 1e-3}
 """The paper's rate for its flow, which larger ones upset; rates at which the others train well."""
-
 OWN_LR = 1e-3
 """Of a proximal map of one's own, where no lr is given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PriorConfig:
-    """How a Glow prior is pre-trained by maximum likelihood (paper eq. (14))."""
-
-    epochs: int = 100
-    lr: float = 1e-3
-    """Adam's learning rate."""
-    batch_size: int = 16
-    noise: float = 0.0
-    """Standard deviation of Gaussian noise added to the training images; 0 leaves dequantization only, which is not
-    enough for `prox: score`."""
-    clip: float = 100.0
-    """Bound on the gradient's norm; the loss is in nats per dimension."""
-    warmup: int = 50
-    """Optimizer steps over which the rate rises from 0 to `lr`."""
-    seed: int = 0
-    memory: str = "networks"
-    """What the backward pass keeps, as a trial's `memory`. The default is the fastest; `invertible` takes least."""
-
-    def __post_init__(self) -> None:
-        check_int("prior.epochs", self.epochs, 1)
-        check_float("prior.lr", self.lr, 0, 1, positive=True)
-        check_int("prior.batch_size", self.batch_size, 1)
-        check_float("prior.noise", self.noise, 0, 1)
-        check_float("prior.clip", self.clip, 0, positive=True)
-        check_int("prior.warmup", self.warmup, 0)
-        check_int("prior.seed", self.seed, 0)
-        check_choice("prior.memory", self.memory, MEMORIES)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; `from_dict` takes them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "PriorConfig":
-        """The configuration that `to_dict` wrote; unknown names are refused."""
-        check_known("prior", values, {field.name for field in fields(cls)})
-        return cls(**values)
+def _own_fields(method: str, prox: str | None) -> dict[str, Any]:
+    """Those fields of `_OF_SOME` that a trial of `method` with the proximal map `prox` has, with their defaults."""
+    own = METHOD_FIELDS.get(method, {}) | OWN_FIELDS.get(prox or "", {})
+    settled = {"lr": DEFAULT_LR.get(prox or "", OWN_LR), "start": "mode" if prox == "glow" else "adjoint"}
+    return own | {name: value for name, value in settled.items() if name in own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +167,53 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
-        object.__setattr__(self, "task", str(check_task(self.task, self.data.size)))
+        self._set("task", str(check_task(self.task, self.data.size)))
         check_int("seed", self.seed, 0)
+        self._settle_prox()
         self._settle_fields()
-        if self.prox in FLOWS:
-            self._check_flow()
-        elif self.prox in PROXES:
-            getattr(self, f"_check_{self.prox}")()
+        self._check_prox()
+        self._check_values()
+        self._check_together()
+
+    def _settle_prox(self) -> None:
+        """Part the name of a map of one's own from its parameters; a built-in one has none."""
+        asked = self.prox_of(self.method, self.prox)
+        name = None if asked is None else parse_prox(asked)
+        if name is not None and name.own and self.prox_parameters is not None:
+            name = name.given(read_parameters(name.kind, self.prox_parameters))
+        if name is not None and not name.own:
+            check_choice(f"prox of method {self.method}", name.kind, METHOD_PROXES[self.method])
+        self._set("prox", None if name is None else name.kind)
+        self._set("prox_parameters", None if name is None else name.listed)
+
+    def _settle_fields(self) -> None:
+        """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
+        own = _own_fields(self.method, self.prox)
+        for name in _OF_SOME:
+            if name not in own or getattr(self, name) is None:
+                self._set(name, own.get(name))
+        if self.method == "map":
+            self._set("pretrain", True)
+
+    def _check_prox(self) -> None:
+        for name in ("depth", "levels", "hidden", "last_depth", "features", "blocks", "channels"):
+            self._check(name, check_int, 1)
+        self._check("pretrain", check_bool)
+        self._check("memory", check_choice, MEMORIES)
+        if self.levels is not None:
+            check_levels(self.levels, self.data.size)
+        if self.prox == "score" and self.pretrain and not self.prior.noise:
+            raise ValueError(
+                "prox: score steps along the score of its pre-trained flow, which explodes at noisy images where the "
+                "flow has seen clean ones only (prior.noise is 0); set prior.noise to about the noise of what is "
+                "measured, such as 0.1, or pretrain: false"
+            )
+        if self.prox == "unet" and self.data.size % 16:
+            raise ValueError(
+                f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}"
+            )
+
+    def _check_values(self) -> None:
         for name in ("folds", "epochs", "batch_size", "iterations", "patience"):
             self._check(name, check_int, 1)
         self._check("warmup", check_int, 0)
@@ -214,85 +229,31 @@ class TrialConfig:
         self._check("end", check_choice, ("prox", "data"))
         self._check("precision", check_choice, PRECISIONS)
         self._check("decay", check_choice, ("cosine", "constant"))
-        if self.prox == "unet":
-            self._check_smallest_batch()
+
+    def _check_together(self) -> None:
+        """The rules that are about several fields."""
+        if self.prox == "unet" and self.data.size == 16:
+            assert self.batch_size
+            batches = math.ceil(self.data.train / self.batch_size)  # as `loop.batches` splits them
+            if self.data.train // batches == 1:
+                raise ValueError(
+                    "at size 16 the U-Net's innermost images are single pixels, which its batch normalization can "
+                    "train on only where every batch has two images or more; batch_size "
+                    f"{self.batch_size} leaves one for the smallest of {batches} batches of {self.data.train} "
+                    "training images (train): set batch_size to 3 or more and train to 2 or more, or take size 32"
+                )
         if self.end == "data" and self.folds == 1:
             raise ValueError(
                 "end: data makes the last fold a data step only, and folds: 1 has no other, so that nothing would be "
                 "left to train but its step size; set folds to 2 or more, or end: prox"
             )
 
-    def _settle_fields(self) -> None:
-        """Take the method's and its proximal map's defaults for what is open, None for what means nothing to them."""
-        own = METHOD_FIELDS[self.method]
-        object.__setattr__(self, "prox", self.prox_of(self.method, self.prox))
-        self._settle_prox()
-        defaults = own | OWN_FIELDS.get(self.prox or "", {})
-        if "lr" in own:
-            defaults["lr"] = DEFAULT_LR.get(self.prox or "", OWN_LR)
-        if "start" in own:
-            defaults["start"] = "mode" if self.prox == "glow" else "adjoint"
-        for name in {name for group in (*METHOD_FIELDS.values(), *OWN_FIELDS.values()) for name in group}:
-            if name in defaults:
-                self._settle(name, defaults[name])
-            else:
-                object.__setattr__(self, name, None)
-        if self.method == "map":
-            object.__setattr__(self, "pretrain", True)
-
-    def _settle_prox(self) -> None:
-        """Part the name of a map of one's own from its parameters; a built-in one has none."""
-        name = None if self.prox is None else parse_prox(self.prox)
-        if name is not None and name.own and self.prox_parameters is not None:
-            name = name.given(read_parameters(name.kind, self.prox_parameters))
-        if name is not None and not name.own:
-            check_choice(f"prox of method {self.method}", name.kind, METHOD_PROXES[self.method])
-        object.__setattr__(self, "prox", None if name is None else name.kind)
-        object.__setattr__(self, "prox_parameters", None if name is None else name.listed)
-
     def _check(self, name: str, check: Callable[..., None], *rule: Any, **rules: Any) -> None:
         if getattr(self, name) is not None:
             check(name, getattr(self, name), *rule, **rules)
 
-    def _settle(self, name: str, default: Any) -> None:
-        if getattr(self, name) is None:
-            object.__setattr__(self, name, default)
-
-    def _check_flow(self) -> None:
-        for name in ("depth", "levels", "hidden", "last_depth"):
-            check_int(name, getattr(self, name), 1)
-        check_bool("pretrain", self.pretrain)
-        check_choice("memory", self.memory, MEMORIES)
-        assert self.levels is not None
-        check_levels(self.levels, self.data.size)
-        if self.prox == "score" and self.pretrain and not self.prior.noise:
-            raise ValueError(
-                "prox: score steps along the score of its pre-trained flow, which explodes at noisy images where the "
-                "flow has seen clean ones only (prior.noise is 0); set prior.noise to about the noise of what is "
-                "measured, such as 0.1, or pretrain: false"
-            )
-
-    def _check_resnet(self) -> None:
-        check_int("features", self.features, 1)
-        check_int("blocks", self.blocks, 1)
-
-    def _check_unet(self) -> None:
-        check_int("channels", self.channels, 1)
-        if self.data.size % 16:
-            raise ValueError(
-                f"the U-Net halves the image four times, so size is a multiple of 16, not {self.data.size}"
-            )
-
-    def _check_smallest_batch(self) -> None:
-        assert self.batch_size
-        batches = math.ceil(self.data.train / self.batch_size)  # as `loop.batches` splits them
-        if self.data.size == 16 and self.data.train // batches == 1:
-            raise ValueError(
-                "at size 16 the U-Net's innermost images are single pixels, which its batch normalization can train "
-                f"on only where every batch has two images or more; batch_size {self.batch_size} leaves one for the "
-                f"smallest of {batches} batches of {self.data.train} training images (train): set batch_size to 3 or "
-                "more and train to 2 or more, or take size 32"
-            )
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def mapped_folds(self) -> int:
@@ -321,10 +282,8 @@ class TrialConfig:
     @staticmethod
     def applicable(prox: str | None, method: str = "unrolled") -> set[str]:
         """Names of the flat fields that a trial of `method` with the proximal map `prox` can choose."""
-        of_methods = {name for group in METHOD_FIELDS.values() for name in group}
-        of_proxes = {name for group in OWN_FIELDS.values() for name in group}
-        shared = set(TrialConfig.field_types()) - of_methods - of_proxes - {"prox_parameters"}
-        own = set(METHOD_FIELDS.get(method, {})) | set(OWN_FIELDS.get(TrialConfig.prox_of(method, prox) or "", {}))
+        shared = TrialConfig.field_types().keys() - _OF_SOME - {"prox_parameters"}
+        own = _own_fields(method, TrialConfig.prox_of(method, prox)).keys()
         return shared | (own - {"prox", "pretrain"} if method == "map" else own)
 
     def to_dict(self) -> dict[str, Any]:
