@@ -1,13 +1,44 @@
-"""A study's tables and figures as Markdown and as LaTeX."""
+"""A study's tables, figures and notes, and how they are written: as Markdown and as LaTeX."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-from flowsearch.analysis.paper_tables import Paper, Table
+from flowsearch.analysis.paper_figures import Figure
 from flowsearch.results.latex import bold, escape, tabular
 
 _MARKDOWN: Final = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}<>[]|#~$"})
 _FITTED: Final = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, and whether it is the best of its row."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its title, what its numbers are, and how many of its first columns are text."""
+
+    title: str
+    caption: str
+    heads: list[str]
+    rows: list[list[Cell]]
+    text_columns: int = 1
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All tables of a study, its figures, and notes: a name and a text each."""
+
+    name: str
+    lead: str
+    tables: list[Table] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
 
 
 def to_markdown(found: Paper) -> str:

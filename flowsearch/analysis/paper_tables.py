@@ -2,7 +2,6 @@
 tasks and methods a study has, with intervals; and what a reader needs to judge them by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,8 @@ import pandas as pd
 from flowsearch.analysis import published
 from flowsearch.analysis.comparisons import OURS, UNTRIED, held_against, lost_seeds, reached, turned
 from flowsearch.analysis.findings import status_line
-from flowsearch.analysis.paper_figures import Figure, paper_figures
+from flowsearch.analysis.paper_figures import paper_figures
+from flowsearch.analysis.paper_formats import Cell, Paper, Table
 from flowsearch.analysis.wording import chosen_by, command_line, devices, kept, not_finite, without_objective
 from flowsearch.results import Results, schema
 from flowsearch.results.compare import differences
@@ -28,36 +28,6 @@ _OVER = {
 _SETS = {"test": "test", "ood": "out of distribution"}
 _WIDE = 5
 """More methods than this are no columns."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell's text, and whether it is the best of its row."""
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title, what its numbers are, and how many of its first columns are text."""
-
-    title: str
-    caption: str
-    heads: list[str]
-    rows: list[list[Cell]]
-    text_columns: int = 1
-
-
-@dataclass(frozen=True)
-class Paper:
-    """All tables of a study, its figures, and notes: a name and a text each."""
-
-    name: str
-    lead: str
-    tables: list[Table] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
 
 
 def paper(results: Results, figures: bool = False) -> Paper:
@@ -151,10 +121,7 @@ def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
     own = held[held["split"] == split]
     if own.empty:
         return None
-    rows = [
-        [Cell(text) for text in (str(row["task"]), f"{row['first']} − {row['second']}", *_difference(row))]
-        for _, row in own.iterrows()
-    ]
+    rows = [_cells(row["task"], f"{row['first']} − {row['second']}", *_difference(row)) for _, row in own.iterrows()]
     caption = (
         "Difference in mean PSNR in dB with its 95% interval, paired by image, and by seed where both sides have the "
         "same; p-values two-sided and corrected for all gains of tables I and II together (Holm)."
@@ -169,8 +136,8 @@ def _pretrained(results: Results, table: pd.DataFrame) -> Table | None:
     rows = []
     for _, row in table.iterrows():
         means = [decibels(row[f"{side}_mean"]) for side in ("second", "first")]
-        cells = [Cell(mean, mean == max(means, key=float)) for mean in means]
-        rows.append([Cell(str(row["task"])), *cells, *(Cell(text) for text in _difference(row))])
+        sides = [Cell(mean, mean == max(means, key=float)) for mean in means]
+        rows.append([Cell(str(row["task"])), *sides, *_cells(*_difference(row))])
     caption = (
         "Mean PSNR in dB on the test images of the best configurations with and without a pre-trained prior, each by "
         f"{_choice(results)}; the gain with its 95% interval, paired as above; p-values corrected for this table."
@@ -196,9 +163,8 @@ def _beside(found: dict[str, dict[str, pd.DataFrame]]) -> Table | None:
     for split, set_name in _SETS.items():
         for task, table in found[split].items():
             for name, theirs, score in published.beside(_scores(table), task, split):
-                mean = score.interval.mean
-                texts = (task, set_name, name, decibels(theirs), _spread(score), signed(mean - theirs))
-                rows.append([Cell(text) for text in texts])
+                beyond = signed(score.interval.mean - theirs)
+                rows.append(_cells(task, set_name, name, decibels(theirs), _spread(score), beyond))
     if not rows:
         return None
     caption = (
@@ -212,26 +178,24 @@ def _beside(found: dict[str, dict[str, pd.DataFrame]]) -> Table | None:
 
 def _gains_beside(held: pd.DataFrame, trained: pd.DataFrame, tasks: list[str]) -> Table | None:
     """What the paper is about, its gains, and ours."""
-    rows: list[tuple[str, str, str, float, Any]] = []
+    rows = []
     for task in tasks:
         for split, set_name in _SETS.items():
             theirs, own = published.gain_over_the_better(task, split), published.over_the_better(held, task, split)
             if theirs is not None and own is not None:
-                rows.append((task, set_name, f"Glow over {own['second']}, the better baseline", theirs, own))
-    for _, own in trained.assign(p_holm=float("nan")).iterrows():
+                gain = f"Glow over {own['second']}, the better baseline"
+                rows.append(_cells(task, set_name, gain, signed(theirs), _difference(own)[0]))
+    for _, own in trained.iterrows():
         theirs = published.gain_of_pretraining(own["task"])
         if theirs is not None:
-            rows.append((str(own["task"]), _SETS["test"], "pre-training of the Glow", theirs, own))
+            gain = "pre-training of the Glow"
+            rows.append(_cells(own["task"], _SETS["test"], gain, signed(theirs), _difference(own)[0]))
     if not rows:
         return None
-    cells = [
-        [*(Cell(text) for text in texts), Cell(signed(theirs)), Cell(_difference(own)[0])]
-        for *texts, theirs, own in rows
-    ]
     caption = (
         "Differences in mean PSNR in dB: as the paper's tables I to III have them, and here with the 95% interval."
     )
-    return Table("Beside the paper: gains", caption, ["task", "images", "gain", "paper", "here"], cells, 3)
+    return Table("Beside the paper: gains", caption, ["task", "images", "gain", "paper", "here"], rows, 3)
 
 
 def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
@@ -246,18 +210,16 @@ def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
         return None
     best = pd.concat([best, more], ignore_index=True).sort_values("task", kind="stable")
     tried = every.groupby(["task", "label"]).size()
-    leave = ("task", "method", "prox", "seed")
-    names = [one.name for one in schema.CONFIG_COLUMNS if one.name not in leave and _differs(best, one.name)]
+    known = [one.name for one in schema.CONFIG_COLUMNS if one.name not in ("task", "method", "prox", "seed")]
+    names = [name for name in known if name != "source" and varies(best[name])]
     rows = []
     for _, row in best.iterrows():
-        own = [str(row["task"]), str(row["label"]), str(row["trial_id"]), *(_value(row[name]) for name in names)]
-        own += [written(name, row[name]) for name in ("parameters", "seconds_per_image", "repeats")]
-        own.append(whole(tried[row["task"], row["label"]]))
-        rows.append([Cell(text) for text in own])
-    same = [
-        one.name for one in schema.CONFIG_COLUMNS if one.name not in (*leave, *names) and best[one.name].notna().any()
-    ]
-    alike = ", ".join(f"{name} {_value(best[name].dropna().iloc[0])}" for name in same)
+        settings = ["" if missing(row[name]) else number(row[name]) for name in names]
+        costs = [written(name, row[name]) for name in ("parameters", "seconds_per_image", "repeats")]
+        count = whole(tried[row["task"], row["label"]])
+        rows.append(_cells(row["task"], row["label"], row["trial_id"], *settings, *costs, count))
+    same = [name for name in known if name not in names and best[name].notna().any()]
+    alike = ", ".join(f"{name} {number(best[name].dropna().iloc[0])}" for name in same)
     with_or_without = ", or the best with or without pre-training (table III)" if len(more) else ""
     caption = (
         "The configurations in the tables, and what they differ in; the last column is how many of the method were "
@@ -303,6 +265,10 @@ def _notes(results: Results) -> list[tuple[str, str]]:
     return [*notes, *(("not read", note) for note in results.notes)]
 
 
+def _cells(*texts: Any) -> list[Cell]:
+    return [Cell(str(text)) for text in texts]
+
+
 def _choice(results: Results) -> str:
     mean = ", the mean over its repeats" if results.configurations["repeats"].max() > 1 else ""
     return f"{chosen_by(results)}{mean}"
@@ -332,11 +298,3 @@ def _spread(score: Score) -> str:
 def _range(counts: set[int]) -> str:
     low, high = min(counts), max(counts)
     return (str(low) if low == high else f"{low}–{high}") if high else EMPTY
-
-
-def _differs(best: pd.DataFrame, name: str) -> bool:
-    return varies(best[name]) if name != "source" else False
-
-
-def _value(value: Any) -> str:
-    return "" if missing(value) else number(value)
