@@ -211,7 +211,7 @@ def _settings(results: Results, trained: pd.DataFrame) -> Table | None:
     best = pd.concat([best, more], ignore_index=True).sort_values("task", kind="stable")
     tried = every.groupby(["task", "label"]).size()
     known = [one.name for one in schema.CONFIG_COLUMNS if one.name not in ("task", "method", "prox", "seed")]
-    names = [name for name in known if name != "source" and varies(best[name])]
+    names = [name for name in known if varies(best[name])]
     rows = []
     for _, row in best.iterrows():
         settings = ["" if missing(row[name]) else number(row[name]) for name in names]

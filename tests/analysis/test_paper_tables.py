@@ -157,6 +157,16 @@ def test_what_trials_ran_on_is_there_where_it_is_not_the_machine_of_the_study(tm
         assert notes["command"] == "flowsearch study run a.yaml"
 
 
+def test_studies_of_other_images_have_their_source_in_the_settings(tmp_path: Path) -> None:
+    sources = {"denoise-0.1": "faces", "deblur-5": "mine"}
+    for task, source in sources.items():
+        known_study(tmp_path / source, [({"prox": "unet", "task": task, "source": source}, 27.0)])
+    settings = _table(paper(load(*(tmp_path / source for source in sources.values()))), "Settings")
+    shown = settings.heads.index("source")
+    assert {row[0].text: row[shown].text for row in settings.rows} == sources
+    assert "source" not in settings.caption
+
+
 def test_what_a_study_has_not_is_left_out(tmp_path: Path) -> None:
     found = paper(known_study(tmp_path / "s", [({"prox": "unet"}, 27.0)]))
     assert [table.title.split(":")[0] for table in found.tables] == [
