@@ -82,7 +82,7 @@ def load(config: DataConfig, channels: int | None = None) -> Datasets:
             _check_counts(found.manifest, config)
             manifests["source"] = found.manifest
             channels = found.manifest.channels
-        for purpose in counts.keys() & {"ood", "prior"}:
+        for purpose in (one for one in counts if one not in PARTS):
             if channels != found.manifest.channels:
                 raise ValueError(
                     f"data set {config.source} is {in_words(manifests['source'].channels)} and {purpose} {name} is "
@@ -92,8 +92,8 @@ def load(config: DataConfig, channels: int | None = None) -> Datasets:
             manifests[purpose] = found.manifest
         pieces |= found.pieces(counts, config.seed)
     _leave_out_copies(config, pieces)
-    for purpose in pieces.keys() & {"ood", "prior"}:
-        if not len(pieces[purpose]):
+    for purpose, images in pieces.items():
+        if not len(images):
             raise ValueError(
                 f"all images of {getattr(config, purpose)} that {purpose} could have are in use by other parts; "
                 f"name another data set, ask for fewer images, or set {purpose} to null"
@@ -231,15 +231,14 @@ def _leave_out_copies(config: DataConfig, pieces: dict[str, NDArray[np.uint8]]) 
 
     Within a set no two images are equal, and a drawn one is equal to no other, so most studies have nothing to compare.
     """
-    taken = {"test": config.source, "val": config.source, "train": config.source, "ood": config.ood}
-    for purpose, name in (("ood", config.ood), ("prior", config.prior)):
+    names = dict.fromkeys(PARTS, config.source) | {"ood": config.ood, "prior": config.prior}
+    for purpose in ("ood", "prior"):
+        name = names[purpose]
         if name is None or name in BUILT_IN:
             continue
-        others = [part for part, other in taken.items() if part in pieces and other not in (name, *BUILT_IN)]
-        if not others:
-            continue
         images = pieces[purpose]
-        kept = without_copies(images, [pieces[part] for part in others])
+        others = [pieces[part] for part in (*PARTS, "ood") if part in pieces and names[part] not in (name, *BUILT_IN)]
+        kept = without_copies(images, others) if others else images
         if len(kept) < len(images):
             _log.warning(
                 "%d of %d images of %s are left out of %s: other parts have the same pixels",

@@ -149,6 +149,12 @@ def test_an_ood_set_of_the_same_images_is_refused(make_zip: Maker) -> None:
         data.load(replace(PREPARED, ood="again"))
 
 
+def test_of_two_parts_that_no_image_is_left_for_the_first_is_named(make_zip: Maker) -> None:
+    data.prepare("mine", make_zip(16), size=16)
+    with pytest.raises(ValueError, match="all images of mine that ood could have are in use"):
+        data.load(replace(PREPARED, ood="mine", prior="mine"))
+
+
 def test_further_images_for_priors_have_to_be_counted_where_they_are_made() -> None:
     with pytest.raises(ValueError, match="prior faces makes as many images as are asked for"):
         replace(DRAWN, prior="faces")
