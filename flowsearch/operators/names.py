@@ -4,7 +4,7 @@ A task is written as a short name (`deblur-3`), as a mapping (`{deblur: {sigma: 
 (`deblur(sigma=3,padding=reflect)`). `str(parse_task(...))` is the one canonical text, in which results carry it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ _WIDEST = 1024
 class Setting:
     """A parameter of a task: the check of its value, and what it is where nothing is said of it."""
 
-    check: Callable[[str, Any], None]
+    check: partial[None]
     default: Any = _NOTHING
 
     def settle(self, name: str, value: Any) -> Any:
@@ -33,19 +33,18 @@ class Setting:
         if value is None and self.default is None:
             return None
         self.check(name, value)
-        number = isinstance(self.check, partial) and self.check.func is check_float
-        return float(value) if number else value
+        return float(value) if self.check.func is check_float else value
 
 
-def _number(low: float, high: float | None = None, positive: bool = False) -> Callable[[str, Any], None]:
+def _number(low: float, high: float | None = None, positive: bool = False) -> partial[None]:
     return partial(check_float, low=low, high=high, positive=positive)
 
 
-def _whole(low: int, high: int | None = None) -> Callable[[str, Any], None]:
+def _whole(low: int, high: int | None = None) -> partial[None]:
     return partial(check_int, low=low, high=high)
 
 
-def _choice(*names: str) -> Callable[[str, Any], None]:
+def _choice(*names: str) -> partial[None]:
     return partial(check_choice, choices=names)
 
 

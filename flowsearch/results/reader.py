@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from flowsearch.checks import nearest
+from flowsearch.checks import check_choice, nearest
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
 from flowsearch.results.compare import compare as compare_best
@@ -209,7 +209,7 @@ class Results:
         """
         name, more = self.objective
         if metric is not None:
-            self._check_metric(metric)
+            check_choice("metric", metric, [one.name for one in schema.METRIC_COLUMNS])
             more = more if metric == name else metric not in schema.MINIMIZED
             name = metric
         return best_first(self, configurations(self, task), name, more)
@@ -248,7 +248,9 @@ class Results:
         chosen = list(columns or ("label",))
         for column in chosen:
             if column not in self.labelled:
-                raise ValueError(f"by takes columns of trials, not {column!r}{nearest(column, self._names())}")
+                raise ValueError(
+                    f"by takes columns of trials, not {column!r}{nearest(column, map(str, self.labelled))}"
+                )
         for _, own in self.completed.groupby(chosen):
             refuse_mixed(own, chosen, self.name)
         rows = []
@@ -276,9 +278,6 @@ class Results:
 
     compare = compare_best
 
-    def _names(self) -> list[str]:
-        return [str(name) for name in self.labelled.columns]
-
     @property
     def _only(self) -> Stored | None:
         return next(iter(self.studies.values())) if len(self.studies) == 1 else None
@@ -293,8 +292,3 @@ class Results:
         if note and note not in self.notes:
             self.notes.append(note)
             warnings.warn(f"{self.where}: {note}", stacklevel=4)
-
-    def _check_metric(self, metric: str) -> None:
-        known = [one.name for one in schema.METRIC_COLUMNS]
-        if metric not in known:
-            raise ValueError(f"metric is one of {', '.join(known)}, not {metric!r}{nearest(metric, known)}")
