@@ -381,6 +381,21 @@ def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
     from flowsearch.study.ledger import Ledger
 
     root = make_study(tmp_path / "s", 2, images=2, epochs=2)
+def test_a_picture_has_another_address_in_a_study_made_again_under_its_name(tmp_path: Path) -> None:
+    def addresses(seed: int) -> set[str]:
+        root = make_study(tmp_path / "s", 1, seed, images=2, epochs=2, ood=0, panels=1)
+        found = set(
+            re.findall(r"/picture/-/0000/1/test/0/reconstruction[^\"]*", text_of(Pages(Library(root)), "/trial/0000"))
+        )
+        shutil.rmtree(root)
+        return found
+
+    first, again = addresses(0), addresses(1)
+    assert (len(first), len(again)) == (1, 1)
+    assert first.isdisjoint(again)
+    assert addresses(0) == first
+
+
     assert list(_spent(root, False)) == []
     (root / "study.yaml").write_text("name: s\nbudget: {hours: 5, gpu_hours: 10, usd: null}\n")
     ledger = Ledger(root / schema.LEDGER)

@@ -1,5 +1,6 @@
 """Reconstructions: which pictures a trial kept, and the addresses under which the server gives them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ SPLITS = {"test": "Test images", "ood": "Out of distribution"}
 
 
 def panels_of(watched: Watched, ids: Sequence[str]) -> pd.DataFrame:
-    """The pictures of some trials, without their bytes."""
+    """The pictures of some trials."""
     return watched.rows_of(schema.PANELS, ids)
 
 
@@ -115,8 +116,10 @@ def figure(address: Address, row: Row, title: str, *, best: bool = False, said: 
 
 
 def source(address: Address, row: Row) -> str:
-    """Where the server gives the picture; an attempt's pictures never change, so a browser may keep them."""
+    """Where the server gives the picture. A browser keeps it for good, so its address says what it holds: a study may
+    be removed, and made again under its name."""
     study = quote(address.study, safe="") if address.study else "-"
     kind = row["kind"] if missing(row["fold"]) else f"{row['kind']}-{int(row['fold'])}"
     where = (row["trial_id"], row["attempt"], row["split"], row["image"], kind)
-    return f"/picture/{study}/" + "/".join(quote(str(part), safe="") for part in where) + ".png"
+    content = hashlib.blake2b(row["png"] if isinstance(row["png"], bytes) else b"", digest_size=6).hexdigest()
+    return f"/picture/{study}/" + "/".join(quote(str(part), safe="") for part in where) + f".png?{content}"
