@@ -56,7 +56,8 @@ def _spent(path: Path, running: bool) -> "Sequence[Used]":
     from flowsearch.analysis.dashboard import Used
     from flowsearch.results import load, schema
     from flowsearch.study.budget import Meter
-    from flowsearch.study.ledger import Ledger
+    from flowsearch.study.job import between
+    from flowsearch.study.ledger import STARTED, STUDY, Ledger
     from flowsearch.study.sections import Budget
 
     declared = load(path).study.get("budget")
@@ -68,11 +69,13 @@ def _spent(path: Path, running: bool) -> "Sequence[Used]":
         meter = Meter(budget, ledger)
     except (ValueError, OSError):
         return ()
-    # A driver that was killed used nothing after the last event that it wrote.
+    # A run that is over used nothing after its last event; the meter has forgotten how long it took.
     now = None if running or not ledger.events else ledger.events[-1].time
     found = []
     if budget.hours is not None:
-        found.append(Used("wall-clock time of this run", "hours", meter.hours(now), budget.hours))
+        began = [one.time for one in ledger.events if (one.event, one.subject) == (STARTED, STUDY)]
+        hours = meter.hours() if now is None else between(began[-1], now) / 3600 if began else 0.0
+        found.append(Used("wall-clock time of the last run", "hours", hours, budget.hours))
     if budget.gpu_hours is not None or meter.gpu_hours(now) > 0:
         found.append(Used("GPU time of all runs", "GPU-hours", meter.gpu_hours(now), budget.gpu_hours))
     if budget.usd is not None or meter.usd(now) > 0:

@@ -413,6 +413,9 @@ def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, t
     (tmp_path / "other.txt").touch()
     shown = text_of(pages, "/")
     assert "/study/one" in shown
+    ledger.add("stopped", "study", reason="finished")
+    over = Ledger(root / schema.LEDGER).events
+    assert _spent(root, False)[0].used == (over[-1].time - over[0].time).total_seconds() / 3600 > 0
     assert "priors" not in shown
     assert "14 of 14 trials done" in text_of(pages, "/study/one")
     assert "no study of this name" in text_of(pages, "/study/two/trials")
