@@ -443,3 +443,51 @@ def test_a_page_of_what_is_still_to_come_is_there_once_it_has_come(
     compare.locator("#chosen").click()
     compare.get_by_text("0003  ").click()
     until(compare, "location.search === '?compare=0003'")
+
+
+def test_zoom_and_columns_stay_when_a_study_gets_more_figures(
+    browse: Browse, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "s", 4, images=2, epochs=4, statuses=["completed"])
+    page = browse(f"{origin(serving(root))}/figures", size=(2000, 1400))
+    listed(page, "=== 4")
+    names = "dash_ag_grid.getApi('grid').getColumnState().map((column) => column.colId)"
+    here, there = (page.locator(f".ag-header-row-column [col-id={name}]").bounding_box() for name in ("lr", "status"))
+    page.mouse.move(here["x"] + 20, here["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(there["x"] + 30, there["y"] + 10, steps=10)
+    page.mouse.up()
+    until(page, f"{names}.indexOf('lr') === 2")
+    before, graph = {}, "document.querySelector('[data-plot=\"{}\"] .js-plotly-plot').layout.xaxis.range"
+    for name in ("best-so-far", "shift"):
+        page.locator(f'[data-plot="{name}"]').scroll_into_view_if_needed()
+        page.wait_for_selector(f'[data-plot="{name}"] .scatterlayer .point')
+        page.locator(f'[data-plot="{name}"]').hover()
+        page.locator(f'[data-plot="{name}"] [data-title="Zoom"]').click()
+        drag(page, name, (0.2, 0.1, 0.7, 0.9))
+        before[name] = page.evaluate(graph.format(name))
+
+    make_study(root, 8, images=2, epochs=4, statuses=["completed"], tasks=("denoise-0.1", "inpaint-9"))
+    until(page, "document.querySelector('[data-plot=\"best-so-far-2\"]') !== null")
+    listed(page, "=== 8")
+    assert page.evaluate(f"{names}.indexOf('lr') === 2")
+    for name, range in before.items():
+        now = f"{name}-1"
+        page.locator(f'[data-plot="{now}"]').scroll_into_view_if_needed()
+        page.wait_for_selector(f'[data-plot="{now}"] .scatterlayer .point')
+        assert page.evaluate(graph.format(now)) == range
+
+
+def test_a_figure_is_drawn_once_its_script_has_come_over_a_slow_connection(browse: Browse, url: str) -> None:
+    held: list[Any] = []
+    context = browse(f"{url}/trials").context
+    context.clock.install()
+    context.route("**/plotly*.js", lambda route: held.append(route))
+    page = browse(url, context=context)
+    while not held:
+        page.wait_for_timeout(50)
+    context.clock.fast_forward(60_000)
+    page.wait_for_timeout(500)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector('[data-plot="best-so-far"] .scatterlayer .point')

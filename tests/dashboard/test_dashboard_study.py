@@ -7,6 +7,9 @@ import os
 import re
 import shlex
 import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,17 +18,18 @@ import pytest
 from known_study import known_study
 from made_up import epoch_record, make_study
 
-from flowsearch.analysis.dashboard import Used, again, standing, table
+from flowsearch.analysis.dashboard import Used, again, plots, standing, table
 from flowsearch.analysis.dashboard.address import Address
-from flowsearch.analysis.dashboard.compare import Compare
+from flowsearch.analysis.dashboard.compare import Compare, chosen
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pages import Pages
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
+from flowsearch.analysis.dashboard.server import wsgi
 from flowsearch.analysis.dashboard.watch import Watched
 from flowsearch.analysis.findings import findings
 from flowsearch.analysis.report import render
-from flowsearch.results import Writer, load, schema
+from flowsearch.results import Results, Writer, load, schema
 from flowsearch.study.source import Source
 from flowsearch.training import TrialConfig
 
@@ -37,6 +41,12 @@ def aged(root: Path, seconds: float = 100.0) -> None:
     then = datetime.now(UTC).timestamp() - seconds
     for path in (root, *root.rglob("*")):
         os.utime(path, (then, then))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are read again whatever that costs."""
+    monkeypatch.setattr("flowsearch.analysis.dashboard.watch._SHARE", 1e9)
 
 
 def text_of(pages: Pages, path: str, search: str = "") -> str:
@@ -371,16 +381,6 @@ def test_pictures_are_found_by_their_address(study: Path) -> None:
     assert picture(watched, "9999", *key[1:], "truth") is None
 
 
-def test_the_budget_is_shown_as_it_is_told(study: Path) -> None:
-    pages = Pages(Library(study), lambda path, running: [Used("GPU time", "GPU-hours", 2.5, 10.0)])
-    assert "2.5 of 10 GPU-hours" in text_of(pages, "/")
-
-
-def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
-    from flowsearch.cli.dashboard import _spent
-    from flowsearch.study.ledger import Ledger
-
-    root = make_study(tmp_path / "s", 2, images=2, epochs=2)
 def test_a_picture_has_another_address_in_a_study_made_again_under_its_name(tmp_path: Path) -> None:
     def addresses(seed: int) -> set[str]:
         root = make_study(tmp_path / "s", 1, seed, images=2, epochs=2, ood=0, panels=1)
@@ -396,6 +396,16 @@ def test_a_picture_has_another_address_in_a_study_made_again_under_its_name(tmp_
     assert addresses(0) == first
 
 
+def test_the_budget_is_shown_as_it_is_told(study: Path) -> None:
+    pages = Pages(Library(study), lambda path, running: [Used("GPU time", "GPU-hours", 2.5, 10.0)])
+    assert "2.5 of 10 GPU-hours" in text_of(pages, "/")
+
+
+def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
+    from flowsearch.cli.dashboard import _spent
+    from flowsearch.study.ledger import Ledger
+
+    root = make_study(tmp_path / "s", 2, images=2, epochs=2)
     assert list(_spent(root, False)) == []
     (root / "study.yaml").write_text("name: s\nbudget: {hours: 5, gpu_hours: 10, usd: null}\n")
     ledger = Ledger(root / schema.LEDGER)
@@ -403,6 +413,9 @@ def test_a_picture_has_another_address_in_a_study_made_again_under_its_name(tmp_
     ledger.add("started", "0000", attempt=1, gpu=0.5)
     assert [(used.unit, used.allowed) for used in _spent(root, True)] == [("hours", 5.0), ("GPU-hours", 10.0)]
     assert all(0 <= used.used < 0.1 for used in _spent(root, True))
+    ledger.add("stopped", "study", reason="finished")
+    over = Ledger(root / schema.LEDGER).events
+    assert _spent(root, False)[0].used == (over[-1].time - over[0].time).total_seconds() / 3600 > 0
 
 
 def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, tmp_path: Path) -> None:
@@ -413,9 +426,6 @@ def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, t
     (tmp_path / "other.txt").touch()
     shown = text_of(pages, "/")
     assert "/study/one" in shown
-    ledger.add("stopped", "study", reason="finished")
-    over = Ledger(root / schema.LEDGER).events
-    assert _spent(root, False)[0].used == (over[-1].time - over[0].time).total_seconds() / 3600 > 0
     assert "priors" not in shown
     assert "14 of 14 trials done" in text_of(pages, "/study/one")
     assert "no study of this name" in text_of(pages, "/study/two/trials")
@@ -425,3 +435,115 @@ def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, t
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no folder"):
         Library(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_becomes_a_study_and_a_study_a_folder_of_them(study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    root.mkdir()
+    pages = Pages(Library(root))
+    assert pages.library.several
+    assert "no studies" in text_of(pages, "/")
+    shutil.copytree(study, root, dirs_exist_ok=True)
+    assert not pages.library.several
+    assert "14 of 14 trials done" in text_of(pages, "/")
+
+    shutil.rmtree(root)
+    assert not pages.library.several  # it may come back
+    assert "There is no study of this name here" in text_of(pages, "/trials")
+    shutil.copytree(study, root / "one")
+    assert pages.library.several
+    assert "/study/one" in text_of(pages, "/")
+    assert "14 of 14 trials done" in text_of(pages, "/study/one")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_trials_of_an_address_are_compared_once_they_have_come(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 2, images=2, epochs=2)
+    pages = Pages(Library(root))
+    search = "?compare=0003,0000"
+    shown = text_of(pages, "/compare", search)
+    assert "as soon as two of them" in shown
+    assert '"value": ["0003", "0000"]' in shown
+    assert "0003  not recorded yet" in shown
+    make_study(root, 4, images=2, epochs=2)
+    with pages.of({"pathname": "/compare", "search": search}) as (address, watched):
+        assert watched is not None
+        assert "0003 against 0000" in repr(pages.live("compare-differences", address, watched))
+        assert draw(watched, "compare/psnr", chosen(watched.view(), address), None).figure is not None
+
+
+def test_what_figures_there_are_is_told_once_for_each_state_of_the_study(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def counted(results: Results) -> Iterator[plots.Shown]:
+        told.append(results)
+        yield from sections(results)
+
+    monkeypatch.setattr(plots, "sections", counted)
+    browser = wsgi(Library(study)).test_client()
+    assert browser.get("/poll?study=&page=figures", base_url="http://localhost").status_code == 200
+    assert told == []
+    watched = Watched(study)
+    view = watched.view()
+    monkeypatch.setattr(watched, "view", lambda ids=None: view)
+    for name in ("best-so-far", "shift"):
+        draw(watched, name, (), None)
+    assert told == [view]
+
+
+def test_one_thread_at_a_time_computes_with_a_study_s_tables(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = [], []
+
+    def drawn(*_: object) -> plots.Drawn:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return plots.Drawn("empty")
+
+    monkeypatch.setattr(plots, "draw", drawn)
+    monkeypatch.setattr(Pages, "_page", drawn)
+    browser = wsgi(Library(study))
+
+    def asked(place: int) -> int:
+        own = {"name": f"figure-{place}", "type": "plot-want"}
+        data = own | {"type": "plot-data"}
+        where = {"pathname": "/figures", "search": ""}
+        request = {
+            "output": '{"name":["MATCH"],"type":"plot-data"}.data',
+            "outputs": {"id": data, "property": "data"},
+            "inputs": [{"id": own, "property": "data", "value": {"ids": None}}],
+            "state": [
+                {"id": own, "property": "id", "value": own},
+                {"id": data, "property": "data", "value": None},
+                {"id": "where", "property": "data", "value": where},
+            ],
+            "changedPropIds": [json.dumps(own, separators=(",", ":")) + ".data"],
+        }
+        client = browser.test_client()
+        return client.post("/_dash-update-component", json=request, base_url="http://localhost").status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(asked, range(6))) == [200] * 6
+    assert most == [1] * 6
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_a_study_made_again_no_longer_has_leaves_an_open_page(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "s", 3, images=2, epochs=2)
+    pages = Pages(Library(root))
+    where = {"pathname": "/trial/0002", "search": ""}
+    before = table.rows(load(root), ["trial_id", "lr"])
+    with pages.of(where) as (address, watched):
+        assert "Trial 0002" in repr(pages.live("trial-head", address, watched))
+    shutil.rmtree(root)
+    make_study(root, 2, 1, images=2, epochs=2)
+    with pages.of(where) as (address, watched):
+        assert "has no trial 0002 any more" in repr(pages.live("trial-head", address, watched))
+        assert pages.live("trial-numbers", address, watched) is None
+    after = table.rows(load(root), ["trial_id", "lr"])
+    made, now = table.changes(after, table.digests(before))
+    assert (made["update"], made["add"], made["remove"]) == (after, [], [{"trial_id": "0002"}])
+    assert now == table.digests(after)

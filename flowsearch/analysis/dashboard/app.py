@@ -13,7 +13,7 @@ from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx
 from flask import request
 
 from flowsearch.analysis.dashboard import compare, plots, table
-from flowsearch.analysis.dashboard.address import FIGURES, TRIAL, TRIALS
+from flowsearch.analysis.dashboard.address import FIGURES, INDEX, TRIAL, TRIALS
 from flowsearch.analysis.dashboard.frame import frame
 from flowsearch.analysis.dashboard.pages import Pages
 from flowsearch.analysis.dashboard.places import digest
@@ -73,7 +73,7 @@ def create(pages: Pages) -> Dash:
         add_log_handler=False,
         enable_mcp=False,
     )
-    app.layout = frame(pages.library)
+    app.layout = lambda: frame(pages.library)
     app.first = pages.first
     _pages(app, pages)
     _live(app, pages)
@@ -110,7 +110,10 @@ def _live(app: Dash, pages: Pages) -> None:
         prevent_initial_call=True,
     )
     def again(want: Any, own: dict[str, str], seen: str, where: dict[str, Any]) -> tuple[Any, Any]:
-        content = pages.live(own["name"], where)
+        with pages.of(where) as (address, watched):
+            if watched is None and address.page != INDEX:
+                return no_update, no_update
+            content = pages.live(own["name"], address, watched)
         now = digest(content)
         return (no_update, no_update) if now == seen else (content, now)
 
@@ -123,11 +126,11 @@ def _live(app: Dash, pages: Pages) -> None:
         prevent_initial_call=True,
     )
     def drawn(want: dict[str, Any], own: dict[str, str], kept: dict[str, Any] | None, where: dict[str, Any]) -> Any:
-        address, watched = pages.of(where)
-        if watched is None or not want:
-            return no_update
-        trials = (address.trial,) if address.page == TRIAL else address.chosen[: compare.MOST]
-        made = plots.draw(watched, own["name"], trials, want.get("ids"))
+        with pages.of(where) as (address, watched):
+            if watched is None or not want:
+                return no_update
+            trials = (address.trial,) if address.page == TRIAL else compare.chosen(watched.view(), address)
+            made = plots.draw(watched, own["name"], trials, want.get("ids"))
         if want.get("digest") == made.digest:
             return no_update
         return {"digest": made.digest, "figure": made.figure, "html": made.html, "spoken": made.spoken}
@@ -146,18 +149,14 @@ def _live(app: Dash, pages: Pages) -> None:
     def rows(
         want: Any, seen: dict[str, str], known: list[dict[str, Any]], shown: list[dict[str, Any]] | None, where: Any
     ) -> tuple[Any, Any, Any]:
-        _, watched = pages.of(where)
-        if watched is None or not want:
-            return no_update, no_update, no_update
-        view = watched.view()
-        columns = table.widened(view, known, [one["colId"] for one in shown or ()])
-        made = table.rows(view, [column["field"] for column in columns or known])
-        now = table.digests(made)
-        changed = [row for row in made if seen.get(row["trial_id"]) != now[row["trial_id"]]]
-        update = [row for row in changed if row["trial_id"] in seen]
-        add = [row for row in changed if row["trial_id"] not in seen]
-        transaction = {"update": update, "add": add, "async": False}
-        return columns or no_update, *((transaction, now) if changed else (no_update, no_update))
+        with pages.of(where) as (_, watched):
+            if watched is None or not want:
+                return no_update, no_update, no_update
+            view = watched.view()
+            columns = table.widened(view, known, [one["colId"] for one in shown or ()])
+            made = table.rows(view, [column["field"] for column in columns or known])
+        transaction, now = table.changes(made, seen)
+        return columns or no_update, *((transaction, now) if now != seen else (no_update, no_update))
 
     @app.callback(
         Output("chosen", "options"),
@@ -167,8 +166,8 @@ def _live(app: Dash, pages: Pages) -> None:
         prevent_initial_call=True,
     )
     def choices(want: Any, known: list[dict[str, str]], where: dict[str, Any]) -> Any:
-        _, watched = pages.of(where)
-        now = None if watched is None else compare.options(watched.view())
+        with pages.of(where) as (address, watched):
+            now = None if watched is None else compare.options(watched.view(), address)
         return no_update if now in (None, known) else now
 
 
@@ -190,6 +189,8 @@ def _in_browser(app: Dash) -> None:
         State("graph", "data"),
         State(plot_data, "id"),
     )
+    live_seen = {"type": "live-seen", "name": MATCH}
+    on("renewed", Input(live_seen, "data"), State(live_seen, "id"))
     on("pointed", Output("state", "data", allow_duplicate=True), Input({"type": "plot", "name": ALL}, "selectedData"))
     on(
         "tabled",

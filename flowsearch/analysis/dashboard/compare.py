@@ -1,6 +1,7 @@
 """Chosen trials side by side: what differs, their curves, their pictures, and their difference image by image."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -30,13 +31,15 @@ _NUMBERS = ("val_psnr", "test_psnr", "ood_psnr", "test_ssim", "parameters", "epo
 
 
 class Compare:
-    """The page's sections for the trials of the address that there are, in its order."""
+    """The page's sections for the trials of the address that there are, `ids`, in its order. `asked` are those too that
+    are still to come."""
 
     def __init__(self, watched: Watched, address: Address) -> None:
         self.watched, self.address = watched, address
         self.view: View = watched.view()
         labelled = self.view.labelled.set_index("trial_id", drop=False)
-        self.ids = [one for one in dict.fromkeys(address.chosen) if one in labelled.index][:MOST]
+        self.ids = list(chosen(self.view, address))
+        self.asked = [one for one in dict.fromkeys(address.chosen) if one in self.ids or one not in labelled.index]
         self.trials: pd.DataFrame = labelled.loc[self.ids]
 
     @property
@@ -51,9 +54,9 @@ class Compare:
     def sections(self) -> dict[str, Callable[[], bits.Children]]:
         """The sections by name, in order."""
         return {
-            "compare-table": self.table,
-            "compare-differences": self.differences,
-            "compare-pictures": self.pictures,
+            "compare-table": partial(self._section, "What differs", self.table),
+            "compare-differences": partial(self._section, "Difference", self.differences),
+            "compare-pictures": partial(self._section, "Reconstructions", self.pictures),
         }
 
     def table(self) -> bits.Children:
@@ -130,13 +133,29 @@ class Compare:
                     found.append(html.Div([html.H3(heading), made]))
         return html.Div(found, className="splits") if found else bits.empty("None of them kept pictures.")
 
+    def _section(self, title: str, content: Callable[[], bits.Children]) -> bits.Children:
+        """A section under its title, once there are trials to compare; before, the first says what it waits for."""
+        if len(self.ids) > 1:
+            return bits.section(title, html.Div(content()), wide=True)
+        if content != self.table:
+            return None
+        text = f"Choose two to {MOST} trials here, or by their boxes in the table of trials."
+        if len(self.asked) > 1:
+            text = "They are compared as soon as two of them have been recorded."
+        return html.Section(bits.empty(text), className="card wide")
 
-def options(view: View) -> list[dict[str, str]]:
-    """The trials that can be chosen."""
-    return [
-        {"label": f"{row['trial_id']}  {described(row)}", "value": row["trial_id"]}
-        for row in view.labelled.to_dict("records")
-    ]
+
+def chosen(view: View, address: Address) -> tuple[str, ...]:
+    """The trials of the address that there are by now, as many as are legible."""
+    known = set(view.trials["trial_id"])
+    return tuple(one for one in dict.fromkeys(address.chosen) if one in known)[:MOST]
+
+
+def options(view: View, address: Address) -> list[dict[str, str]]:
+    """The trials that can be chosen, and those of the address that are still to come."""
+    known = {str(row["trial_id"]): described(row) for row in view.labelled.to_dict("records")}
+    awaited = {one: "not recorded yet" for one in address.chosen if one not in known}
+    return [{"label": f"{one}  {text}", "value": one} for one, text in (known | awaited).items()]
 
 
 def layout(page: Compare) -> Component:
@@ -146,8 +165,8 @@ def layout(page: Compare) -> Component:
             html.Label("Trials", htmlFor="chosen", id="chosen-label"),
             dcc.Dropdown(
                 id="chosen",
-                options=options(page.view),
-                value=page.ids,
+                options=options(page.view, page.address),
+                value=page.asked,
                 multi=True,
                 placeholder="choose two trials or more",
             ),
@@ -155,18 +174,14 @@ def layout(page: Compare) -> Component:
         ],
         className="card wide picker",
     )
-    if len(page.ids) < 2:
-        text = f"Choose two to {MOST} trials here, or by their boxes in the table of trials."
-        nothing = html.Section(bits.empty(text), className="card wide")
-        return bits.cards(picker, nothing)
     made = all_live(page.sections)
     curves = [titled(f"compare/{name}", one.title) for name, one in trial_figures.COMPARE.items()]
     return bits.cards(
         picker,
-        bits.section("What differs", made["compare-table"], wide=True),
-        bits.section("Difference", made["compare-differences"], wide=True),
-        bits.section("Curves", html.Div(curves, className="plots"), wide=True),
-        bits.section("Reconstructions", made["compare-pictures"], wide=True),
+        made["compare-table"],
+        made["compare-differences"],
+        *([bits.section("Curves", html.Div(curves, className="plots"), wide=True)] if len(page.asked) > 1 else []),
+        made["compare-pictures"],
     )
 
 

@@ -20,7 +20,7 @@ _GRAPH: Any = {
 
 
 def frame(library: Library) -> Component:
-    """What stays while the pages change."""
+    """What stays while the pages change; with one study it has other links than with a folder of studies."""
     stores = {"where": None, "state": None, "mode": "light", "shown": None, "again": None}
     templates = {mode: theme.template(mode).to_plotly_json() for mode in theme.MODES}
     return html.Div(

@@ -19,29 +19,43 @@ class Library:
         if not path.is_dir():
             raise ValueError(f"a dashboard shows a study's folder, or a folder of studies; there is no folder {path}")
         self.path, self.where = path, where or str(path)
-        self.several = not is_study(path)
+        self._several = not is_study(path)
         self._open: dict[str, Watched] = {}
         self._lock = threading.Lock()
 
     @property
+    def several(self) -> bool:
+        """Whether it is a folder of studies. An empty folder may become a study; a study that is removed is waited for,
+        as long as there are none in its place."""
+        if is_study(self.path):
+            self._several = False
+        elif not self._several:
+            self._several = bool(self._names())
+        return self._several
+
+    @property
     def names(self) -> list[str]:
         """The studies' folders, in order of their names; empty for a single study."""
-        if not self.several:
-            return []
-        folders = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
-        return [folder.name for folder in folders if folder.is_dir() and is_study(folder)]
+        return self._names() if self.several else []
 
     def study(self, name: str = "") -> Watched:
-        """The study called `name`, or the only one. Raises `KeyError` where there is none."""
+        """The study called `name`, or the only one. Raises `KeyError` where there is none, or none any more."""
         with self._lock:
+            own = self.several == bool(name) and (not name or name in self._open or name in self._names())
+            if not own or not is_study(self.path / name):
+                self._open.pop(name, None)
+                raise KeyError(name or self.where)
             if name not in self._open:
-                if self.several and name not in self.names:
-                    raise KeyError(name)
-                if not self.several and name:
-                    raise KeyError(name)
                 where = inside(self.where, name) if name else self.where
                 self._open[name] = Watched(self.path / name, str(where))
             return self._open[name]
+
+    def _names(self) -> list[str]:
+        try:
+            folders = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        return [folder.name for folder in folders if folder.is_dir() and is_study(folder)]
 
 
 def is_study(folder: Path) -> bool:

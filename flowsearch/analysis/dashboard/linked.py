@@ -1,11 +1,14 @@
 """The pages of the trials' table and of the figures, which select and filter each other."""
 
+from collections.abc import Callable
+from functools import partial
+
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from flowsearch.analysis.dashboard import bits, plots, table
 from flowsearch.analysis.dashboard.address import Address
-from flowsearch.analysis.dashboard.places import nowhere, plot
+from flowsearch.analysis.dashboard.places import all_live, nowhere, plot
 from flowsearch.analysis.dashboard.watch import Watched
 from flowsearch.analysis.figures import Grid
 
@@ -31,24 +34,44 @@ def _hint() -> Component:
     return bits.note(text)
 
 
+class Figures:
+    """The sections of the figures' page; each has its figures' places, and is made again where there are others."""
+
+    def __init__(self, watched: Watched, address: Address) -> None:
+        self.view, self.address = watched.view(), address
+        self._known = plots.known(self.view)
+
+    @property
+    def sections(self) -> dict[str, Callable[[], bits.Children]]:
+        """The sections by name, in order; the first one leads to the others."""
+        made = {f"figures-{one.anchor}": partial(self._section, one) for one in self._known}
+        return {"figures-jumps": self.jumps} | made
+
+    def jumps(self) -> bits.Children:
+        """Links to the sections that have figures."""
+        links = [html.Li(html.A(one.title, href=f"#{one.anchor}")) for one in self._known if one.pieces]
+        return bits.tagged(html.Nav(html.Ul(links), className="jumps"), aria_label="Figures")
+
+    def _section(self, one: plots.Shown) -> bits.Children:
+        """Figures under their heading; nothing where there are none."""
+        if not one.pieces:
+            return None
+        wide = len(one.pieces) > 1 or one.anchor in _WIDE
+        return bits.section(one.title, *_by_task(one), note=one.caption(self.view), anchor=one.anchor, wide=wide)
+
+
 def figures(watched: Watched, address: Address) -> Component:
     """The page of all figures, with the table that they are linked with."""
-    view = watched.view()
-    if view.trials.empty:
+    page = Figures(watched, address)
+    if page.view.trials.empty:
         return nowhere("No trial has been recorded yet. Figures appear with the first ones.", reload=True)
-    made, jumps = [], []
-    for section in plots.sections(view):
-        wide = len(section.pieces) > 1 or section.anchor in _WIDE
-        made.append(
-            bits.section(section.title, *_by_task(section), note=section.caption(), anchor=section.anchor, wide=wide)
-        )
-        jumps.append(html.Li(html.A(section.title, href=f"#{section.anchor}")))
+    jumps, *made = all_live(page.sections).values()
     note = "Draw a box or a lasso over points in any figure: the table and the other figures show only those trials."
     return html.Div(
         [
             _selection(note),
-            html.Div(table.grid(view, address, short=True), className="linked"),
-            bits.tagged(html.Nav(html.Ul(jumps), className="jumps"), aria_label="Figures"),
+            html.Div(table.grid(page.view, address, short=True), className="linked"),
+            jumps,
             html.Div(made, className="cards figures"),
         ],
         className="page-figures",

@@ -48,6 +48,7 @@ class Overview:
         return {
             "overview-head": self.head,
             "overview-best": self.best,
+            "overview-progress": self.progress,
             "overview-running": self.running,
             "overview-trouble": self.trouble,
             "overview-budget": self.budget,
@@ -109,6 +110,11 @@ class Overview:
             )
             return bits.empty(why)
         return html.Div(found, className="bests")
+
+    def progress(self) -> bits.Children:
+        """The figure of each task."""
+        found = [titled(one.name, one.task) for one in next(plots.sections(self.view)).pieces]
+        return bits.section("Best so far, one after the other", html.Div(found, className="plots"), wide=len(found) > 1)
 
     def running(self) -> bits.Children:
         """What runs now, how far it is."""
@@ -218,19 +224,16 @@ class Overview:
 def layout(overview: Overview) -> Component:
     """The page."""
     made = all_live(overview.sections)
-    first = plots.sections(overview.view)[0].pieces
-    progress = [titled(one.name, one.task) for one in first]
-    several = len(progress) > 1
     return bits.cards(
         bits.tagged(html.Section(made["overview-head"], className="card wide head"), aria_label="Progress"),
         bits.section("Best configuration so far", made["overview-best"], wide=True),
-        bits.section("Best so far, one after the other", html.Div(progress, className="plots"), wide=several),
+        made["overview-progress"],
         html.Div(
             [
                 bits.section("Running now", made["overview-running"]),
                 bits.section("Time and budget", made["overview-budget"]),
             ],
-            className="stack wide beside" if several else "stack",
+            className="stack",
         ),
         bits.section("What went wrong", made["overview-trouble"], wide=True),
     )

@@ -2,13 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from dash import html
 
-from flowsearch.analysis.dashboard import bits, compare, index, linked, overview, plots, trial
+from flowsearch.analysis.dashboard import bits, compare, index, linked, overview, trial
 from flowsearch.analysis.dashboard.address import (
     COMPARE,
     FIGURES,
@@ -47,10 +48,16 @@ class Pages:
         """What the browser's address means here."""
         return parse(pathname, search, several=self.library.several)
 
-    def of(self, where: dict[str, Any]) -> tuple[Address, Watched | None]:
-        """The address that a page was made from, and its study."""
-        address = self.address(where["pathname"], where["search"])
-        return address, None if address.page == INDEX else self.library.study(address.study)
+    @contextmanager
+    def of(self, where: dict[str, Any]) -> Iterator[tuple[Address, Watched | None]]:
+        """The address that a page was made from, and its study, which is the caller's alone for the time; None of all
+        studies, and where it is gone."""
+        address, watched = self.address(where["pathname"], where["search"]), None
+        if address.page != INDEX:
+            with suppress(KeyError, ValueError):
+                watched = self.library.study(address.study)
+        with nullcontext() if watched is None else watched.turn:
+            yield address, watched
 
     def content(self, address: Address) -> bits.Children:
         """The page, or a sentence that says why there is none."""
@@ -58,13 +65,15 @@ class Pages:
             return index.layout(self.library)
         try:
             watched = self.library.study(address.study)
+            watched.view()
         except (KeyError, ValueError) as error:
             return nowhere(f"There is no study of this name here: {error}", reload=True)
         key = (address.href, watched.version)
         with self._lock:
             if key in self._made:
                 return self._made[key]
-        made = self._page(watched, address)
+        with watched.turn:
+            made = self._page(watched, address)
         with self._lock:
             self._made[key] = made
             while len(self._made) > _KEPT_PAGES:
@@ -87,14 +96,17 @@ class Pages:
                 return nowhere(f"This study has no trial {address.trial} yet.", reload=True)
         return nowhere("There is no such page.")
 
-    def live(self, name: str, where: dict[str, Any]) -> bits.Children:
-        """A live section's content now."""
-        address, watched = self.of(where)
+    def live(self, name: str, address: Address, watched: Watched | None) -> bits.Children:
+        """A live section's content now: of a page of a study, or without one of the page of all studies."""
         if watched is None:
             return index.content(self.library)
         pages: dict[str, Callable[[Watched, Address], Any]] = {}
-        pages |= {OVERVIEW: self._overview, TRIAL: trial.TrialPage, COMPARE: compare.Compare}
-        content: bits.Children = pages[name.partition("-")[0]](watched, address).sections[name]()
+        pages |= {OVERVIEW: self._overview, TRIAL: trial.TrialPage, COMPARE: compare.Compare, FIGURES: linked.Figures}
+        try:
+            content: bits.Children = pages[name.partition("-")[0]](watched, address).sections[name]()
+        except KeyError:  # of a trial, when its study was removed and made again meanwhile
+            gone = bits.empty(f"This study has no trial {address.trial} any more.")
+            return gone if name == "trial-head" else None
         return content
 
     def first(self, pathname: str, search: str) -> str:
@@ -113,8 +125,9 @@ class Pages:
         if address.page != INDEX:
             try:
                 watched = self.library.study(address.study)
-                view, version = watched.view(), watched.version
-                name, (metric, more) = view.name, view.objective
+                with watched.turn:
+                    view, version = watched.view(), watched.version
+                    name, (metric, more) = view.name, view.objective
                 order = [[metric, "desc" if more else "asc"]]
             except (KeyError, ValueError):
                 name = address.study
@@ -128,6 +141,7 @@ class Pages:
             "version": version,
             "status": self.state(address),
             "order": order,
+            "several": self.library.several,
             "base": Address(study=address.study).path if address.page != INDEX else "/",
         }
 
@@ -137,19 +151,10 @@ class Pages:
             return ""
         try:
             watched = self.library.study(address.study)
-            return standing(watched.view(), watched.is_running).words
+            with watched.turn:
+                return standing(watched.view(), watched.is_running).words
         except (KeyError, ValueError):
             return ""
-
-    def places(self, address: Address) -> list[str] | None:
-        """The figures that a study's page has by now, where that depends on the study's trials."""
-        if address.page not in (OVERVIEW, FIGURES):
-            return None
-        try:
-            found = plots.sections(self.library.study(address.study).view())
-        except (KeyError, ValueError):
-            return None
-        return [piece.name for one in (found[:1] if address.page == OVERVIEW else found) for piece in one.pieces]
 
     def _overview(self, watched: Watched, address: Address) -> overview.Overview:
         return overview.Overview(watched, address, self._spent(watched.path, watched.is_running))

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -25,7 +25,7 @@ class Shown:
 
     title: str
     anchor: str
-    caption: Callable[[], str]
+    caption: Callable[[Results], str]
     pieces: tuple[Plot | Grid, ...]
 
 
@@ -41,11 +41,22 @@ class Drawn:
     """What somebody hears of the figure who does not see it."""
 
 
-def sections(results: Results) -> list[Shown]:
-    """The registry's sections that this study may have, in their order."""
-    found = [Shown(one.title, one.anchor, partial(one.said, results), tuple(one.plots(results))) for one in SECTIONS]
-    found += [Shown(one.title, one.anchor, partial(one.said, results), tuple(one.grids(results))) for one in GRIDS]
-    return [one for one in found if one.pieces]
+def sections(results: Results) -> Iterator[Shown]:
+    """The registry's sections, in their order; without figures where the study has none of that kind by now."""
+    for one in SECTIONS:
+        yield Shown(one.title, one.anchor, one.said, tuple(one.plots(results)))
+    for grid in GRIDS:
+        yield Shown(grid.title, grid.anchor, grid.said, tuple(grid.grids(results)))
+
+
+_OF_VIEW: WeakKeyDictionary[Results, tuple[Shown, ...]] = WeakKeyDictionary()
+
+
+def known(view: Results) -> tuple[Shown, ...]:
+    """All of `sections`; told once for each view, since an open page asks for them with every figure."""
+    if view not in _OF_VIEW:
+        _OF_VIEW[view] = tuple(sections(view))
+    return _OF_VIEW[view]
 
 
 def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str] | None) -> Drawn:
@@ -56,7 +67,7 @@ def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str
     if what:
         make = _OF_TRIALS[where][what]
         return _figure(make.data(watched, tuple(trials)), make.draw, make.title)
-    pieces = {one.name: (section.title, one) for section in sections(watched.view()) for one in section.pieces}
+    pieces = {one.name: (section.title, one) for section in known(watched.view()) for one in section.pieces}
     if name not in pieces:
         return Drawn("empty")
     title, piece = pieces[name]

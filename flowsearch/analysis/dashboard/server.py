@@ -106,17 +106,18 @@ def _routes(server: Flask, pages: Pages) -> None:
 
     @server.get("/poll")
     def poll() -> Response | tuple[str, int]:
-        """The study's version and state and the figures of the `page`, or nothing where the version is the `known`."""
+        """The study's version, empty where there is no study, its state, and whether there are several; nothing where
+        the version is the `known`."""
         study = request.args.get("study", "")
         index = library.several and not study
         try:
             version = _all(library) if index else library.study(study).version
         except (KeyError, ValueError):
-            abort(404)
-        if version == request.args.get("known"):
+            version = ""
+        if version == request.args.get("known", ""):
             return "", 204
-        address = Address(page=INDEX) if index else Address(study=study, page=request.args.get("page", ""))
-        return _json({"version": version, "status": pages.state(address), "places": pages.places(address)})
+        address = Address(page=INDEX) if index else Address(study=study)
+        return _json({"version": version, "status": pages.state(address), "several": library.several})
 
     @server.get("/picture/<study>/<trial>/<int:attempt>/<split>/<int:image>/<kind>.png")
     def png(study: str, trial: str, attempt: int, split: str, image: int, kind: str) -> Response:

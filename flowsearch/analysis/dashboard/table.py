@@ -134,6 +134,17 @@ def digests(found: list[dict[str, Any]]) -> dict[str, str]:
     return {row["trial_id"]: digest(row) for row in found}
 
 
+def changes(found: list[dict[str, Any]], seen: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a grid whose rows had the digests `seen` has to do to show what `rows` gave, and the digests of that. Trials
+    go where a study was removed and made again under its name."""
+    now = digests(found)
+    changed = [row for row in found if seen.get(row["trial_id"]) != now[row["trial_id"]]]
+    made: dict[str, Any] = {"add": [row for row in changed if row["trial_id"] not in seen], "async": False}
+    made["update"] = [row for row in changed if row["trial_id"] in seen]
+    made["remove"] = [{"trial_id": one} for one in seen if one not in now]
+    return made, now
+
+
 def _first_sight(found: list[dict[str, Any]], names: list[str], sort: dict[str, tuple[str, int]]) -> Component:
     """The upper left of the table as plain text, which is there while the browser reads the table's script."""
     for name, (direction, _) in sorted(sort.items(), key=lambda one: one[1][1], reverse=True):

@@ -2,7 +2,7 @@
 
 // What is filtered, sorted, selected and chosen, and its way into the address. address.py reads the same query.
 window.flowsearch = (() => {
-  const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, total: null, shown: null };
+  const here = { state: null, where: null, mode: "light", drawn: {}, asked: {}, left: {}, total: null, shown: null };
 
   // Whether the component was there: between two pages its element may outlive what Dash knows of it.
   function set(id, props) {
@@ -153,30 +153,41 @@ window.flowsearch = (() => {
   let figuresAt = 0;
   let later;
 
-  // Whether the page has other figures than the study by now: a second task, a name in which trials differ.
-  function others(places) {
-    const own = Array.from(document.querySelectorAll("[data-plot]"), (place) => place.dataset.plot);
-    return own.sort().join() !== places.sort().join();
-  }
-
-  function grown(version, status, places) {
+  // Without a version the study is gone.
+  function grown(version, status) {
     here.version = version;
     badge(status);
-    if (document.querySelector("[data-reload]") || (places && others(places))) {
+    if (!version || document.querySelector("[data-reload]")) {
       here.where.search = location.search; // the same page, which stays where it is
       set("again", { data: location.search });
       return;
-    }
-    for (const place of document.querySelectorAll("[data-live]")) {
-      set({ type: "live-want", name: place.dataset.live }, { data: version });
     }
     for (const id of ["grid", "chosen"]) if (document.getElementById(id)) set(`${id}-want`, { data: version });
     const wait = here.where.page === "figures" ? FIGURES_SECONDS * 1000 - (Date.now() - figuresAt) : 0;
     clearTimeout(later);
     later = setTimeout(() => {
       figuresAt = Date.now();
+      for (const place of document.querySelectorAll("[data-live]")) {
+        for (const graph of place.querySelectorAll("[data-plot] .js-plotly-plot")) {
+          const name = graph.closest("[data-plot]").dataset.plot;
+          if (here.drawn[name]) here.left[name] = { layout: graph.layout, figure: here.drawn[name].figure };
+        }
+        set({ type: "live-want", name: place.dataset.live }, { data: version });
+      }
       plotsWanted();
     }, Math.max(0, wait));
+  }
+
+  // A live section has other content: figures in it are places again, until they are drawn.
+  function renewed(name) {
+    setTimeout(() => {
+      for (const place of document.querySelectorAll(`[data-live="${name}"] [data-plot].waiting`)) {
+        delete here.asked[place.dataset.plot];
+        delete here.drawn[place.dataset.plot];
+        watcher.observe(place);
+      }
+      plotsWanted();
+    }, 0);
   }
 
   function badge(status) {
@@ -197,12 +208,14 @@ window.flowsearch = (() => {
     busy = true;
     try {
       const { where } = here;
-      const asked = new URLSearchParams({ study: where.study, page: where.page, known: here.version || "" });
+      const asked = new URLSearchParams({ study: where.study, known: here.version || "" });
       const answer = await fetch(`/poll?${asked}`, { cache: "no-store" });
-      document.body.classList.toggle("lost", !answer.ok && answer.status !== 404);
+      document.body.classList.toggle("lost", !answer.ok);
       if (answer.status === 200) {
-        const { version, status, places } = await answer.json();
-        if (where === here.where) grown(version, status, places);
+        const { version, status, several } = await answer.json();
+        if (where !== here.where) return;
+        if (several !== where.several) location.assign("/"); // one study is now a folder of them, or the reverse
+        else grown(version, status);
       }
     } catch {
       document.body.classList.add("lost");
@@ -220,6 +233,7 @@ window.flowsearch = (() => {
     here.version = where.version;
     here.drawn = {};
     here.asked = {};
+    here.left = {};
     here.shown = null;
     here.total = null;
     here.pointedIn = "";
@@ -246,5 +260,5 @@ window.flowsearch = (() => {
     return document.title;
   }
 
-  return { here, set, changed, counted, plotsWanted, arrived, grid };
+  return { here, set, changed, counted, plotsWanted, renewed, arrived, grid };
 })();

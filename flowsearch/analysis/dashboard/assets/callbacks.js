@@ -67,6 +67,20 @@ window.dash_clientside.flowsearch = (() => {
     return { ...figure, layout };
   }
 
+  // Plotly is read once there is a figure, however long that takes: its own component gives up after half a minute, and
+  // shows nothing until the page is loaded again.
+  let reading = null;
+  function plotly() {
+    const ask = (done) => {
+      const script = document.createElement("script");
+      script.src = window._dashPlotlyJSURL;
+      script.onload = done;
+      script.onerror = () => setTimeout(() => ask(done), 2000);
+      document.head.append(script);
+    };
+    return (reading ||= new Promise(ask));
+  }
+
   // The first time the figure's component itself is made, so that Plotly is not loaded before there is a figure.
   function draw(drawn, mode, templates, graph, id) {
     here.mode = mode;
@@ -91,10 +105,13 @@ window.dash_clientside.flowsearch = (() => {
       own.set(own_id, { figure: kept(figure, place.layout, before && before.figure, id.name) });
       return [none(), "plot"];
     }
+    // The first of several tasks was the only one before.
+    const left = here.left[id.name] || here.left[id.name.replace(/-1$/, "")];
+    const made = left ? kept(figure, left.layout, left.figure, id.name) : figure;
     const height = `${figure.layout.height || figure.layout.template.layout.height}px`;
     const least = figure.layout.meta?.min_width;
     const style = { height, ...(least ? { minWidth: `${least}px` } : {}) };
-    return [{ ...graph, props: { ...graph.props, id: own_id, figure, style } }, "plot"];
+    return plotly().then(() => [{ ...graph, props: { ...graph.props, id: own_id, figure: made, style } }, "plot"]);
   }
 
   // Draw a figure as it is selected now.
@@ -183,7 +200,9 @@ window.dash_clientside.flowsearch = (() => {
     return text ? `?${text}` : "";
   }
 
-  return { arrived: (where, state) => (where && state ? own.arrived(where, state) : none()), draw, pointed, tabled, counted, unselected, unfiltered, chosen };
+  const renewed = (seen, id) => own.renewed(id.name);
+
+  return { renewed, arrived: (where, state) => (where && state ? own.arrived(where, state) : none()), draw, pointed, tabled, counted, unselected, unfiltered, chosen };
 })();
 
 // Figures turn with the system's light or dark setting.
