@@ -1,5 +1,6 @@
 """A dashboard over an object store: a copy that follows it."""
 
+import shutil
 import threading
 import time
 import urllib.request
@@ -106,6 +107,23 @@ def test_a_folder_of_studies_shows_each_under_its_uri(tmp_path: Path, copying: C
     make_study(tmp_path / "results" / "three", trials=2)
     copy.follow()
     assert library.names == ["one", "three", "two"]
+    shutil.rmtree(tmp_path / "results" / "two")
+    copy.follow()
+    assert library.names == ["one", "three"]
+
+
+def test_a_study_that_is_removed_goes_and_comes_back(tmp_path: Path, copying: Callable[..., Copy]) -> None:
+    root = make_study(tmp_path / "made", trials=2)
+    copy = copying(root, lambda store: True)
+    library = Library(copy.path, copy.where)
+    shutil.rmtree(root)
+    copy.follow()
+    with pytest.raises(KeyError):
+        library.study()
+    make_study(root, trials=3)
+    copy.follow()
+    assert len(library.study().view().trials) == 3
+    assert is_locked(copy.path) is True
 
 
 def test_nothing_there_is_said(tmp_path: Path) -> None:

@@ -70,10 +70,12 @@ class Copy:
         if not MARKS.isdisjoint(names):
             self._study(self._store, self.path)
             return
-        for name in names:
-            store = self._store.at(name)
-            if not MARKS.isdisjoint(store.names()):
-                self._study(store, self.path / name)
+        found = {name: store for name in names if not MARKS.isdisjoint((store := self._store.at(name)).names())}
+        for name, store in found.items():
+            self._study(store, self.path / name)
+        for path in self.path.iterdir():
+            if path.name not in found:
+                self._remove(path)
 
     def close(self) -> None:
         """Let go of the copy."""
@@ -99,6 +101,16 @@ class Copy:
         # An error's file is a trial's, and is written anew if the trial fails again.
         _follow(store.at(schema.ERRORS), local.at(schema.ERRORS), anew=happened)
         self._lock(folder, self._held(store))
+
+    def _remove(self, path: Path) -> None:
+        """A study that is gone, or a part of the only one."""
+        for folder in (path, path.parent):
+            if folder in self._locks:
+                self._locks.pop(folder).close()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
     def _lock(self, folder: Path, running: bool) -> None:
         """Have the study's lock on the copy, or not."""
