@@ -56,8 +56,8 @@ def _spent(path: Path, running: bool) -> "Sequence[Used]":
     from flowsearch.analysis.dashboard import Used
     from flowsearch.results import load, schema
     from flowsearch.study.budget import Meter
-    from flowsearch.study.job import between
     from flowsearch.study.ledger import STARTED, STUDY, Ledger
+    from flowsearch.study.moment import between
     from flowsearch.study.sections import Budget
 
     declared = load(path).study.get("budget")
@@ -70,10 +70,10 @@ def _spent(path: Path, running: bool) -> "Sequence[Used]":
     except (ValueError, OSError):
         return ()
     # A run that is over used nothing after its last event; the meter has forgotten how long it took.
-    now = None if running or not ledger.events else ledger.events[-1].time
+    now = None if running or not ledger.events else ledger.events[-1].at
     found = []
     if budget.hours is not None:
-        began = [one.time for one in ledger.events if (one.event, one.subject) == (STARTED, STUDY)]
+        began = [one.at for one in ledger.events if (one.event, one.subject) == (STARTED, STUDY)]
         hours = meter.hours() if now is None else between(began[-1], now) / 3600 if began else 0.0
         found.append(Used("wall-clock time of the last run", "hours", hours, budget.hours))
     if budget.gpu_hours is not None or meter.gpu_hours(now) > 0:

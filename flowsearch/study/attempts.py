@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.ends import end_of
-from flowsearch.study.job import between
 from flowsearch.study.judge import Judge
+from flowsearch.study.moment import Moment, between
 from flowsearch.study.outcome import Again, Failure, Hopeless, Outcome, again, settle
 from flowsearch.study.planner import Planner
 from flowsearch.study.progress import FINAL, TrialState
@@ -45,7 +44,7 @@ class Attempts:
     def take(self, trial: TrialState, report: Report) -> None:
         """Note a report of a running trial."""
         if all(record.get("kept", True) for record in report.records):
-            trial.signed = datetime.now(UTC)
+            trial.signed = Moment.now()
         if report.kind == "started":
             # With its values, so that its plan may be damaged.
             said = {"host": report.host, "gpu": trial.gpu, "values": trial.values}
@@ -104,7 +103,7 @@ class Attempts:
 
     def _take_up(self, trial: TrialState, one_more: Again) -> None:
         """Note that a trial goes on from its checkpoint in another attempt."""
-        lost = 0.0 if trial.leaving or trial.signed is None else between(trial.signed, datetime.now(UTC))
+        lost = 0.0 if trial.leaving or trial.signed is None else between(trial.signed, Moment.now())
         self._recorder.happens(
             trial,
             events.AGAIN,

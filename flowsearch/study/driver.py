@@ -6,8 +6,8 @@ where a trial can be neither planned nor kept.
 """
 
 import logging
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,7 @@ class Driver:
 
     def tick(self) -> None:
         """Called a few times a second while trials run."""
-        self.recorder.guard(self._tidying.tidy, datetime.now(UTC))
+        self.recorder.guard(self._tidying.tidy, time.monotonic())
         self.recorder.tick()
 
     def announce(self, kind: Any, note: str = "") -> None:

@@ -4,17 +4,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
+from flowsearch.study.moment import Moment, between
 from flowsearch.study.outcome import Failure
-
-
-def between(since: datetime, then: datetime) -> float:
-    """Seconds from one time to another; 0 where the clock was set back in between."""
-    return max(0.0, (then - since).total_seconds())
 
 
 @dataclass(kw_only=True)
@@ -27,8 +22,8 @@ class Job(ABC):
     host: str | None = None
     gpu: float = 0.0
     """Its share of a GPU."""
-    started: datetime | None = None
-    ended: datetime | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
     earlier_seconds: float = 0.0
     """Time spent in attempts before this one."""
     epoch: int = 0
@@ -53,9 +48,9 @@ class Job(ABC):
         """Wall-clock time of all attempts up to now, but of those before a retry that began it anew."""
         if self.started is None or (self.ended is None and self.status != schema.RUNNING):
             return self.earlier_seconds
-        return self.earlier_seconds + between(self.started, self.ended or datetime.now(UTC))
+        return self.earlier_seconds + between(self.started, self.ended or Moment.now())
 
-    def apply(self, event: str, content: Mapping[str, Any], at: datetime) -> None:
+    def apply(self, event: str, content: Mapping[str, Any], at: Moment) -> None:
         """Take in what happened to it, in the words of the ledger: as it happens, and when a ledger is read again."""
         if event == events.STARTED:
             self._begin(content["attempt"], at)
@@ -72,7 +67,7 @@ class Job(ABC):
                 self._begin(attempt, at)
             self.status, self.reason, self.ended = content["status"], content.get("reason"), at
 
-    def _begin(self, attempt: int, at: datetime) -> None:
+    def _begin(self, attempt: int, at: Moment) -> None:
         """Take down that an attempt begins; how long the one before went on is not known if it has no end."""
         if self.ended is not None:
             self.earlier_seconds = self.seconds

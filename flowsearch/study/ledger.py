@@ -7,11 +7,12 @@ that is asked of a `Store`.
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flowsearch.storage import Folder, Store
+from flowsearch.study.moment import Moment
 
 PLANNED = "planned"
 STARTED = "started"
@@ -48,7 +49,7 @@ class Event:
     number: int
     event: str
     subject: str
-    time: datetime
+    at: Moment
     content: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,17 +77,18 @@ class Ledger:
                 self.events.append(event)
         self._next = last + 1
 
-    def add(self, event: str, subject: str, *, at: datetime | None = None, **content: Any) -> Event:
+    def add(self, event: str, subject: str, *, at: Moment | None = None, **content: Any) -> Event:
         """Write an event that happened `at` a time, or now.
 
         Raises OSError where the store refuses it; nothing is left half-written then.
 
         What is not about what is to run is then written with the next event.
         """
-        entry = Event(self._next, event, subject, at or datetime.now(UTC), content)
+        entry = Event(self._next, event, subject, at or Moment.now(), content)
         self._next += 1
         self.events.append(entry)
-        body = {"event": event, "subject": subject, "time": entry.time.isoformat(), **content}
+        seen = {"clock": [entry.at.process, entry.at.ticks]} if entry.at.process else {}
+        body = {"event": event, "subject": subject, "time": entry.at.time.isoformat(), **seen, **content}
         name, text = f"{entry.number:08d}-{event}-{subject}.json", json.dumps(body, indent=1).encode()
         try:
             for late, its in list(self._late.items()):
@@ -112,9 +114,10 @@ def event_of(name: str, content: bytes | OSError) -> Event | None:
             raise content
         body = json.loads(content)
         event, subject = str(body.pop("event")), str(body.pop("subject"))
-        time = datetime.fromisoformat(body.pop("time"))
+        process, ticks = body.pop("clock", ("", 0.0))
+        at = Moment(datetime.fromisoformat(body.pop("time")), str(process), float(ticks))
         for needed in (_NEEDED_OF_STUDY if subject == STUDY else _NEEDED).get(event, ()):
             body[needed]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    return Event(int(name.partition("-")[0]), event, subject, time, body)
+    return Event(int(name.partition("-")[0]), event, subject, at, body)

@@ -126,5 +126,5 @@ def _line(place: Place) -> Listed:
         study.metric,
         None if best is None else best.mean(study.metric),
         None if best is None else best.completed[0].id,
-        None if changed is None else changed.time,
+        None if changed is None else changed.at.time,
     )

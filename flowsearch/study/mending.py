@@ -5,13 +5,13 @@ go on, and their workers tell of their earlier epochs again.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime
 from typing import Any
 
 from flowsearch.results import schema
 from flowsearch.results.tables import read_arrow
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.place import Place
 from flowsearch.study.progress import FINAL, TROUBLE, TrialState
 from flowsearch.study.records import Record
@@ -63,7 +63,7 @@ def mend(
     place.store.at(schema.ERRORS).remove(sorted(past.intersection(traces)))
 
 
-def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialState, dict[str, Any], datetime]]:
+def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialState, dict[str, Any], Moment]]:
     """Trials of which the ledger knows a start and no end, while the row of that attempt, which is written after it,
     has one: what the event said, and when. The state of their training may be gone, so that they could only begin anew.
     """
@@ -75,7 +75,7 @@ def lost_ends(place: Place, trials: Iterable[TrialState]) -> list[tuple[TrialSta
             begun[row["trial_id"]],
             {name: row[name] for name in ("attempt", "status", "reason", "device", "warnings")}
             | {"metrics": {name: row[name] for name in metrics if row[name] is not None}},
-            row["ended"],
+            Moment(row["ended"]),
         )
         for row in rows
         if row["status"] in FINAL and row["attempt"] == begun[row["trial_id"]].attempt and row["ended"] is not None

@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
-from flowsearch.study.job import Job, between
+from flowsearch.study.job import Job
+from flowsearch.study.moment import Moment, between
 from flowsearch.study.outcome import Failure, Outcome, again, settle
 from flowsearch.study.records import read_records
 from flowsearch.study.trainable import Report
@@ -199,7 +199,7 @@ class Priors:
         return self.states[key]
 
     def _finish(self, state: PriorState, content: Mapping[str, Any]) -> None:
-        state.apply(events.ENDED, content, datetime.now(UTC))
+        state.apply(events.ENDED, content, Moment.now())
         self._release(state)
         if state.status == schema.COMPLETED:
             # Wherever it was pre-trained, the study shows what its trials start from.
@@ -219,5 +219,5 @@ class Priors:
 def _end(state: PriorState, outcome: Outcome) -> dict[str, Any]:
     """What the ledger says of an end; its seconds are those of the last attempt."""
     status, reason = settle(outcome)
-    seconds = between(state.started, datetime.now(UTC)) if state.started is not None else 0.0
+    seconds = between(state.started, Moment.now()) if state.started is not None else 0.0
     return {"attempt": state.attempt, "status": status, "reason": reason, "seconds": seconds}

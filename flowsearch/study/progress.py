@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from flowsearch.lazy import lazy
@@ -15,6 +14,7 @@ from flowsearch.study.changes import differing
 from flowsearch.study.job import Job
 from flowsearch.study.layout import Layout
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.sections import Study
 from flowsearch.study.standing import Configuration, front, ranked
 from flowsearch.training.config import TRAINED
@@ -61,7 +61,7 @@ class TrialState(Job):
     """The id of the prior that it was found to need."""
     losses: list[Loss] = field(default_factory=list)
     """What was lost each time that its worker or machine went away."""
-    signed: datetime | None = None
+    signed: Moment | None = None
     """When its worker was last heard of with all that it had done kept in the checkpoint."""
     device: str | None = None
     """What its last record was made on, a GPU or a processor."""
@@ -76,7 +76,7 @@ class TrialState(Job):
         """The trial's name everywhere: its number, with leading zeros."""
         return f"{self.number:04d}"
 
-    def apply(self, event: str, content: Mapping[str, Any], at: datetime) -> None:
+    def apply(self, event: str, content: Mapping[str, Any], at: Moment) -> None:
         """Take in what happened to it, as `Job` does, and what of it concerns only trials."""
         if event == events.STARTED:
             self.anew = False
@@ -144,7 +144,6 @@ class Progress:
     trials: dict[int, TrialState] = field(default_factory=dict)
     priors: dict[str, "PriorState"] = field(default_factory=dict)
     """Pre-trainings that trials of this run need, by key."""
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @lazy
     def layout(self) -> Layout:
@@ -283,7 +282,7 @@ def replay(study: Study, ledger: Ledger) -> Progress:
             known.config = then if differing(then, known.config) else known.config
         if number in progress.trials:
             trial = progress.trials[number]
-            trial.apply(event.event, event.content, event.time)
+            trial.apply(event.event, event.content, event.at)
             if event.event == events.ENDED:  # a driver at work has them from the records
                 trial.metrics = event.content.get("metrics", {})
     for trial in progress.trials.values():

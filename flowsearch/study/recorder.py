@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from flowsearch.results import Writer, schema
 from flowsearch.study.job import Job
 from flowsearch.study.journal import Journal
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Event, Listener, Progress, TrialState
 from flowsearch.study.records import Record
@@ -45,8 +45,9 @@ class Recorder:
 
     def happens(self, job: Job, event: str, **content: Any) -> bool:
         """Change a trial or prior by an event of its life, and note that event: the memory first, the disk second."""
-        job.apply(event, content, datetime.now(UTC))
-        return self.note(event, job.id, **content)
+        at = Moment.now()
+        job.apply(event, content, at)
+        return self.note(event, job.id, at=at, **content)
 
     def row(self, trial: TrialState) -> None:
         """Write a trial's row as it is now."""
@@ -94,8 +95,8 @@ def row_of(trial: TrialState) -> dict[str, Any]:
         "status": trial.status,
         "reason": trial.reason,
         "warnings": trial.warnings,
-        "started": trial.started,
-        "ended": trial.ended,
+        "started": None if trial.started is None else trial.started.time,
+        "ended": None if trial.ended is None else trial.ended.time,
         "host": trial.host,
         "device": trial.device,
         "micro_batch": trial.micro_batch,

@@ -1,17 +1,18 @@
 """What only training on would need, of trials that are done: it goes once their workers have let go of it."""
 
+import time
 from collections import deque
-from datetime import datetime, timedelta
 
 from flowsearch.results import schema
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import between
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Progress, TrialState
 from flowsearch.training.header import LAST
 
 _DONE = frozenset({schema.COMPLETED, schema.PRUNED})
 """Statuses of trials that nobody goes on with; their best weights are kept, the state of their training is not."""
-_CLOSING = timedelta(seconds=30)
+_CLOSING_SECONDS = 30.0
 """How long a worker may take to close a trial that was stopped, which writes its state once more."""
 
 
@@ -23,21 +24,23 @@ class Tidying:
 
     def __init__(self, place: Place, progress: Progress, ledger: Ledger) -> None:
         self._place = place
-        self._spent: deque[TrialState] = deque()
+        self._spent: deque[tuple[float, TrialState]] = deque()
+        """Since when each is known to be done, by this process's own clock."""
         if ledger.events:
-            since = ledger.events[-1].time - _CLOSING
+            last = ledger.events[-1].at
             done = [trial for trial in progress.trials.values() if trial.status in _DONE]
-            ended = [(trial.ended, trial) for trial in done if trial.ended is not None and trial.ended >= since]
-            self._spent.extend(trial for _, trial in sorted(ended, key=lambda one: one[0]))
+            ended = [(trial.ended, trial) for trial in done if trial.ended is not None]
+            late = [(at.time, trial) for at, trial in ended if between(at, last) <= _CLOSING_SECONDS]
+            for _, trial in sorted(late, key=lambda one: one[0]):
+                self.add(trial)
 
     def add(self, trial: TrialState) -> None:
         """Take up a trial that has ended, as the ledger knows; one that is gone on with keeps all that it has."""
         if trial.status in _DONE:
-            self._spent.append(trial)
+            self._spent.append((time.monotonic(), trial))
 
-    def tidy(self, now: datetime | None = None) -> None:
-        """Remove the state of those that ended long enough before `now`; of all, without it."""
-        until = None if now is None else now - _CLOSING
-        while self._spent and (until is None or (self._spent[0].ended or until) <= until):
-            trial = self._spent.popleft()
+    def tidy(self, now: float | None = None) -> None:
+        """Remove the state of those that ended long enough before `now`, by `time.monotonic`; of all, without it."""
+        while self._spent and (now is None or now - self._spent[0][0] >= _CLOSING_SECONDS):
+            _, trial = self._spent.popleft()
             self._place.forget(f"{schema.CHECKPOINTS}/{trial.id}", LAST)

@@ -11,9 +11,12 @@ from test_study_losses import GONE
 from test_study_priors import TWELVE
 from test_study_priors import driver_of as driver_with_priors
 
+from flowsearch.results.tables import read_arrow
+from flowsearch.storage import Folder
 from flowsearch.study import ledger as events
 from flowsearch.study import retrying
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.outcome import Failure
 from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Loss, TrialState, replay
@@ -27,19 +30,13 @@ DIVERGED = Failure(("NonFiniteError", "ValueError"), "non-finite loss at epoch 3
 
 @pytest.fixture
 def tick(monkeypatch) -> Callable[..., None]:
-    """A clock that stands still until it is told to go on, by ten seconds or so many."""
-    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    """A clock that stands still until it is told to go on, by ten seconds or so many; the system's by `system`."""
+    clock = [Moment(datetime(2026, 1, 1, tzinfo=UTC), "a process")]
+    monkeypatch.setattr(Moment, "now", lambda: clock[0])
 
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return clock[0]
-
-    for module in ("attempts", "job", "ledger", "priors", "progress", "recorder"):
-        monkeypatch.setattr(f"flowsearch.study.{module}.datetime", Clock)
-
-    def tick(seconds: float = 10) -> None:
-        clock[0] += timedelta(seconds=seconds)
+    def tick(seconds: float = 10, system: float | None = None) -> None:
+        later = clock[0].time + timedelta(seconds=seconds if system is None else system)
+        clock[0] = Moment(later, clock[0].process, clock[0].ticks + seconds)
 
     return tick
 
@@ -178,17 +175,35 @@ def test_a_replayed_trial_is_the_one_that_the_driver_knows(
     at.driver.close()
 
 
-def test_a_clock_that_is_set_back_takes_no_time_off(study_of, tmp_path, tick):
-    at = Life(study_of("search.trials=1", "scheduler=none"), tmp_path)
+HOUR = 3600
+
+
+@pytest.mark.parametrize("by", [-5 * HOUR, 5 * HOUR], ids=["set back", "set forward, or the laptop slept"])
+def test_how_long_an_attempt_took_is_not_what_the_systems_clock_says(study_of, tmp_path, tick, by):
+    study = study_of("search.trials=1", "scheduler=none")
+    at = Life(study, tmp_path)
     at.starts()
-    tick(-3600)
-    assert at.trial.seconds == 0
-    at.driver.ended(0, died=True, failure=GONE)
-    assert (at.trial.seconds, at.trial.losses) == (0, [Loss("gpu-1", 0, 0)])
-    at.starts()
-    tick()
-    at.driver.stop("by a signal")
+    at.trains()
+    tick(10, system=by)
     assert at.trial.seconds == 10
+    at.is_lost()
+    assert (at.trial.seconds, at.trial.losses) == (10, [Loss("gpu-1", 1, 10)])
+    at.starts()
+    tick(20, system=-by)
+    at.finishes()
+    assert at.trial.seconds == 30
+    assert known(replay(study, Ledger(tmp_path / "ledger")).trials[0]) == known(at.trial)
+    at.driver.close()
+    (row,) = read_arrow(Folder(tmp_path), "trials")[0].to_pylist()
+    assert (row["seconds"], row["started"], row["ended"]) == (30, at.trial.started.time, at.trial.ended.time)
+
+
+def test_between_two_processes_a_clock_that_is_set_back_takes_no_time_off():
+    then = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    trial = TrialState(0, {}, {})
+    trial.apply(events.STARTED, {"attempt": 1}, Moment(then, "a driver", 5.0))
+    trial.apply(events.ENDED, {"status": "completed"}, Moment(then - timedelta(hours=1), "another", 7.0))
+    assert trial.seconds == 0
 
 
 def known(trial: TrialState) -> dict:
@@ -218,7 +233,7 @@ def test_a_prior_is_what_its_events_make_of_it(study_of, tmp_path, tick, monkeyp
         replayed = PriorState(state.key, state.config)
         for event in driver.ledger.events:
             if event.subject == state.id:
-                replayed.apply(event.event, event.content, event.time)
+                replayed.apply(event.event, event.content, event.at)
         names = ("status", "reason", "attempt", "host", "started", "ended", "micro_batch", "taken_up")
         assert {name: getattr(replayed, name) for name in names} == {name: getattr(state, name) for name in names}
     assert state.status == ("completed" if end is None else "diverged")

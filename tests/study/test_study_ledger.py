@@ -6,6 +6,7 @@ import pytest
 
 from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.progress import replay
 
 
@@ -103,5 +104,5 @@ def test_the_time_of_a_retried_trial_is_what_its_result_took(study_of, tmp_path,
         (events.STARTED, {"attempt": 2}, 70),
         (events.ENDED, {"status": "completed"}, 73),
     ):
-        trial.apply(event, content, begin + timedelta(seconds=second))
+        trial.apply(event, content, Moment(begin + timedelta(seconds=second)))
     assert (trial.seconds, trial.attempt) == (seconds, 2)

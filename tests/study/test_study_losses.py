@@ -1,6 +1,6 @@
 """Trials whose machine or worker goes away: taken up again, and what was lost is known and said."""
 
-from datetime import timedelta
+from dataclasses import replace
 
 import pytest
 from test_study_driver import driver_of, epochs, hand_in
@@ -25,7 +25,7 @@ def test_what_a_lost_machine_cost_is_said_and_outlives_the_driver(study_of, tmp_
     one_more(driver)
     hand_in(driver, 0, Report("record", epochs(driver, 0, 2)))
     trial = driver.progress.trials[0]
-    trial.signed -= timedelta(seconds=30)
+    trial.signed = replace(trial.signed, ticks=trial.signed.ticks - 30)
     driver.ended(0, died=True, failure=GONE)
     assert trial.status == "planned"
     (loss,) = trial.losses
@@ -43,7 +43,7 @@ def test_epochs_without_a_checkpoint_are_lost_too(study_of, tmp_path):
     first, second = epochs(driver, 0, 2)
     hand_in(driver, 0, Report("record", [first | {"kept": True}]))
     trial = driver.progress.trials[0]
-    trial.signed -= timedelta(seconds=30)
+    trial.signed = replace(trial.signed, ticks=trial.signed.ticks - 30)
     hand_in(driver, 0, Report("record", [second | {"kept": False}]))
     driver.ended(0, died=True, failure=GONE)
     (loss,) = trial.losses

@@ -9,6 +9,7 @@ from small_study import TEXT
 
 from flowsearch.cli.live import left_text, summarize
 from flowsearch.study.file import read
+from flowsearch.study.moment import Moment
 from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Progress
 from flowsearch.study.sections import Study
@@ -44,14 +45,14 @@ def running_for(progress: Progress, number: int, minutes: float, epoch: int, ear
     """A trial that has run for so many minutes, and before it was interrupted for so many `earlier` ones."""
     trial = progress.planned(number, net(1))
     trial.status, trial.epoch, trial.phase, trial.earlier_seconds = "running", epoch, "train", 60 * earlier
-    trial.started = datetime.now(UTC) - timedelta(minutes=minutes)
+    trial.started = Moment(datetime.now(UTC) - timedelta(minutes=minutes))
 
 
 def ended_after(progress: Progress, minutes: list[float]) -> None:
     for number, took in enumerate(minutes):
         trial = progress.planned(number, net(1))
-        trial.status, trial.started = "completed", datetime(2026, 1, 1, tzinfo=UTC)
-        trial.ended = trial.started + timedelta(minutes=took)
+        trial.status, trial.started = "completed", Moment(datetime(2026, 1, 1, tzinfo=UTC))
+        trial.ended = Moment(trial.started.time + timedelta(minutes=took))
 
 
 def minutes_left(progress: Progress) -> float:
