@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_priors_are_pretrained_once_for_studies_on_different_machines(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("_BEAT", 0.05), ("_PATIENCE", 0.5), ("_SETTLE", 0.02)):
+    for name, seconds in (("_BEAT", 0.05), ("_PATIENCE", 0.5), ("_SETTLE", 0.02), ("_LOOK", 0.5)):
         monkeypatch.setattr(lease, f"{name}_SECONDS", seconds)
 
 
@@ -191,6 +192,26 @@ def test_a_lease_is_one_drivers_while_its_heart_beats(tmp_path: Path) -> None:
         assert not held.lost
     assert store.names() == []
     assert not is_held(store)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("hours", [-3, 3], ids=["behind", "ahead"])
+def test_who_reads_a_study_finds_it_run_or_not_whatever_its_own_clock_says(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(datetime):
+        @classmethod
+        def fromisoformat(cls, text: str) -> datetime:  # type: ignore[override]
+            return datetime.fromisoformat(text) - timedelta(hours=hours)
+
+    monkeypatch.setattr(lease, "datetime", Elsewhere)
+    store = Folder(tmp_path)
+    with Lease(store):
+        assert [is_held(store), is_held(store)] == [True, True]
+        content = store.get(LEASE)
+    store.put(LEASE, content)  # as where the driver was killed
+    monkeypatch.setattr(lease, "_left", lambda found: False)
+    assert [is_held(store), is_held(store)] == [False, False]
 
 
 @pytest.mark.usefixtures("quick")
