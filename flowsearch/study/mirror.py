@@ -28,7 +28,9 @@ class Mirror:
         self._seen: dict[str, tuple[int, int, str]] = {}
         """Time, size and object of each file when it was last looked at."""
         self._named: dict[str, str] | None = None
-        """What this writer last named."""
+        """What this writer last found or named."""
+        self._naming: dict[str, str] | None = None
+        """What it last tried to name, which may have gone through unheard."""
 
     def named(self) -> dict[str, str]:
         """The object that each file is, in the store; nothing where there is none yet."""
@@ -76,10 +78,17 @@ class Mirror:
                 aside.replace(path)
             self._note(name, path, one)
 
-    def push(self) -> None:
-        """Make the store what the folder is. Raises OSError where it cannot be written."""
-        if self._named is None:
-            self._named = self.named()
+    def push(self, *, alone: bool = False) -> None:
+        """Make the store what the folder is. Raises OSError where it cannot be written.
+
+        With `alone` also where another writer has been there since: one on a machine that slept, or was cut off, while
+        the folder was taken up elsewhere, would put what is older in the place of what is newer.
+        """
+        if self._named is None or alone:
+            found = self.named()
+            if self._named is not None and found not in (self._named, self._naming):
+                raise OSError("another process writes there now")
+            self._named = found
         there = set(self.store.names())
         now: dict[str, str] = {}
         for name, path in self._files():
@@ -93,6 +102,7 @@ class Mirror:
                 self.store.put(now[name], content)
             self._seen[name] = (status.st_mtime_ns, status.st_size, now[name])
         if now != self._named:
+            self._naming = now
             self.store.put(POINTER, json.dumps(now, indent=1).encode())
             self._named = now
         self.store.remove(sorted(there - set(now.values()) - {POINTER}))

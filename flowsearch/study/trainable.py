@@ -235,7 +235,8 @@ class TrialActor(Trainable):
         """Put the checkpoint where another machine finds it; one that is not taken (False) goes with the next."""
         if self._mirror is not None:
             try:
-                self._mirror.push()
+                # A prior may be pre-trained by two at once, each to the same end.
+                self._mirror.push(alone=isinstance(self._order["number"], int))
             except OSError as error:
                 print(f"the checkpoint could not be put into {self._mirror.store.where}: {error}", file=sys.stderr)
                 return False

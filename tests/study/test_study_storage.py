@@ -298,6 +298,50 @@ def test_what_has_not_changed_is_not_put_again(tmp_path: Path) -> None:
     assert [name.partition(".")[0] for name in put] == ["best", "last", "files", "last", "files"]
 
 
+@pytest.mark.parametrize("end", ["goes on", "is done"])
+def test_a_worker_that_slept_while_another_took_its_trial_up_overwrites_nothing(end: str, tmp_path: Path) -> None:
+    store = Folder(tmp_path / "store")
+    slept, other = Mirror(tmp_path / "slept", store), Mirror(tmp_path / "other", store)
+    slept.fetch()
+    _write(slept.local, last="1", best="1")
+    slept.push(alone=True)
+    other.fetch()
+    _write(other.local, last="8", best="7")
+    other.push(alone=True)
+    if end == "is done":
+        other.forget("last.safetensors")
+    _write(slept.local, last="2", best="2")
+    with pytest.raises(OSError, match="another process writes there"):
+        slept.push(alone=True)
+    there = Mirror(tmp_path / "third", store)
+    there.fetch()
+    assert _read(there.local) == {"best": "7"} | ({"last": "8"} if end == "goes on" else {})
+
+
+def test_a_checkpoint_that_was_named_unheard_is_no_other_writers(tmp_path: Path) -> None:
+    class Unheard(Folder):
+        deaf = False
+
+        def put(self, name: str, content: bytes, *, safe: bool = True) -> None:
+            super().put(name, content, safe=safe)
+            if name == POINTER and Unheard.deaf:
+                raise OSError("no answer came")
+
+    mirror = Mirror(tmp_path / "here", Unheard(tmp_path / "store"))
+    mirror.fetch()
+    _write(mirror.local, last="1")
+    mirror.push(alone=True)
+    for last in ("2", "3"):
+        Unheard.deaf = True
+        _write(mirror.local, last=last)
+        with pytest.raises(OSError, match="no answer"):
+            mirror.push(alone=True)
+    Unheard.deaf = False
+    mirror.push(alone=True)
+    assert len(mirror.store.names()) == 2
+    assert mirror.read("last.safetensors") == b"3"
+
+
 def test_a_file_that_is_named_and_not_there_costs_the_checkpoint_and_no_more(tmp_path: Path) -> None:
     store = Folder(tmp_path / "store")
     here, there = Mirror(tmp_path / "here", store), Mirror(tmp_path / "there", store)
