@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +172,19 @@ def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
     assert [(folder / LAST).exists() for folder in folders] == [False, False, True]
     assert [(folder / ASIDE).exists() for folder in folders] == [False, False, True]
     assert all((folder / BEST).exists() for folder in folders)
+
+
+def test_a_clock_that_was_set_back_leaves_no_state_of_trials_that_are_done(study_of, tmp_path, monkeypatch):
+    driver = driver_of(study_of("search.trials=1", "scheduler=none"), tmp_path)
+    driver.plan()
+    complete(driver, 0)
+    last = tmp_path / "checkpoints" / "0000" / LAST
+    last.parent.mkdir(parents=True)
+    leave(last, {})
+    now = time.monotonic() + 31  # while the system's clock shows no more than at the trial's end
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    driver.tick()
+    assert not last.exists()
 
 
 @pytest.fixture
