@@ -177,7 +177,7 @@ def harmed(ours: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         return not ours.namespaces
 
     def told() -> str:
-        lines = [f"{one.time:%X} {one.event} {one.subject} {one.content.get('reason')} {one.content.get('host')}"
+        lines = [f"{one.at.time:%X} {one.event} {one.subject} {one.content.get('reason')} {one.content.get('host')}"
                  for one in Ledger(ledger).events]  # fmt: skip
         return "\n".join([*said, *lines])
 
