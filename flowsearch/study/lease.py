@@ -4,7 +4,8 @@
 
 The holder puts it anew every few seconds, one higher. Another driver waits until the number has stood still for long
 enough, takes the lease by putting its own name there, and looks after a moment whether it is still there: of two that
-try at once, the later one has it. A holder that finds another's name has lost the study, and stops without writing.
+try at once, the later one has it. A holder that does not find its own name has lost the study, and stops without
+writing.
 
 What that guarantees: a second driver is refused while the first one's heart beats, whatever their clocks say. What it
 does not: a driver that stood still for longer than that (its machine asleep, its network cut) while another took over
@@ -89,8 +90,8 @@ class Lease:
     def _beating(self) -> None:
         while not self._over.wait(_BEAT_SECONDS):
             try:
-                now = read(self._store)
-                if now and now.get("holder") != self._holder:
+                # None there at all: whoever took it over has come to an end and given it back.
+                if read(self._store).get("holder") != self._holder:
                     self.lost = True
                     return
                 self._put()

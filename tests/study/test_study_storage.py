@@ -229,15 +229,19 @@ def test_a_lease_left_behind_is_taken(whose: str, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_driver_that_stood_still_notices_and_leaves_the_other_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["at work", "at its end"])
+def test_a_driver_that_stood_still_notices_and_leaves_the_other_alone(other: str, tmp_path: Path) -> None:
     store = Folder(tmp_path)
     with Lease(store) as held:
-        _left_behind(store)
+        if other == "at work":
+            _left_behind(store)
+        else:
+            store.remove([LEASE])
         until = time.monotonic() + 5
         while not held.lost and time.monotonic() < until:
             time.sleep(0.02)
         assert held.lost
-    assert lease.read(store)["holder"] == "other"
+    assert lease.read(store).get("holder") == ("other" if other == "at work" else None)
 
 
 # Checkpoints ----------------------------------------------------------------------------------------------------
