@@ -20,7 +20,7 @@ TAKEN_UP: dict[Cause, int] = {"memory": 1, "died": 1, "lost": 10}
 
 OUT_OF_MEMORY = "out of memory"
 
-_NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead", "preempt")
+_NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead")
 _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _MEMORY_GONE = ("out of memory", "can't allocate memory", "running low on memory")
 
@@ -41,9 +41,16 @@ class Failure:
         trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACE:]
         return cls(kinds=kinds, message=str(error), trace=trace)
 
+    @classmethod
+    def of_ray(cls, said: str) -> "Failure":
+        """What Ray says about a worker process that went away: text with a class that it does not name."""
+        return cls(kinds=("RayError",), message=said, trace=said[-_LONGEST_TRACE:])
+
     @property
     def line(self) -> str:
         """The exception on one line, as Python prints it."""
+        if self.before_it_ran:
+            return self.message.splitlines()[-1].strip()
         message = " ".join(self.message.split())
         return f"{self.kinds[0]}: {message}" if message else self.kinds[0]
 
@@ -62,9 +69,14 @@ class Failure:
 
     @property
     def node_gone(self) -> bool:
-        """Whether Ray says that the machine went away, or was taken back (preempted)."""
+        """Whether Ray says that the machine went away."""
         said = self.message.lower()
         return "NodeDiedError" in self.kinds or any(one in said for one in _NODE_GONE)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether Ray says only that it does not reach the process: that its machine is gone it learns later."""
+        return "actor is temporarily unavailable" in self.message
 
     @property
     def before_it_ran(self) -> bool:
@@ -92,6 +104,8 @@ class Outcome:
             return cls("lost", why="its machine was taken back, with notice")
         if failure is not None and failure.before_it_ran:
             return cls("raised", failure)
+        if failure is not None and failure.cut_off:
+            return cls("lost", failure, "the connection to it broke")
         return cls("lost" if failure is not None and failure.node_gone else "died", failure)
 
     @property
@@ -122,11 +136,10 @@ def settle(outcome: Outcome) -> tuple[str, str | None]:
         return schema.FAILED, OUT_OF_MEMORY
     if failure is not None and outcome.disk_full:
         return schema.INTERRUPTED, failure.line
-    said = "" if failure is None else f" ({failure.line})"
     if outcome.how == "died":
-        return schema.FAILED, f"lost its worker process twice{said}"
+        return schema.FAILED, "lost its worker process twice"
     if outcome.how == "lost":
-        return schema.FAILED, f"lost its machine {TAKEN_UP['lost'] + 1} times without an epoch in between{said}"
+        return schema.FAILED, f"lost its machine {TAKEN_UP['lost'] + 1} times without an epoch in between"
     assert failure is not None
     if "NonFiniteError" in failure.kinds:
         return schema.DIVERGED, " ".join(failure.message.split())
@@ -154,13 +167,11 @@ def again(outcome: Outcome, before: Counter[str], batch: int | None) -> Again | 
     cause = outcome.cause
     if cause is None or before[cause] >= TAKEN_UP[cause]:
         return None
-    said = "" if outcome.failure is None else f" ({outcome.failure.line})"
     if cause == "memory":
         if batch is None or batch < 2:
             return None
         return Again(cause, f"out of memory; now in micro-batches of {batch // 2}", batch // 2)
-    what = outcome.why or ("its worker process died" if cause == "died" else "its machine went away")
-    return Again(cause, f"{what}{said}")
+    return Again(cause, outcome.why or ("its worker process died" if cause == "died" else "its machine went away"))
 
 
 class Hopeless:

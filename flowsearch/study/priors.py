@@ -169,6 +169,8 @@ class Priors:
         status, reason = content["status"], content["reason"]
         if status != schema.COMPLETED:
             found = outcome.failure or Failure(("RuntimeError",), str(reason), "")
+            if died:  # what Ray says of its worker is for the traceback
+                found = Failure(("RuntimeError",), str(reason), found.trace)
             state.failure = Failure(found.kinds, f"{state.id}: {found.message or reason}", found.trace)
             content |= {"traceback": found.trace} if found.trace else {}
         self._finish(state, content)

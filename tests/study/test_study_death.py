@@ -140,20 +140,21 @@ def test_two_drivers_at_once_are_refused(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "reason", "where"),
+    ("seed", "reason", "traced"),
     [
-        pytest.param(3, "KeyError: 'no such thing'", " (tracebacks are in results/small/errors)", id="raised"),
-        pytest.param(6, "lost its worker process twice", "", id="without a traceback"),
+        pytest.param(3, "KeyError: 'no such thing'", "KeyError", id="raised"),
+        pytest.param(6, "lost its worker process twice", "its worker process has died", id="died, in Ray's words"),
     ],
 )
-def test_failed_trials_give_exit_code_1_and_are_named(folder, seed, reason, where):
+def test_failed_trials_give_exit_code_1_and_are_named(folder, seed, reason, traced):
     text = (folder / "small.yaml").read_text()
     (folder / "small.yaml").write_text(text.replace("epochs: 4}", f"epochs: 4, seed: {seed}}}"))
     process = start(folder, "troubled_trial", "run", "small.yaml", "--plain", "--set", "search.trials=2")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"trial 0001 failed: {reason}" in out
-    assert f"failed: 0000, 0001{where}\n" in err
+    assert "failed: 0000, 0001 (tracebacks are in results/small/errors)\n" in err
+    assert traced in (folder / "results/small/errors/0001.txt").read_text()
 
 
 def test_mistakes_give_exit_code_2(folder):
