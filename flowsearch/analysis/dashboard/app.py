@@ -131,7 +131,7 @@ def _live(app: Dash, pages: Pages) -> None:
                 return no_update
             trials = (address.trial,) if address.page == TRIAL else compare.chosen(watched.view(), address)
             made = plots.draw(watched, own["name"], trials, want.get("ids"))
-        if want.get("digest") == made.digest:
+        if made is None or made.digest == want.get("digest"):
             return no_update
         return {"digest": made.digest, "figure": made.figure, "html": made.html, "spoken": made.spoken}
 

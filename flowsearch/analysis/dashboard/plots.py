@@ -59,17 +59,17 @@ def known(view: Results) -> tuple[Shown, ...]:
     return _OF_VIEW[view]
 
 
-def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str] | None) -> Drawn:
+def draw(watched: Watched, name: str, trials: Sequence[str], shown: Sequence[str] | None) -> Drawn | None:
     """What is called `name`: in the registry, of the trials `shown` (all with None); or `trial/...` and `compare/...`,
-    of the `trials` of the page. Empty where the study no longer has it: which figures there are depends on its trials,
-    and an open page is about to be made again."""
+    of the `trials` of the page. None where the study no longer has it: which figures there are depends on its trials,
+    and its section of an open page is about to be made again."""
     where, _, what = name.partition("/")
     if what:
         make = _OF_TRIALS[where][what]
         return _figure(make.data(watched, tuple(trials)), make.draw, make.title)
     pieces = {one.name: (section.title, one) for section in known(watched.view()) for one in section.pieces}
     if name not in pieces:
-        return Drawn("empty")
+        return None
     title, piece = pieces[name]
     frame = piece.data(watched.view(shown))
     if isinstance(piece, Plot):
