@@ -135,7 +135,7 @@ def _is_stack(opened: Image.Image) -> bool:
         page += 1
         try:
             opened.seek(page)
-        except (EOFError, OSError, SyntaxError, TypeError):  # there is none, or none that can be read
+        except (EOFError, OSError, SyntaxError, TypeError, ValueError, LookupError):  # there is none that can be read
             return False
         if opened.size == size and not opened.tag_v2.get(_SUBFILE, 0) & 0b101:  # type: ignore[attr-defined]
             return True
@@ -146,8 +146,8 @@ def wide_pixels(image: Image.Image, *, measured: bool = False) -> NDArray[np.flo
 
     Floating-point pixels are held to what those of arrays are (`from_array`), but where they are `measured` to [-1, 2]:
     noise goes beyond [0, 1], and cut off there it would have a mean. Integers of 16 bits are divided by 257. So are
-    those of 32 bits, where they are within 0 to 65535 and one of them at least is above 255: dark ones could as well be
-    of 8 bits, and would then be of another scale than others beside them.
+    those of 32 bits, where they are within 0 to 65535 and one of them at least is above 255, or all are 0: dark ones
+    could as well be of 8 bits, and would then be of another scale than others beside them.
 
     Raises ValueError for a number that is not finite, OutOfRangeError for numbers that cannot be pixels.
     """
@@ -162,7 +162,7 @@ def wide_pixels(image: Image.Image, *, measured: bool = False) -> NDArray[np.flo
             f"integer pixels of more than 8 bits are in 0 to 65535, not {low} to {high}; bring all images of the "
             "source there in the same way"
         )
-    if high <= 255 and _bits(image) > 16:
+    if 0 < high <= 255 and _bits(image) > 16:
         raise OutOfRangeError(
             f"integer pixels of 32 bits that are in {low} to {high} may be of 8 bits or of 16; save all images of the "
             "source as the one or the other"

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -297,6 +298,10 @@ MISREAD = {
 }
 
 
+def test_a_black_image_of_32_bits_is_black_on_either_scale() -> None:
+    assert not decode(as_file(np.zeros((16, 16), np.int32)), size=16, crop=None, grey=True).any()
+
+
 @pytest.mark.parametrize(("content", "reason"), MISREAD.values(), ids=MISREAD)
 def test_what_would_be_misread_is_left_out_and_said(content: bytes, reason: str, tmp_path: Path) -> None:
     source = write_zip(tmp_path / "some.zip", [("good.png", encoded(0)), ("other", content)])
@@ -308,9 +313,17 @@ def test_what_would_be_misread_is_left_out_and_said(content: bytes, reason: str,
         read_picture(tmp_path / "other", 3, convert=True)
 
 
+def followed(*entries: bytes) -> bytes:
+    """A TIFF whose second page has these tags only."""
+    page = plain_tiff(SIXTEEN)
+    return page[:-4] + struct.pack("<IH", len(page), len(entries)) + b"".join(entries) + bytes(4)
+
+
 NO_STACK = {
     "a smaller copy": pages(SIXTEEN, SIXTEEN[::2, ::2].copy()),
     "a next page that is not there": plain_tiff(SIXTEEN)[:-4] + b"\0\0\0\1",
+    "a next page of an unknown compression": followed(struct.pack("<HHII", 259, 4, 1, 34712)),
+    "a next page of half a line": followed(struct.pack("<HHII", 256, 4, 1, 16), struct.pack("<HHIf", 257, 11, 1, 0.5)),
 }
 
 
