@@ -1,5 +1,6 @@
 """What studies need of a machine, looked at and tried, one thing after the other."""
 
+import errno
 import os
 import platform
 import shutil
@@ -56,8 +57,16 @@ def examine(results: str) -> Iterator[Finding]:
             yield from check()
         except Exception as error:
             said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            mend = SET_HOME if what == "ray" and isinstance(error, PermissionError) else None
+            mend = SET_HOME if isinstance(error, OSError) and is_of_home(error) else None
             yield Finding(what, "problem", " ".join(said.split()), mend)
+
+
+def is_of_home(error: OSError) -> bool:
+    """Whether the user's home, which in containers may be `/`, or what is ours or Ray's there cannot be written."""
+    if error.errno not in (errno.EACCES, errno.EROFS) or error.filename is None:
+        return False
+    path, home = Path(str(error.filename)), Path(os.path.expanduser("~"))
+    return path == home or path.is_relative_to(home / ".flowsearch") or path.is_relative_to(home / ".ray")
 
 
 def _packages() -> Iterator[Finding]:
@@ -206,7 +215,8 @@ def _place(what: str, where: str) -> Finding:
         came = store.get(name)
         store.remove([name])
     except OSError as error:
-        mend = {"results": "choose another with --results", "home": SET_HOME}.get(what, "make it writable")
+        home = "set FLOWSEARCH_HOME to another folder" if os.environ.get("FLOWSEARCH_HOME") else SET_HOME
+        mend = {"results": "choose another with --results", "home": home}.get(what, "make it writable")
         return Finding(what, "problem", f"{store.where} cannot be written: {error}", mend)
     if came != content:
         return Finding(what, "problem", f"{store.where} gives back something else than was written")

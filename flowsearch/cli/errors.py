@@ -1,10 +1,7 @@
 """One way for every command to tell a person what is wrong."""
 
-import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 
@@ -36,14 +33,6 @@ def _said(error: OSError) -> str:
     """What the system says, and of which files: a rename has two."""
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     said = f"{error.strerror}: {' to '.join(files)}" if files else str(error.strerror)
-    if files and error.errno in (errno.EACCES, errno.EROFS) and _is_home(Path(files[0])):
-        from flowsearch.doctor import SET_HOME
+    from flowsearch.doctor import SET_HOME, is_of_home
 
-        said += f"; {SET_HOME}"
-    return said
-
-
-def _is_home(path: Path) -> bool:
-    """Whether it is the user's home, which in containers may be `/`, or what is ours or Ray's there."""
-    home = Path(os.path.expanduser("~"))
-    return path in (home, home / ".flowsearch", home / ".ray")
+    return f"{said}; {SET_HOME}" if is_of_home(error) else said

@@ -53,18 +53,29 @@ def test_a_problem_is_printed_and_counted(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert done.stdout.endswith("2 problems\n")
 
 
-def test_a_home_that_cannot_be_written_is_told_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "denied", "mends"),
+    [
+        ("HOME", "home/.ray", {"ray": doctor.SET_HOME, "home": doctor.SET_HOME}),
+        ("FLOWSEARCH_HOME", "ray", {"ray": None, "home": "set FLOWSEARCH_HOME to another folder"}),
+    ],
+    ids=["the user's", "one of its own"],
+)
+def test_a_home_that_cannot_be_written_is_told_with_the_mend(
+    variable: str, denied: str, mends: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from flowsearch.study import local
 
-    def no_token(*_: object) -> None:
-        raise PermissionError(13, "Permission denied", "/.ray")
+    def no_ray(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / denied))
 
-    monkeypatch.setattr(local, "joined_ray", no_token)
+    monkeypatch.setattr(local, "joined_ray", no_ray)
     (tmp_path / "home").write_text("a file")
-    monkeypatch.setenv("FLOWSEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("FLOWSEARCH_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "home"))
     findings = {one.what: one for one in doctor.examine(str(tmp_path))}
-    for what in ("ray", "home"):
-        assert (findings[what].state, findings[what].mend) == ("problem", doctor.SET_HOME)
+    assert {what: findings[what].mend for what in mends} == mends
+    assert {findings[what].state for what in mends} == {"problem"}
 
 
 @pytest.mark.usefixtures("no_ray")
