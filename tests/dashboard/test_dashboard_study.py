@@ -26,6 +26,7 @@ from flowsearch.analysis.dashboard.pages import Pages
 from flowsearch.analysis.dashboard.pictures import picture
 from flowsearch.analysis.dashboard.plots import draw, sections
 from flowsearch.analysis.dashboard.server import wsgi
+from flowsearch.analysis.dashboard.trial import TrialPage
 from flowsearch.analysis.dashboard.watch import Watched
 from flowsearch.analysis.findings import findings
 from flowsearch.analysis.report import render
@@ -396,6 +397,21 @@ def test_a_picture_has_another_address_in_a_study_made_again_under_its_name(tmp_
     assert addresses(0) == first
 
 
+def test_a_browser_keeps_a_picture_under_no_other_one_s_address(tmp_path: Path) -> None:
+    def addresses(seed: int) -> list[str]:
+        root = make_study(tmp_path / "s", 1, seed, images=2, epochs=2, ood=0, panels=1)
+        return re.findall(
+            r"/picture/-/0000/1/test/0/reconstruction[^\"]*", text_of(Pages(Library(root)), "/trial/0000")
+        )
+
+    [first] = addresses(0)
+    shutil.rmtree(tmp_path / "s")
+    [again] = addresses(1)
+    browser = wsgi(Library(tmp_path / "s")).test_client()
+    assert "immutable" in browser.get(again, base_url="http://localhost").headers["Cache-Control"]
+    assert browser.get(first, base_url="http://localhost").headers["Cache-Control"] == "no-store"
+
+
 def test_the_budget_is_shown_as_it_is_told(study: Path) -> None:
     pages = Pages(Library(study), lambda path, running: [Used("GPU time", "GPU-hours", 2.5, 10.0)])
     assert "2.5 of 10 GPU-hours" in text_of(pages, "/")
@@ -454,6 +470,45 @@ def test_an_empty_folder_becomes_a_study_and_a_study_a_folder_of_them(study: Pat
     assert pages.library.several
     assert "/study/one" in text_of(pages, "/")
     assert "14 of 14 trials done" in text_of(pages, "/study/one")
+
+
+@pytest.mark.parametrize("path", ["/", "/trials", "/study/one", "/study/none"])
+def test_a_page_is_not_made_again_before_something_has_changed(study: Path, tmp_path: Path, path: str) -> None:
+    shutil.copytree(study, tmp_path / "one")
+    aged(tmp_path / "one")
+    browser, pages = wsgi(Library(tmp_path)).test_client(), Pages(Library(tmp_path))
+    where = pages.where(pages.address(path, ""), path, "")
+    asked = f"/poll?study={where['study']}&known={where['version']}"
+    assert browser.get(asked, base_url="http://localhost").status_code == 204
+
+
+def test_what_changes_while_a_page_is_made_is_asked_for_again(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "one"
+    shutil.copytree(study, root)
+    aged(root)
+
+    def made(self: Pages, address: Address) -> str:
+        os.utime(root / schema.EPOCHS, (time.time() - 50,) * 2)
+        return "as it was before"
+
+    monkeypatch.setattr(Pages, "content", made)
+    browser = wsgi(Library(root)).test_client()
+    outputs = [("page", "children"), ("where", "data"), ("state", "data")]
+    request = {
+        "output": "..page.children...where.data...state.data..",
+        "outputs": [{"id": name, "property": what} for name, what in outputs],
+        "inputs": [
+            {"id": "location", "property": "pathname", "value": "/"},
+            {"id": "location", "property": "search", "value": ""},
+            {"id": "again", "property": "data", "value": None},
+        ],
+        "changedPropIds": ["location.pathname"],
+    }
+    answer = browser.post("/_dash-update-component", json=request, base_url="http://localhost").json
+    version = answer["response"]["where"]["data"]["version"]
+    assert browser.get(f"/poll?study=&known={version}", base_url="http://localhost").status_code == 200
 
 
 @pytest.mark.usefixtures("at_once")
@@ -547,3 +602,14 @@ def test_what_a_study_made_again_no_longer_has_leaves_an_open_page(tmp_path: Pat
     made, now = table.changes(after, table.digests(before))
     assert (made["update"], made["add"], made["remove"]) == (after, [], [{"trial_id": "0002"}])
     assert now == table.digests(after)
+
+
+def test_a_section_that_fails_is_not_taken_for_a_trial_that_is_gone(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrialPage, "numbers", lambda self: self.trial["no such column"])
+    with (
+        Pages(Library(study)).of({"pathname": "/trial/0000", "search": ""}) as (address, watched),
+        pytest.raises(KeyError, match="no such column"),
+    ):
+        Pages(Library(study)).live("trial-numbers", address, watched)

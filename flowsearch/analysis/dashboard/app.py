@@ -96,7 +96,8 @@ def _pages(app: Dash, pages: Pages) -> None:
         if ctx.triggered_id == "again" and again is not None:
             search = again
         address = pages.address(pathname, search)
-        return pages.content(address), pages.where(address, pathname, search), address.state()
+        where = pages.where(address, pathname, search)  # before the content: what changes meanwhile is asked for again
+        return pages.content(address), where, address.state()
 
 
 def _live(app: Dash, pages: Pages) -> None:

@@ -1,5 +1,6 @@
 """What a dashboard shows: one study, or every study in a folder."""
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -49,6 +50,17 @@ class Library:
                 where = inside(self.where, name) if name else self.where
                 self._open[name] = Watched(self.path / name, str(where))
             return self._open[name]
+
+    def version(self, name: str = "") -> str:
+        """Changes when the study called `name` has; of a folder of studies without a name, when any of them has.
+        Empty where there is no such study."""
+        if self.several and not name:
+            versions = [(one, self.version(one)) for one in self.names]
+            return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
+        try:
+            return self.study(name).version
+        except (KeyError, ValueError):
+            return ""
 
     def _names(self) -> list[str]:
         try:

@@ -103,10 +103,11 @@ class Pages:
         pages: dict[str, Callable[[Watched, Address], Any]] = {}
         pages |= {OVERVIEW: self._overview, TRIAL: trial.TrialPage, COMPARE: compare.Compare, FIGURES: linked.Figures}
         try:
-            content: bits.Children = pages[name.partition("-")[0]](watched, address).sections[name]()
+            page = pages[name.partition("-")[0]](watched, address)
         except KeyError:  # of a trial, when its study was removed and made again meanwhile
             gone = bits.empty(f"This study has no trial {address.trial} any more.")
             return gone if name == "trial-head" else None
+        content: bits.Children = page.sections[name]()
         return content
 
     def first(self, pathname: str, search: str) -> str:
@@ -121,12 +122,12 @@ class Pages:
 
     def where(self, address: Address, pathname: str | None, search: str | None) -> dict[str, Any]:
         """What an open page has to know of the study that it shows, and of its own address."""
-        name, version, order = "flowsearch", "", None
+        name, version, order = "flowsearch", self.library.version(address.study), None
         if address.page != INDEX:
             try:
                 watched = self.library.study(address.study)
                 with watched.turn:
-                    view, version = watched.view(), watched.version
+                    view = watched.view()
                     name, (metric, more) = view.name, view.objective
                 order = [[metric, "desc" if more else "asc"]]
             except (KeyError, ValueError):

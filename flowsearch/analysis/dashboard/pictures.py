@@ -121,5 +121,10 @@ def source(address: Address, row: Row) -> str:
     study = quote(address.study, safe="") if address.study else "-"
     kind = row["kind"] if missing(row["fold"]) else f"{row['kind']}-{int(row['fold'])}"
     where = (row["trial_id"], row["attempt"], row["split"], row["image"], kind)
-    content = hashlib.blake2b(row["png"] if isinstance(row["png"], bytes) else b"", digest_size=6).hexdigest()
-    return f"/picture/{study}/" + "/".join(quote(str(part), safe="") for part in where) + f".png?{content}"
+    said = content(row["png"] if isinstance(row["png"], bytes) else b"")
+    return f"/picture/{study}/" + "/".join(quote(str(part), safe="") for part in where) + f".png?{said}"
+
+
+def content(png: bytes) -> str:
+    """What a picture's address says of what it holds."""
+    return hashlib.blake2b(png, digest_size=6).hexdigest()

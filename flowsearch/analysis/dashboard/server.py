@@ -1,6 +1,5 @@
 """Serves the dashboard by waitress: the application, the pictures, and the question whether anything has changed."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from flowsearch.analysis.dashboard.app import create
 from flowsearch.analysis.dashboard.copied import Copy, Held, never
 from flowsearch.analysis.dashboard.library import Library
 from flowsearch.analysis.dashboard.pages import Pages, nothing_spent
-from flowsearch.analysis.dashboard.pictures import SPLITS, picture
+from flowsearch.analysis.dashboard.pictures import SPLITS, content, picture
 from flowsearch.analysis.dashboard.standing import Spending
 from flowsearch.analysis.dashboard.watch import Watched, once
 from flowsearch.storage import is_uri
@@ -26,6 +25,7 @@ HOST = "127.0.0.1"
 PORT = 8050
 _THREADS = 8
 _KEPT = "private, max-age=31536000, immutable"
+_NOT_KEPT = "no-store"
 
 
 @dataclass(frozen=True)
@@ -109,19 +109,16 @@ def _routes(server: Flask, pages: Pages) -> None:
         """The study's version, empty where there is no study, its state, and whether there are several; nothing where
         the version is the `known`."""
         study = request.args.get("study", "")
-        index = library.several and not study
-        try:
-            version = _all(library) if index else library.study(study).version
-        except (KeyError, ValueError):
-            version = ""
+        version = library.version(study)
         if version == request.args.get("known", ""):
             return "", 204
-        address = Address(page=INDEX) if index else Address(study=study)
+        address = Address(page=INDEX) if library.several and not study else Address(study=study)
         return _json({"version": version, "status": pages.state(address), "several": library.several})
 
     @server.get("/picture/<study>/<trial>/<int:attempt>/<split>/<int:image>/<kind>.png")
     def png(study: str, trial: str, attempt: int, split: str, image: int, kind: str) -> Response:
-        """A picture that a trial kept."""
+        """A picture that a trial kept. Under the address of another one, from a page made before the study was removed
+        and made again, a browser must not keep it."""
         try:
             watched = library.study("" if study == "-" and not library.several else study)
         except (KeyError, ValueError):
@@ -129,25 +126,16 @@ def _routes(server: Flask, pages: Pages) -> None:
         found = picture(watched, trial, attempt, split, image, kind) if split in SPLITS else None
         if found is None:
             abort(404)
-        return Response(found, mimetype="image/png", headers={"Cache-Control": _KEPT})
+        kept = _KEPT if request.query_string.decode() == content(found) else _NOT_KEPT
+        return Response(found, mimetype="image/png", headers={"Cache-Control": kept})
 
 
 def _json(value: dict[str, Any]) -> Response:
     from flask import jsonify
 
     answer: Response = jsonify(value)
-    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Cache-Control"] = _NOT_KEPT
     return answer
-
-
-def _all(library: Library) -> str:
-    versions = []
-    for name in library.names:
-        try:
-            versions.append((name, library.study(name).version))
-        except (KeyError, ValueError):
-            versions.append((name, "unreadable"))
-    return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
 
 def _warm(watched: Watched) -> None:
