@@ -58,7 +58,8 @@ def read_picture(
     number of channels and may not be converted, or has numbers that cannot be pixels.
     """
     try:
-        with Image.open(path) as opened:
+        # By its name Pillow 13 maps an uncompressed TIFF into memory, and a sideways one with its lines torn.
+        with path.open("rb") as file, Image.open(file) as opened:
             _check_channels(opened, path, channels, convert)
             try:
                 return _pixels(opened, channels, measured)

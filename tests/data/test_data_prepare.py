@@ -298,6 +298,14 @@ MISREAD = {
 }
 
 
+@pytest.mark.parametrize("orientation", [1, 6], ids=["upright", "sideways"])
+def test_a_tiff_is_reconstructed_upright(orientation: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo={274: orientation})
+    upright = pixels if orientation == 1 else np.rot90(pixels, -1)
+    assert np.array_equal(read_picture(tmp_path / "a.tif", 1)[0], upright)
+
+
 def test_a_black_image_of_32_bits_is_black_on_either_scale() -> None:
     assert not decode(as_file(np.zeros((16, 16), np.int32)), size=16, crop=None, grey=True).any()
 
