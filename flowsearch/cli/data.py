@@ -216,8 +216,8 @@ def _print_doubts(sample: Any) -> None:
     low, high = data.grey_levels(sample)
     if high - low <= _FEW:
         typer.echo(
-            f"warning: but for a few pixels the images lie within {low} to {high} of 255, as of 12 bits stored as 16, "
-            "and finer differences are lost: window all of them to the whole range first (docs/data.md)"
+            f"warning: but for a few pixels the images lie within {low} to {high} of 255; where they have more than 8 "
+            "bits, as 12 stored as 16, finer differences are lost: window all of them first (docs/data.md)"
         )
 
 

@@ -23,7 +23,8 @@ from flowsearch.storage import is_uri
 
 HOST = "127.0.0.1"
 PORT = 8050
-_THREADS = 8
+_THREADS = 32
+"""More than a few browsers ask at once: those that wait for their turn at one study keep no other from its pages."""
 _KEPT = "private, max-age=31536000, immutable"
 _NOT_KEPT = "no-store"
 
