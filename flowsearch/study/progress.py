@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flowsearch.lazy import lazy
 from flowsearch.results import schema
-from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study.changes import differing
 from flowsearch.study.job import Job
@@ -248,11 +247,6 @@ class Progress:
         waiting = [max(0.0, mean - trial.seconds) for trial in begun]
         waiting.append(max(0, self.total - len(self.trials)) * mean)
         return max([(sum(left) + sum(waiting)) / self.slots, *left])
-
-
-def score(trial: TrialState, metric: str) -> float | None:
-    """The trial's value of `metric`, if it has a finite one."""
-    return finite(trial.metrics, metric)
 
 
 @dataclass(frozen=True)

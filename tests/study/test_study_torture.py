@@ -20,10 +20,11 @@ from study_fakes import HOLD
 from test_study_death import start
 
 from flowsearch.results import load as load_results
+from flowsearch.results.objective import finite
 from flowsearch.study import ledger as events
 from flowsearch.study import load
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.progress import FINAL, Progress, replay, score
+from flowsearch.study.progress import FINAL, Progress, replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -180,7 +181,7 @@ def test_optuna_says_what_the_ledger_says(survived):
     assert told == {n: (STATES[trial.status], trial.values) for n, trial in progress.trials.items()}
     for trial in study.trials:
         if trial.state.name == "COMPLETE":
-            assert trial.value == score(progress.trials[trial.number], "val_psnr")
+            assert trial.value == finite(progress.trials[trial.number].metrics, "val_psnr")
 
 
 def test_it_is_the_same_study(survived, undisturbed):

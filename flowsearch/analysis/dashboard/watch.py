@@ -76,8 +76,8 @@ class Watched:
         self.stored = Stored(path)
         self.path, self.where = path, where or str(path)
         self.turn = threading.RLock()
-        """Held where pages and figures are computed from the tables, which all threads share: pandas' own notes of which
-        frames share a column are not safe with several threads, and a figure would fail now and then."""
+        """Held where pages and figures are computed from the tables, which all threads share: pandas' own notes of
+        which frames share a column are not safe with several threads, and a figure would fail now and then."""
         self._locks = {name: threading.RLock() for name in (*schema.TABLES, "view", "rows")}
         self._tables: dict[str, tuple[Stamp, pd.DataFrame, list[str]]] = {}
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[Stamp, pd.DataFrame]] = {}
