@@ -420,6 +420,7 @@ def test_the_budget_is_shown_as_it_is_told(study: Path) -> None:
 def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
     from flowsearch.cli.dashboard import _spent
     from flowsearch.study.ledger import Ledger
+    from flowsearch.study.moment import between
 
     root = make_study(tmp_path / "s", 2, images=2, epochs=2)
     assert list(_spent(root, False)) == []
@@ -431,7 +432,7 @@ def test_the_ledger_knows_what_was_spent(tmp_path: Path) -> None:
     assert all(0 <= used.used < 0.1 for used in _spent(root, True))
     ledger.add("stopped", "study", reason="finished")
     over = Ledger(root / schema.LEDGER).events
-    assert _spent(root, False)[0].used == (over[-1].time - over[0].time).total_seconds() / 3600 > 0
+    assert _spent(root, False)[0].used == between(over[0].at, over[-1].at) / 3600 > 0
 
 
 def test_a_folder_of_studies_shows_each_and_those_that_come_later(study: Path, tmp_path: Path) -> None:
