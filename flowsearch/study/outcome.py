@@ -21,6 +21,7 @@ TAKEN_UP: dict[Cause, int] = {"memory": 1, "died": 1, "lost": 10}
 OUT_OF_MEMORY = "out of memory"
 
 _NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead")
+_NEVER_RAN = ("error raised in its creation task", "failed to set up runtime environment")
 _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _MEMORY_GONE = ("out of memory", "can't allocate memory", "running low on memory")
 
@@ -70,8 +71,7 @@ class Failure:
     @property
     def node_gone(self) -> bool:
         """Whether Ray says that the machine went away."""
-        said = self.message.lower()
-        return "NodeDiedError" in self.kinds or any(one in said for one in _NODE_GONE)
+        return any(one in self.message.lower() for one in _NODE_GONE)
 
     @property
     def cut_off(self) -> bool:
@@ -81,7 +81,7 @@ class Failure:
     @property
     def before_it_ran(self) -> bool:
         """Whether the worker process could not even set itself up, which is a mistake in the code or its packages."""
-        return "RuntimeEnvSetupError" in self.kinds or "error raised in its creation task" in self.message
+        return any(one in self.message.lower() for one in _NEVER_RAN)
 
 
 @dataclass(frozen=True)

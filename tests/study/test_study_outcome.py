@@ -82,11 +82,17 @@ def test_a_connection_that_broke_is_not_said_to_be_more():
     assert again(Outcome.of_worker(Failure.of_ray(CUT_OFF)), Counter(), 8).reason == "the connection to it broke"
 
 
-def test_a_worker_that_cannot_set_itself_up_is_a_mistake_in_the_code():
-    said = (
+@pytest.mark.parametrize(
+    "said",
+    [
         "The actor died because of an error raised in its creation task, ray::TrialActor.__init__() (pid=1)\n"
-        '  File "mylab.py", line 1, in <module>\nModuleNotFoundError: mylab'
-    )
+        '  File "mylab.py", line 1, in <module>\n',
+        "Failed to set up runtime environment.\n",
+    ],
+    ids=["in its code", "before it"],
+)
+def test_a_worker_that_cannot_set_itself_up_is_a_mistake_in_the_code(said):
+    said += "ModuleNotFoundError: mylab"
     outcome = Outcome.of_worker(Failure.of_ray(said))
     assert (outcome.how, outcome.cause) == ("raised", None)
     assert settle(outcome) == ("failed", "ModuleNotFoundError: mylab")
