@@ -68,7 +68,7 @@ class Attempts:
 
         `died`: because its worker process went away, of which Ray says `failure`.
         """
-        outcome = Outcome.of_worker(failure, leaving=trial.leaving) if died else _outcome(trial)
+        outcome = trial.left(failure) if died else _outcome(trial)
         trial.overcame(trial.epoch)
         one_more = again(outcome, trial.taken_up, trial.micro_batch or trial.config.get("batch_size"))
         if one_more is None:

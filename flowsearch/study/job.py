@@ -1,5 +1,6 @@
 """What a trial and the pre-training of a prior have in common: attempts on workers, which may be lost, until an end."""
 
+import platform
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 from flowsearch.results import schema
 from flowsearch.study import ledger as events
 from flowsearch.study.moment import Moment, between
-from flowsearch.study.outcome import Failure
+from flowsearch.study.outcome import Failure, Outcome
 
 
 @dataclass(kw_only=True)
@@ -66,6 +67,10 @@ class Job(ABC):
             if attempt != self.attempt:  # it died before it could say that it started
                 self._begin(attempt, at)
             self.status, self.reason, self.ended = content["status"], content.get("reason"), at
+
+    def left(self, failure: Failure | None) -> Outcome:
+        """How an attempt ended whose worker process went away, of which Ray says `failure`."""
+        return Outcome.of_worker(failure, leaving=self.leaving, here=self.host == platform.node())
 
     def _begin(self, attempt: int, at: Moment) -> None:
         """Take down that an attempt begins; how long the one before went on is not known if it has no end."""

@@ -95,16 +95,16 @@ class Outcome:
     """Why it was `interrupted`; why it was `lost`, where that was said before."""
 
     @classmethod
-    def of_worker(cls, failure: Failure | None, *, leaving: bool = False) -> "Outcome":
+    def of_worker(cls, failure: Failure | None, *, leaving: bool = False, here: bool = False) -> "Outcome":
         """The end of a trial whose worker process went away, for what Ray says of it.
 
-        `leaving`: the worker had said that its machine was about to go.
+        `leaving`: the worker had said that its machine was about to go. `here`: that is this one, which is there.
         """
         if leaving:
             return cls("lost", why="its machine was taken back, with notice")
         if failure is not None and failure.before_it_ran:
             return cls("raised", failure)
-        if failure is not None and failure.cut_off:
+        if failure is not None and failure.cut_off and not here:
             return cls("lost", failure, "the connection to it broke")
         return cls("lost" if failure is not None and failure.node_gone else "died", failure)
 

@@ -151,7 +151,7 @@ class Priors:
         """
         state = self._at(number)
         if died:
-            outcome = Outcome.of_worker(failure, leaving=state.leaving)
+            outcome = state.left(failure)
         elif state.failure is not None:
             outcome = Outcome("raised", state.failure)
         elif self.store.finished(state.key):

@@ -80,6 +80,7 @@ def test_why_a_worker_went_away(said, cause):
 
 def test_a_connection_that_broke_is_not_said_to_be_more():
     assert again(Outcome.of_worker(Failure.of_ray(CUT_OFF)), Counter(), 8).reason == "the connection to it broke"
+    assert Outcome.of_worker(Failure.of_ray(CUT_OFF), here=True).cause == "died", "the driver's own machine is there"
 
 
 @pytest.mark.parametrize(
