@@ -88,7 +88,7 @@ def held(root: Path) -> dict[str, list[tuple[float, float, float, int]]]:
         if event.event == events.ENDED:
             start = began[event.subject]
             place = json.loads((root / "checkpoints" / event.subject / "place.json").read_text())
-            interval = (start.time.timestamp(), event.time.timestamp(), start.content["gpu"], folds[event.subject])
+            interval = (start.at.ticks, event.at.ticks, start.content["gpu"], folds[event.subject])
             found["/".join(place)].append(interval)
     return found
 
