@@ -57,3 +57,9 @@ def browse(chromium: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert said == [], said
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are read again whatever that costs."""
+    monkeypatch.setattr("flowsearch.analysis.dashboard.watch._SHARE", 1e9)
