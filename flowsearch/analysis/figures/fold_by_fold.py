@@ -11,7 +11,7 @@ from flowsearch.results import Results, schema
 from flowsearch.results.configurations import best_of_each
 
 CAPTION = (
-    "Step size mu, shrinkage lambda (Glow only) and validation PSNR after each fold, at the best epoch of the best "
+    "Step size mu, lambda where the map has one, and validation PSNR after each fold, at the best epoch of the best "
     "trial of each unrolled network."
 )
 QUANTITIES = ("mu", "lambda", "psnr")
