@@ -96,6 +96,18 @@ def joined_ray(
             ray.shutdown()
 
 
+def gpus_here() -> float:
+    """How many GPUs `joined_ray` will find on this machine, or has found already."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+    from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+
+    if ray.is_initialized():
+        return float(ray.cluster_resources().get("GPU", 0.0))
+    manager, number = ResourceAndLabelSpec._get_current_node_accelerator(None, {})
+    return float(number) if manager is not None and manager.get_resource_name() == "GPU" else 0.0
+
+
 @contextmanager
 def _signals_left() -> Iterator[None]:
     """Keep Ray's Python from taking SIGTERM, which would end this process on the spot, during its start too."""

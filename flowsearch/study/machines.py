@@ -20,7 +20,7 @@ def slots(study: Study, resources: Mapping[str, float]) -> int:
     room = _room(study, resources)
     if room < 1:
         gpu, cpus, gpus = _gpu(study), resources.get("CPU", 0), resources.get("GPU", 0)
-        asked = f"{study.resources.cpu} CPUs" + (f" and {gpu:g} GPU" if gpu else "")
+        asked = f"{study.resources.cpu} CPU{'s' * (study.resources.cpu > 1)}" + (f" and {gpu:g} GPU" if gpu else "")
         mend = "a profile for smaller machines, or --set resources.gpu=0" if gpu > gpus else "--set resources.cpu=1"
         raise ValueError(
             f"a trial uses {asked} (resources), but there are {cpus:g} CPUs and {gpus:g} GPUs here; try {mend}"

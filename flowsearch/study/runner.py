@@ -18,7 +18,7 @@ from flowsearch.study.holding import held
 from flowsearch.study.layout import Layout
 from flowsearch.study.lease import LEASE
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.local import joined_ray
+from flowsearch.study.local import gpus_here, joined_ray
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Event, Listener, Progress, replay
 from flowsearch.study.sections import Study
@@ -75,7 +75,7 @@ def _run(root: Place, study: Study, means: Means) -> Ending:
     own_parts.check(study)
     parts = own_parts.provenance(study, {})
     if means.address is None:
-        machines.slots(study, {"CPU": means.cores, "GPU": float("inf")})
+        machines.slots(study, {"CPU": means.cores, "GPU": gpus_here()})
     window = study.search.window or modes.window(study, study.resources.concurrent or _at_once(study, means))
     study = study.model_copy(update={"search": study.search.model_copy(update={"window": window})})
     known = provenance.gather(fingerprint) | parts | {"trials": Layout.of(study).total}

@@ -442,6 +442,7 @@ def test_the_budget_interrupts_and_a_resume_goes_on(study_of, tmp_path):
     [("resources.cpu=64", "uses 64 CPUs"), ("resources.gpu=3", "3 GPU .*try a profile .*--set resources.gpu=0")],
     ids=["cpu", "gpu"],
 )
-def test_a_machine_too_small_is_refused(study_of, tmp_path, override, words):
+def test_a_machine_too_small_is_refused_before_anything_is_written(study_of, tmp_path, override, words):
     with pytest.raises(ValueError, match=words):
         go(study_of(override), tmp_path)
+    assert not (tmp_path / "results").exists()
