@@ -187,13 +187,15 @@ class Space:
                     f"{key}: {show(point[key])}" for key in dict.fromkeys((name, "method", "prox")) if key in point
                 )
                 raise SpaceError(message + (f" (at {at})" if at else ""), *names) from None
-        for name in self.parameters:
-            if name not in reached:
-                raise SpaceError(
-                    f"space.{name} is never searched: its condition (when), method and proximal map exclude it; take "
-                    f"it out (--set space.{name}=null)",
-                    name,
-                )
+        if never := [name for name in self.parameters if name not in reached]:
+            named = ", ".join(f"space.{name}" for name in never)
+            out = " ".join(f"--set space.{name}=null" for name in never)
+            verb, them = ("is", "it") if len(never) == 1 else ("are", "them")
+            raise SpaceError(
+                f"{named} {verb} never searched: condition (when), method and proximal map exclude {them}; take {them} "
+                f"out ({out})",
+                *never,
+            )
 
 
 def _above(name: str, before: Mapping[str, list[str]]) -> set[str]:

@@ -144,3 +144,9 @@ def test_a_study_of_methods_is_checked_corner_by_corner(study_of):
         study_of("space={method: [unrolled, pnp], prox: [glow, unet]}", fixed)
     with pytest.raises(ValueError, match="folds is never searched"):
         study_of("space={folds: [1, 2], method: [tv, map]}", fixed)
+
+
+def test_all_names_that_are_never_searched_are_said_at_once(study_of):
+    out = " ".join(f"--set space.{name}=null" for name in ("depth", "levels", "pretrain"))
+    with pytest.raises(ValueError, match=rf"are never searched: .* take them out \({out}\)"):
+        study_of("fixed.prox=unet")
