@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import sys
 import tempfile
 import warnings
@@ -75,6 +76,8 @@ def joined_ray(
             _link.let_go()
             ray.shutdown()
         return
+    if gpus is None and platform.system() == "Darwin":
+        gpus = 0  # Ray counts the GPU of a Mac, on which nothing is computed: it has no float64
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         with _signals_left(), _bare(verbose):
@@ -110,15 +113,19 @@ def gpus_here() -> float:
 
 @contextmanager
 def _signals_left() -> Iterator[None]:
-    """Keep Ray's Python from taking SIGTERM, which would end this process on the spot, during its start too."""
+    """Keep Ray's Python from taking SIGTERM, which would end this process on the spot, during its start too; and this
+    process in its group, which Ctrl-C goes to: on macOS Ray makes one of its own, to end all of it with this process.
+    """
     import ray._private.utils as utils
 
-    theirs = utils.set_sigterm_handler
+    theirs, group = utils.set_sigterm_handler, os.getpgrp()
     utils.set_sigterm_handler = lambda sigterm_handler: None
     try:
         yield
     finally:
         utils.set_sigterm_handler = theirs
+        if os.getpgrp() != group:
+            os.setpgid(0, group)
 
 
 @contextmanager
@@ -213,5 +220,6 @@ def quiet(verbose: bool) -> None:
 
 
 def _short() -> str | None:
-    """A folder with a short path: Ray keeps Unix sockets there, whose names are at most 107 bytes long."""
+    """A folder with a short path: Ray keeps Unix sockets there, whose names are at most 103 bytes long on macOS, 107 on
+    Linux."""
     return "/tmp" if Path("/tmp").is_dir() and len(tempfile.gettempdir()) > 20 else None

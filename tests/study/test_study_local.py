@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,49 @@ def test_a_signal_while_ray_starts_is_the_studys(argument: str, code: int, said:
     command = [sys.executable, "-c", SIGNALLED, argument]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, said), done.stderr
+
+
+# What Ray does on an Apple silicon Mac: it asks `system_profiler` for a GPU, and has a process that ends the others.
+ON_A_MAC = """
+import json, os, platform
+platform.system, platform.machine = lambda: "Darwin", lambda: "arm64"
+import ray._private.utils as utils
+import ray._private.worker as worker
+from flowsearch.study.local import joined_ray
+
+utils.detect_fate_sharing_support = lambda: None
+group = os.getpgrp()
+with joined_ray(1) as resources:
+    started = [info.process.pid for each in worker._global_node.all_processes.values() for info in each]
+    print(json.dumps([resources.get("GPU", 0), os.getpgrp() == group, started]), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.ray
+def test_a_macs_ray_has_no_gpu_and_leaves_ctrl_c_to_the_study(tmp_path: Path) -> None:
+    profiler = tmp_path / "system_profiler"
+    profiler.write_text("#!/bin/sh\necho 'Metal Support: Metal 3'\n")
+    profiler.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", ON_A_MAC]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    gpus, in_its_group, started = json.loads(done.stdout)
+    assert (gpus, in_its_group) == (0, True)
+    assert len(started) >= 3
+    until = time.monotonic() + 60
+    while [pid for pid in started if _runs(pid)]:
+        assert time.monotonic() < until, "Ray's processes outlive the study that was killed"
+        time.sleep(0.1)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
