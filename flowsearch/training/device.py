@@ -1,5 +1,7 @@
 """Where a trial runs."""
 
+import re
+
 import torch
 
 from flowsearch.flows.bfloat16 import has_bfloat16
@@ -8,14 +10,13 @@ from flowsearch.flows.bfloat16 import has_bfloat16
 def resolve(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where there is one, else the CPU.
 
-    Raises ValueError for a name that torch does not know, or a device that is not there.
+    Raises ValueError for another kind, such as `mps`, which has no float64, or a device that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is auto, cpu, cuda or cuda:N, not {name!r}") from None
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ValueError(f"device is auto, cpu, cuda or cuda:N, not {name!r}")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"there is no CUDA device for {name}; use auto or cpu")
     return device

@@ -79,6 +79,7 @@ def test_peers_without_normflows_says_what_to_install(monkeypatch: pytest.Monkey
         (["--precision", "fp16"], "precision is one of fp32, bf16"),
         (["--levels", "7"], "at most 6 levels"),
         (["--device", "gpu"], "device is auto, cpu, cuda or cuda:N"),
+        (["--device", "mps"], "device is auto, cpu, cuda or cuda:N, not 'mps'"),
     ],
 )
 def test_model_refuses_what_cannot_be(arguments: list[str], rule: str) -> None:
