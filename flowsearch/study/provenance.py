@@ -42,7 +42,9 @@ def gather(fingerprint: str | None) -> dict[str, Any]:
 
 @cache
 def processor() -> str:
-    """What the processor is called; on Linux by its model's name, which `platform` does not know."""
+    """What the processor is called; on Linux and macOS by its model's name, which `platform` does not know."""
+    if platform.system() == "Darwin" and (name := _said("sysctl", "-n", "machdep.cpu.brand_string")):
+        return name
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -68,10 +70,12 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 
 def _run(folder: Path, *command: str) -> str | None:
+    return _said("git", "-C", str(folder), *command)
+
+
+def _said(*command: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from flowsearch import doctor
 from flowsearch.cli import app
 from flowsearch.storage import Folder
+from flowsearch.study import provenance
 
 
 def found(what: str, results: str = "results") -> list[doctor.Finding]:
@@ -111,6 +112,15 @@ def test_a_container_with_little_memory(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert finding.state == "note"
     assert "8 cores, 4.0 GB" in finding.said
     assert finding.mend == "fewer trials at once: --set resources.concurrent=2"
+
+
+def test_a_macs_processor_has_its_models_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = tmp_path / "sysctl"
+    asked.write_text('#!/bin/sh\n[ "$*" = "-n machdep.cpu.brand_string" ] && echo "Apple M2"\n')
+    asked.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert provenance.processor.__wrapped__() == "Apple M2"
 
 
 @pytest.mark.usefixtures("no_ray")
