@@ -196,10 +196,12 @@ def _in_a_study(manifest: Any) -> str:
 
 
 def _print_skipped(manifest: Any) -> None:
+    from flowsearch.cli.terminal import say
+
     if manifest.skipped:
         typer.echo(f"skipped {len(manifest.skipped)}:")
     for member, reason in manifest.skipped[:_SHOWN]:
-        typer.echo(f"  {member}: {reason}")
+        say(f"  {member}: {reason}")
     if len(manifest.skipped) > _SHOWN:
         typer.echo(f"  ... and {len(manifest.skipped) - _SHOWN} more (all in its manifest.json)")
 

@@ -1,9 +1,24 @@
 """One way for every command to tell a person what is wrong."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+
+
+@contextmanager
+def told_warnings() -> Iterator[None]:
+    """Print what is warned of, as a line on stderr without the place in the code."""
+    from flowsearch.cli.terminal import say
+
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if warning.category is UserWarning:
+                    say(f"warning: {warning.message}", err=True)
 
 
 @contextmanager
@@ -17,16 +32,20 @@ def user_errors() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         what = f"{error.filename} does not exist" if error.filename is not None and error.strerror else str(error)
-        typer.echo(f"error: {what}", err=True)
-        raise typer.Exit(2) from None
+        raise _refused(what) from None
     except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise _refused(str(error)) from None
     except OSError as error:
         if error.errno is None or isinstance(error, BrokenPipeError):
             raise
-        typer.echo(f"error: {_said(error)}", err=True)
-        raise typer.Exit(2) from None
+        raise _refused(_said(error)) from None
+
+
+def _refused(what: str) -> typer.Exit:
+    from flowsearch.cli.terminal import say
+
+    say(f"error: {what}", err=True)
+    return typer.Exit(2)
 
 
 def _said(error: OSError) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowsearch.cli.errors import user_errors
+from flowsearch.cli.errors import told_warnings, user_errors
 from flowsearch.cli.options import Device, local
 
 _HEADS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "measurement_psnr": "PSNR of the measurement (dB)"}
@@ -48,7 +48,8 @@ def evaluate(
         from flowsearch.cli.model import find_model, parts_folder
         from flowsearch.parts import beside
 
-        file = find_model(model)
+        with told_warnings():
+            file = find_model(model)
         with beside(parts_folder(file)):
             from flowsearch.training.judge import judge
             from flowsearch.training.saved import load_saved

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowsearch.cli.errors import user_errors
+from flowsearch.cli.errors import told_warnings, user_errors
 from flowsearch.cli.options import Device, local
 
 if TYPE_CHECKING:
@@ -46,10 +46,13 @@ def reconstruct(
     """Measure pictures as the trial's task does, reconstruct them, and write both as PNG, alone and side by side."""
     with user_errors():
         from flowsearch.cli.model import find_model, parts_folder
+        from flowsearch.cli.terminal import say, visible
         from flowsearch.data.picture import find_pictures, read_picture
         from flowsearch.parts import beside
 
-        file, paths = find_model(model), find_pictures(images, out)
+        with told_warnings():
+            file = find_model(model)
+        paths = find_pictures(images, out)
         _check_can_hold(out)  # before what may take minutes
         with beside(parts_folder(file)):
             from flowsearch.training.gallery import picture_row
@@ -67,13 +70,13 @@ def reconstruct(
                         raise
                     left_out.append(str(error))
                     continue
-                with _bar(path.name + (f", {number} of {len(paths)}" if len(paths) > 1 else "")) as progress:
+                with _bar(visible(path.name) + (f", {number} of {len(paths)}" if len(paths) > 1 else "")) as progress:
                     row = picture_row(saved, pixels, seed, measured=measured, progress=progress)
                 name = _unused(path.stem, names)
-                typer.echo(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
+                say(f"{path}: {_line(row)}{'' if name == path.stem else f', as {name}'}")
                 _write(out, name, row)
         for why in left_out:
-            typer.echo(f"left out: {why}", err=True)
+            say(f"left out: {why}", err=True)
         for folder in images:
             _say_passed_over(folder, set(paths), out)
         if names:
@@ -102,13 +105,14 @@ def _bar(title: str) -> "Iterator[Progress | None]":
 
 def _say_passed_over(folder: Path, taken: set[Path], out: Path) -> None:
     """Name the files of a folder that are not `taken` for images, but hidden ones."""
+    from flowsearch.cli.terminal import say
     from flowsearch.data.picture import files_in
 
     files = [path for path in files_in(folder, out) if not path.name.startswith(".")]
     names = [str(path.relative_to(folder)) for path in files if path not in taken]
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        typer.echo(f"passed over in {folder}, by their suffix no images: {', '.join(names[:_NAMED])}{more}", err=True)
+        say(f"passed over in {folder}, by their suffix no images: {', '.join(names[:_NAMED])}{more}", err=True)
 
 
 def _check_can_hold(out: Path) -> None:

@@ -1,12 +1,11 @@
 """`flowsearch report`: what a study found, as one HTML file, or its tables for a paper."""
 
-import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from flowsearch.cli.errors import user_errors
+from flowsearch.cli.errors import told_warnings, user_errors
 from flowsearch.cli.options import local
 
 _STDOUT = Path("-")
@@ -39,11 +38,8 @@ def report(
     ] = None,
 ) -> None:
     """Write a study's report: one HTML file that opens offline, or the tables. The study may still be running."""
-    with user_errors(), warnings.catch_warnings(record=True) as caught:
+    with user_errors(), told_warnings():
         from flowsearch.analysis import report_text, write_report
 
         said = report_text(paths, form) if out == _STDOUT else f"report: {write_report(paths, out, form, pictures)}\n"
-    for warning in caught:
-        if warning.category is UserWarning:
-            typer.echo(f"warning: {warning.message}", err=True)
     typer.echo(said, nl=False)

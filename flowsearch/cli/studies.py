@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowsearch.cli.errors import user_errors
+from flowsearch.cli.errors import told_warnings, user_errors
 from flowsearch.cli.options import local
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the trials' table for elsewhere, or the best model as a folder."""
-    with user_errors():
+    with user_errors(), told_warnings():
         import flowsearch
         from flowsearch.results import export as exports
 

@@ -169,6 +169,29 @@ def test_show_one_trial_with_its_reason_and_trace(root: Path) -> None:
     assert "has no trial 9" in said
 
 
+COMMANDS = [
+    pytest.param(["study", "show"], id="summary"),
+    pytest.param(["study", "show", "--trials"], id="trials"),
+    pytest.param(["study", "show", "--trial", "2"], id="trial"),
+    pytest.param(["study", "export", "--format", "json"], id="export"),
+    pytest.param(["report"], id="report"),
+    pytest.param(["evaluate"], id="evaluate"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_stands_in_somebody_s_results_is_no_command_to_the_terminal(
+    command: list[str], root: Path, tmp_path: Path
+) -> None:
+    study, title = shutil.copytree(root, tmp_path / "theirs"), "\x1b]0;title\x1b\\\x9b2J"
+    (study / schema.TRIALS / f"{title}.parquet").write_text("none")
+    (ended,) = (study / schema.LEDGER).glob("*-ended-0002.json")
+    ended.write_text(json.dumps(json.loads(ended.read_text()) | {"reason": f"KeyError: {title}"}))
+    _, printed, said = flowsearch(*command, study)
+    assert r"\x1b]0;" in printed + said
+    assert not {"\x1b", "\x9b"} & set(printed + said)
+
+
 @pytest.mark.parametrize("more", [[], ["--live"]], ids=["once", "live"])
 def test_show_prints_what_a_run_ends_with(root: Path, more: list[str]) -> None:
     code, printed, _ = flowsearch("study", "show", root, *more)
