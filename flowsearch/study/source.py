@@ -26,6 +26,8 @@ _CHOOSING = ("fixed", "space")
 """A name of a trial stands in one of the two."""
 
 _DEEPEST = 20
+_MOST = 100_000
+"""Values that a file has at most: aliases of aliases can stand for thousands of millions of them in ten lines."""
 
 _YAML = {"None": "null", "True": "true", "False": "false"}
 _PYTHON = re.compile(rf"\bnot ({'|'.join(_YAML)})\b")
@@ -58,6 +60,7 @@ class Source:
         self.path = path
         self._lines: dict[Keys, int] = {}
         self._sets: dict[Keys, str] = {}
+        self._values = 0
         tree = self._parse(text)
         if tree is None:
             raise StudyFileError(
@@ -114,6 +117,11 @@ class Source:
     def _plain(self, value: Any, way: Keys) -> Any:
         if len(way) > _DEEPEST:
             raise StudyFileError(f"{self.path}: {'.'.join(way[:4])}... is nested deeper than any study file is")
+        self._values += 1
+        if self._values > _MOST:
+            raise StudyFileError(
+                f"{self.path}: {way[0]} takes it beyond {_MOST:,} values, more than any study file has"
+            )
         if isinstance(value, CommentedMap):
             for key in value:
                 line = value.lc.data[key][0] + 1 if value.lc.data and key in value.lc.data else None

@@ -20,6 +20,11 @@ def refused(tmp_path: Path, text: str, *sets: str) -> str:
     return str(caught.value)
 
 
+def test_aliases_do_not_make_a_file_without_end(tmp_path):
+    folded = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 100)}]\n" for n in range(1, 5))
+    assert "more than any study file has" in refused(tmp_path, f"{TEXT}a0: &a0 [{', '.join('x' * 100)}]\n{folded}")
+
+
 def test_defaults_are_filled_in(study_of):
     study = study_of()
     assert study.data["train"] == 992
