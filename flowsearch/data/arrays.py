@@ -3,6 +3,7 @@
 Legend of the shapes: N images, C channels (1 or 3), H rows, W columns.
 """
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class NpySource(Source):
     def __init__(self, path: Path) -> None:
         try:
             self._images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, OverflowError) as error:
             raise ValueError(f"{path} is no readable .npy file of numbers ({error})") from None
         _check_images(self._images.shape, self._images.dtype, str(path))
         self.skipped = []
@@ -91,6 +92,8 @@ class NpzSource(Source):
             raise ValueError(f"{key} of {self._path} lies in Fortran order; save np.ascontiguousarray of it")
         self._member, self._shape = stored[key], shape[1:]
         info = self._archive.getinfo(self._member)
+        if math.prod(shape) * self._dtype.itemsize > info.file_size:  # before there is a name for each of them
+            raise ValueError(f"{key} of {self._path} is damaged: it holds fewer numbers than its shape {shape} says")
         self._mark = f"{info.file_size}:{info.CRC}"
         self.skipped = []
         self.members = [Member(str(place), "") for place in range(shape[0])]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from flowsearch.data.source import Member, Read, Skipped, Source, is_hidden, mark_of
+from flowsearch.data.source import LARGEST, TOO_LARGE, Member, Read, Skipped, Source, is_hidden, mark_of
 
 
 class FolderSource(Source):
@@ -20,7 +20,11 @@ class FolderSource(Source):
         self.members = []
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
-            if path.is_file() and not is_hidden(name):
+            if is_hidden(name) or not path.is_file():
+                continue
+            if path.stat().st_size > LARGEST:
+                self.skipped.append((name, TOO_LARGE))
+            else:
                 self._paths.append(path)
                 self.members.append(Member(name, mark_of(path)))
 
@@ -41,7 +45,8 @@ class ZipSource(Source):
         infos = [info for info in self._archive.infolist() if not info.is_dir() and not is_hidden(info.filename)]
         last = {info.filename: info for info in infos}
         self.skipped = [_replaced(info.filename) for info in infos if last[info.filename] is not info]
-        self._infos = list(last.values())
+        self.skipped += [(name, TOO_LARGE) for name, info in last.items() if info.file_size > LARGEST]
+        self._infos = [info for info in last.values() if info.file_size <= LARGEST]
         self.members = [Member(info.filename, f"{info.file_size}:{info.CRC}") for info in self._infos]
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, Read]]:
@@ -70,9 +75,11 @@ class TarSource(Source):
         last = dict(named)
         self.skipped = [_replaced(name) for name, info in named if last[name] is not info]
         self.skipped += [(name, "a link, not a file") for name, info in last.items() if not info.isreg()]
-        files = sorted((info.offset, name, info) for name, info in last.items() if info.isreg())
-        self._infos = [info for _, _, info in files]
-        self.members = [Member(name, f"{info.size}:{info.mtime}") for _, name, info in files]
+        self.skipped += [(name, TOO_LARGE) for name, info in last.items() if info.isreg() and info.size > LARGEST]
+        files = [(name, info) for name, info in last.items() if info.isreg() and info.size <= LARGEST]
+        files.sort(key=lambda one: one[1].offset)
+        self._infos = [info for _, info in files]
+        self.members = [Member(name, f"{info.size}:{info.mtime}") for name, info in files]
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, Read]]:
         """Members are read here, one after another: a compressed tar knows no other way."""

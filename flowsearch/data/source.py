@@ -14,6 +14,9 @@ Read = Callable[[], bytes | NDArray]
 """Brings the bytes of an image file, or the pixels of one image; called in a thread that decodes."""
 Skipped = tuple[str, str]
 """(member, reason)."""
+LARGEST = 2**30
+"""Bytes that a member has at most, since it is held in memory whole: more than any image that Pillow opens takes."""
+TOO_LARGE = f"larger than any image: it has more than {LARGEST / 2**30:g} GiB"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Every kind of source: the same images give the same pixels, and what is wrong with one is said."""
 
 import importlib
+import io
 import json
 import tarfile
 import zipfile
@@ -233,6 +234,21 @@ def text(name: str) -> Callable[[Path], Path]:
     return make
 
 
+def short_npz(root: Path) -> Path:
+    """A .npz whose header speaks of 10^12 images, and is followed by two."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 20, 24)})
+    return write_zip(root / "a.npz", [("images.npy", header.getvalue() + bytes(2 * 20 * 24))])
+
+
+def negative_npy(root: Path) -> Path:
+    """A .npy of fewer than no images."""
+    with (root / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (-2, 20, 24)})
+        file.write(bytes(2 * 20 * 24))
+    return root / "a.npy"
+
+
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a tar that is cut off": (broken_tar, "damaged"),
     "an empty folder": (empty_folder, "no usable image: it is empty"),
@@ -247,6 +263,8 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "from -1 to 1": (saved("a.npy", images=arrays("float32") * 2 - 1), r"in \[0, 1\], not -1 to 1"),
     "integers": (saved("a.npy", images=arrays().astype(np.int64)), "int64 .*as uint8 or as floating-point"),
     "one image alone": (saved("a.npy", images=arrays()[0]), "images are"),
+    "a header of more than is there": (short_npz, "fewer numbers than its shape"),
+    "a negative count": (negative_npy, "no readable .npy file of numbers"),
     "two arrays": (saved("a.npz", images=arrays(), more=arrays()), "which of them are the images"),
 }
 
@@ -287,6 +305,13 @@ def test_paths_that_repeat_do_not_name_rows(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "a.parquet", ["image.png"] * COUNT, FILES)  # type: ignore[arg-type]
     data.prepare("mine", source, size=16)
     assert set(pixels("mine")) == {f"a.parquet:{row}" for row in range(COUNT)}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+def test_a_file_larger_than_any_image_is_not_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsearch.data.files.LARGEST", min(map(len, FILES)) - 1)
+    with pytest.raises(ValueError, match=r"no usable image: .*larger than any image"):
+        data.prepare("mine", NAMED[kind](tmp_path), size=16)
 
 
 def test_links_and_hidden_members_of_a_tar_are_no_images(tmp_path: Path) -> None:
