@@ -45,12 +45,13 @@ def evaluate(
 ) -> None:
     """Evaluate a trained network on images of a data set; print PSNR and SSIM with their spread."""
     with user_errors():
-        from flowsearch.cli.model import find_model, parts_folder
+        from flowsearch.cli.model import find_model, parts_folder, say_code
         from flowsearch.parts import beside
 
         with told_warnings():
             file = find_model(model)
         with beside(parts_folder(file)):
+            say_code(file, images=source is None)
             from flowsearch.training.judge import judge
             from flowsearch.training.saved import load_saved
 

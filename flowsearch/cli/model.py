@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 from flowsearch.storage import on_disk
@@ -64,7 +65,36 @@ def parts_folder(model: Path) -> Path:
     for folder in list(model.resolve().parents)[:3]:
         try:
             known = json.loads((folder / schema.PROVENANCE_FILE).read_text(encoding="utf-8"))
-            return Path(known["study_folder"])
+            there = Path(known["study_folder"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
+        if there.is_absolute():  # as every study writes it; another one would be what lies here by somebody else's word
+            return there
     return Path.cwd()
+
+
+def say_code(model: Path, *, images: bool) -> None:
+    """Say which modules a model's configuration names (with `images`, also for its images), before they are imported:
+    whoever made the model chose what runs here. Called where they are `beside`."""
+    from flowsearch.cli.terminal import say
+    from flowsearch.parts import is_part
+    from flowsearch.training.header import about
+
+    try:
+        config = about(model)["config"]
+        named = [config.get("prox"), config.get("task")]
+        named += [config["data"].get(name) for name in ("source", "ood", "prior")] if images else []
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no model: whoever reads it says so
+        return
+    for part in dict.fromkeys(str(one).partition("(")[0].strip() for one in named):
+        if is_part(part):
+            say(f"the model names code that runs now: {part}, {_file_of(part)}", err=True)
+
+
+def _file_of(part: str) -> str:
+    """Where the outermost package or module of `module:name` lies; nothing is imported."""
+    try:
+        found = find_spec(part.partition(":")[0].partition(".")[0])
+    except ValueError:  # of a module that is there already, and says nothing of where it is from
+        found = None
+    return "of a module that is not found" if found is None else f"of {found.origin or 'a folder of modules'}"

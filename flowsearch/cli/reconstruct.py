@@ -45,7 +45,7 @@ def reconstruct(
 ) -> None:
     """Measure pictures as the trial's task does, reconstruct them, and write both as PNG, alone and side by side."""
     with user_errors():
-        from flowsearch.cli.model import find_model, parts_folder
+        from flowsearch.cli.model import find_model, parts_folder, say_code
         from flowsearch.cli.terminal import say, visible
         from flowsearch.data.picture import find_pictures, read_picture
         from flowsearch.parts import beside
@@ -55,6 +55,7 @@ def reconstruct(
         paths = find_pictures(images, out)
         _check_can_hold(out)  # before what may take minutes
         with beside(parts_folder(file)):
+            say_code(file, images=False)
             from flowsearch.training.gallery import picture_row
             from flowsearch.training.saved import load_saved
 

@@ -261,6 +261,35 @@ def test_a_map_that_draws_gives_the_same_picture_again(photos: Path, tmp_path: P
     assert found["first"] == found["again"] != found["other"]
 
 
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study of somebody else, with the code that its model names; the current folder holds it."""
+    study = tmp_path / "theirs"
+    study.mkdir()
+    (study / "theirs_net.py").write_text(
+        "import torch\ndef net(channels, size):\n    return torch.nn.Conv2d(channels, channels, 3, padding=1)\n"
+    )
+    with beside(study):
+        train(study / "checkpoints" / "0000", "prox=theirs_net:net")
+    monkeypatch.chdir(tmp_path)
+    return study
+
+
+def test_code_that_a_model_names_is_said_to_run(theirs: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(theirs)
+    model = theirs / "checkpoints" / "0000"
+    for command in (["evaluate", model], ["reconstruct", model, photos / "a.png", "--out", theirs / "out"]):
+        code, _, said = flowsearch(*command)
+        assert code == 0, said
+        assert f"the model names code that runs now: theirs_net:net, of {theirs / 'theirs_net.py'}" in said
+
+
+def test_a_study_does_not_bring_its_code_by_a_path_from_the_current_folder(theirs: Path) -> None:
+    (theirs / "provenance.json").write_text(json.dumps({"study_folder": "theirs"}))
+    code, _, said = flowsearch("evaluate", theirs / "checkpoints" / "0000")
+    assert (code, "there is no module theirs_net" in said) == (2, True)
+
+
 def test_a_measured_picture_has_no_truth(trial: Path, photos: Path, tmp_path: Path) -> None:
     code, printed, said = flowsearch("reconstruct", trial, photos / "a.png", "--measured", "--out", tmp_path)
     assert code == 0, said
