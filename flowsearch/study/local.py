@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ def joined_ray(
             _link.let_go()
             ray.shutdown()
         return
-    if gpus is None and platform.system() == "Darwin":
-        gpus = 0  # Ray counts the GPU of a Mac, on which nothing is computed: it has no float64
+    if gpus is None and _on_a_mac():
+        gpus = 0
+    _hide_token()
     options: dict[str, Any] = {} if gpus is None else {"num_gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="fs-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         with _signals_left(), _bare(verbose):
@@ -107,8 +108,28 @@ def gpus_here() -> float:
 
     if ray.is_initialized():
         return float(ray.cluster_resources().get("GPU", 0.0))
+    if _on_a_mac():
+        return 0.0
     manager, number = ResourceAndLabelSpec._get_current_node_accelerator(None, {})
     return float(number) if manager is not None and manager.get_resource_name() == "GPU" else 0.0
+
+
+def _on_a_mac() -> bool:
+    """Whether Ray counts a GPU on which nothing is computed, as it has no float64."""
+    return platform.system() == "Darwin"
+
+
+def _hide_token() -> None:
+    """Let nobody else read the token that Ray makes at its first start and keeps: whoever on this machine has it can
+    run code in this Ray, as this user. Ray writes it with the rights of any file."""
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return
+    token = Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):  # what cannot be written, Ray says
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.touch(mode=0o600)
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
 
 
 @contextmanager

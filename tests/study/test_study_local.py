@@ -129,6 +129,19 @@ def _runs(pid: int) -> bool:
     return True
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("before", [None, "f" * 64], ids=["new", "kept"])
+def test_nobody_else_reads_the_token_that_lets_code_run_here(before: str | None, tmp_path: Path) -> None:
+    token = tmp_path / ".ray" / "auth_token"
+    if before is not None:
+        token.parent.mkdir()
+        token.write_text(before)
+        token.chmod(0o644)
+    script = "from flowsearch.study.local import joined_ray\nwith joined_ray(1):\n    pass"
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"HOME": str(tmp_path)})
+    assert (len(token.read_text()), token.stat().st_mode & 0o777) == (64, 0o600)
+
+
 @pytest.mark.parametrize(
     ("before", "stops"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)], ids=["as it comes", "by nohup"]
 )
