@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from flowsearch.cores import cores
-
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Where a container says how many bytes of memory it has (cgroup v2)."""
+from flowsearch.cores import cores, memory_limit
 
 _TRIAL_BYTES = 1.5e9
 """About what a trial of the quickstart takes of the main memory, its process and its part of Ray's included."""
@@ -106,12 +103,9 @@ def _processor() -> Iterator[Finding]:
 
 
 def _memory() -> int:
-    """Bytes of memory: the machine's, or what this process's container is given of it."""
+    """Bytes of memory: the machine's, or what this process is given of it."""
     known = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(known, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # there is no container, or its limit is `max`
-        return known
+    return min(known, memory_limit() or known)
 
 
 def _gpus() -> Iterator[Finding]:

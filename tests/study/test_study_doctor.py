@@ -103,10 +103,8 @@ def test_packages(monkeypatch: pytest.MonkeyPatch, installed: str | None, said: 
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_a_container_with_little_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limit = tmp_path / "memory.max"
-    limit.write_text("4000000000\n")
-    monkeypatch.setattr(doctor, "_MEMORY_LIMIT", limit)
+def test_a_container_with_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "memory_limit", lambda: 4_000_000_000)
     monkeypatch.setattr(doctor, "cores", lambda: 8)
     (finding,) = found("processor")
     assert finding.state == "note"
