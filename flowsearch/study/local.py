@@ -242,5 +242,10 @@ def quiet(verbose: bool) -> None:
 
 def _short() -> str | None:
     """A folder with a short path: Ray keeps Unix sockets there, whose names are at most 103 bytes long on macOS, 107 on
-    Linux."""
-    return "/tmp" if Path("/tmp").is_dir() and len(tempfile.gettempdir()) > 20 else None
+    Linux.
+
+    /tmp may be read-only in a container; what is in /dev/shm takes memory, so it comes last.
+    """
+    if len(tempfile.gettempdir()) <= 20:
+        return None
+    return next((place for place in ("/tmp", "/var/tmp", "/dev/shm") if os.access(place, os.W_OK | os.X_OK)), None)

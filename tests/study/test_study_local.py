@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flowsearch.study.holding import signals
-from flowsearch.study.local import _check_local
+from flowsearch.study.local import _check_local, _short
 
 # As a notebook may have it, or `flowsearch bench study`: Ray has read its environment before a study begins.
 SCRIPT = """
@@ -154,6 +154,19 @@ def test_a_terminal_that_closes_stops_a_study_unless_it_was_begun_by_nohup(befor
         assert signal.getsignal(signal.SIGHUP) == before
     finally:
         signal.signal(signal.SIGHUP, theirs)
+
+
+@pytest.mark.parametrize(
+    ("writable", "chosen"),
+    [({"/tmp", "/var/tmp", "/dev/shm"}, "/tmp"), ({"/dev/shm"}, "/dev/shm"), (set(), None)],
+    ids=["all", "a container without /tmp", "none"],
+)
+def test_ray_s_sockets_are_where_they_can_be_written(
+    writable: set[str], chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/scratch/jobs/of/somebody/0123456")
+    monkeypatch.setattr(os, "access", lambda path, mode: path in writable)
+    assert _short() == chosen
 
 
 def test_a_ray_that_others_reach_is_refused() -> None:
