@@ -29,6 +29,7 @@ trap 'scontrol requeue "$job"' USR1
 ulimit -Sn hard
 export RAY_AUTH_MODE=token
 ray get-auth-token --generate > /dev/null # made once, below your home, which all nodes see
+chmod -f 600 ~/.ray/auth_token || true    # Ray lets everyone read it who can look into your home
 export RAY_memory_monitor_refresh_ms=0    # Slurm watches the memory; Ray would count that of others' jobs
 
 # Ray on this node: its folder, then more options. Ports are free ones, as others may have a Ray here too.

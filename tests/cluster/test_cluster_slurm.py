@@ -90,6 +90,7 @@ STAND_INS = {
     "scancel": "exit 1",
     "ray": """\
 case $1 in
+  get-auth-token) mkdir -p ~/.ray; echo token > ~/.ray/auth_token ;;
   status) echo ' 1 node_0' ;;
   start) for word; do case $word in --temp-dir=*) echo "${word#*=}" > scratch ;; esac; done
     trap 'touch closing; until [ -e closed ]; do sleep 0.05; done; exit' TERM
@@ -108,7 +109,7 @@ def begun(folder: Path, flowsearch: str, **known: str) -> "subprocess.Popen[str]
         (bin / name).write_text(f"#!/bin/bash\n{text}\n")
         (bin / name).chmod(0o755)
     known |= {"JOB_ID": "7", "JOB_NUM_NODES": "1", "JOB_NODELIST": "here", "CPUS_ON_NODE": "1"}
-    env = os.environ | {f"SLURM_{name}": value for name, value in known.items()}
+    env = os.environ | {"HOME": str(folder)} | {f"SLURM_{name}": value for name, value in known.items()}
     return subprocess.Popen(
         ["bash", str(SHIPPED), "small.yaml"], cwd=folder, env=env, text=True, stderr=subprocess.PIPE
     )  # fmt: skip
@@ -140,6 +141,13 @@ def test_a_notice_queues_the_job_again_and_no_other(tmp_path: Path, known: dict[
     job.send_signal(signal.SIGUSR1)
     job.communicate(timeout=30)
     assert (tmp_path / "requeued").read_text().strip() == own
+
+
+def test_nobody_else_reads_the_token_of_a_job(tmp_path: Path) -> None:
+    (tmp_path / "closed").touch()
+    _, said = begun(tmp_path, "exit 0").communicate(timeout=30)
+    assert said == ""
+    assert (tmp_path / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
 
 
 class Slurm:
