@@ -33,11 +33,16 @@ class Constraint:
     bound: float
 
     def violation(self, metrics: Mapping[str, Any]) -> float | None:
-        """By how much the metric is beyond its bound, 0 or less where it is not; None where it is unknown."""
+        """By how much the metric is beyond its bound, 0 or less where it is not; None where it is unknown.
+
+        As a share of the bound: samplers add up the violations of all limits, and a parameter beside a second would
+        count for nothing either way.
+        """
         value = finite(metrics, self.metric)
         if value is None:
             return None
-        return value - self.bound if self.at_most else self.bound - value
+        beyond = value - self.bound if self.at_most else self.bound - value
+        return beyond / abs(self.bound) if self.bound else beyond
 
 
 def constraint(text: str) -> Constraint:
@@ -57,7 +62,12 @@ def constraint(text: str) -> Constraint:
         bound = math.nan
     if not math.isfinite(bound):
         raise ValueError(f"{form}; {number} is no such number")
-    return Constraint(f"{metric} {sign} {bound:g}", metric, sign == "<=", bound)
+    return Constraint(f"{metric} {sign} {_shortest(bound)}", metric, sign == "<=", bound)
+
+
+def _shortest(number: float) -> str:
+    """`3e+07`, or `31043521`: as few digits as give the same number again."""
+    return next(text for digits in range(6, 18) if float(text := f"{number:.{digits}g}") == number)
 
 
 def unknown_metric(name: str) -> str:

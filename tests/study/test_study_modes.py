@@ -216,15 +216,33 @@ def test_a_mistake_is_named_with_its_line():
 @pytest.mark.parametrize(
     ("text", "metrics", "violation"),
     [
-        ("parameters <= 30e6", {"parameters": 31_000_000}, 1e6),
-        ("parameters<=30e6", {"parameters": 29_000_000}, -1e6),
-        ("val_psnr >= 30", {"val_psnr": 28.0}, 2.0),
+        ("parameters <= 30e6", {"parameters": 33_000_000}, 0.1),
+        ("parameters<=30e6", {"parameters": 27_000_000}, -0.1),
+        ("train_seconds <= 2", {"train_seconds": 2.5}, 0.25),
+        ("val_psnr >= 30", {"val_psnr": 24.0}, 0.2),
+        ("val_loss <= 0", {"val_loss": 0.5}, 0.5),
         ("val_psnr >= 30", {"val_psnr": float("nan")}, None),
         ("peak_memory_bytes <= 1e9", {}, None),
     ],
 )
-def test_how_far_a_constraint_is_broken(text, metrics, violation):
+def test_how_far_a_constraint_is_broken_as_a_share_of_its_bound(text, metrics, violation):
     assert constraint(text).violation(metrics) == violation
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ("parameters <= 31043521", "parameters <= 31043521"),
+        ("parameters<=3.1043521e7", "parameters <= 31043521"),
+        ("parameters <= 30e6", "parameters <= 3e+07"),
+        ("val_psnr >= 28.123456789", "val_psnr >= 28.123456789"),
+        ("val_loss <= 0.1", "val_loss <= 0.1"),
+    ],
+)
+def test_a_constraint_keeps_all_digits_of_its_bound(text, settled):
+    known = constraint(text)
+    assert known.text == settled
+    assert constraint(known.text) == known
 
 
 @pytest.mark.parametrize(
