@@ -27,7 +27,7 @@ class PrunerView:
         self.directions = proposer.study.directions
 
     def get_trials(self, deepcopy: bool = True, states: tuple[TrialState, ...] | None = None) -> list[FrozenTrial]:
-        """The trials that may be seen."""
+        """The other trials that may be seen."""
         seen = self._proposer.visible(self._number)
         if self._mates is not None:
             seen = [trial for trial in seen if self._mates(trial.number)]

@@ -133,7 +133,7 @@ class Planner:
         return self._proposers[position.branch].frozen(position.local)
 
     def visible(self, number: int) -> list[FrozenTrial]:
-        """What a decision about a trial may take into account."""
+        """What a decision about a trial may take into account beside itself."""
         position = self._layout.position(number)
         return self._proposers[position.branch].visible(position.local)
 

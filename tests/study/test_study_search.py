@@ -230,6 +230,18 @@ def test_an_epoch_that_is_judged_again_is_judged_the_same(tmp_path, scheduler):
     assert any(first)
 
 
+def test_a_trial_that_is_judged_again_counts_once(tmp_path):
+    study = small("scheduler={asha: {grace: 1, reduction: 3}}")
+    proposer = proposer_of(study, tmp_path / "journal", 1)
+    judge = Judge(proposer, study.scheduler, EPOCHS)
+    for number, value in enumerate([30.0, 28.0, 27.0, 26.0]):
+        proposer.next()
+        judge.stops(number, 1, value)
+        proposer.end(number, End("completed", None, value))
+    proposer.next()
+    assert [judge.stops(4, 1, 29.0) for _ in range(3)] == [True] * 3, "the second of five is not in the best third"
+
+
 def test_earlier_trials_count_in_the_rungs_after_a_resume(tmp_path):
     study = small("scheduler={asha: {grace: 1, reduction: 2}}", "search.trials=8")
     planned, ends = {}, {}
