@@ -10,10 +10,11 @@ from optuna.trial import TrialState
 
 from flowsearch.results import schema
 from flowsearch.results.objective import finite
+from flowsearch.study.outcome import OUT_OF_MEMORY
 from flowsearch.study.parameter import Values
 from flowsearch.study.sections import Study
 
-_STATES = {schema.COMPLETED: TrialState.COMPLETE, schema.PRUNED: TrialState.PRUNED}
+_STATES = {schema.COMPLETED: TrialState.COMPLETE, schema.PRUNED: TrialState.PRUNED, schema.DIVERGED: TrialState.PRUNED}
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,12 @@ class End:
 
     @property
     def state(self) -> TrialState:
-        """Optuna's word for it: a configuration that was completed without a value failed."""
-        state = _STATES.get(self.status, TrialState.FAIL)
+        """Optuna's word for it: a configuration that was completed without a value failed.
+
+        Of failed ones no sampler learns. One that diverged, or for which memory ran out, may well do so whenever it is
+        tried: as PRUNED it is worse than all that were completed, and TPE keeps away from it.
+        """
+        state = TrialState.PRUNED if self.reason == OUT_OF_MEMORY else _STATES.get(self.status, TrialState.FAIL)
         return TrialState.FAIL if state == TrialState.COMPLETE and self.values is None else state
 
     @property

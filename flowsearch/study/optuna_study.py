@@ -67,7 +67,7 @@ class OptunaStudy:
                 values=one.end.told,
                 params=one.values,
                 distributions={name: self._space.parameters[name].distribution for name in one.values},
-                intermediate_values=dict(one.steps),
+                intermediate_values=dict(one.steps) if len(self.study.directions) == 1 else {},
                 constraints={text: value for text, value in one.end.constraints.items() if value is not None},
                 user_attrs={"status": one.end.status, "reason": one.end.reason},
                 # What a genetic sampler breeds from; others do not know the word.
@@ -172,9 +172,14 @@ class OptunaStudy:
     # Telling ----------------------------------------------------------------------------------------------------
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Note the objective's value after epoch `step`; False where it was noted before or is not finite."""
+        """Note the objective's value after epoch `step`; False where it was noted before or is not finite.
+
+        With several objectives nothing is noted: Optuna knows no such values there, and TPE fails on them.
+        """
         trial = self.frozen(number)
         if not math.isfinite(value) or step in trial.intermediate_values or trial.state.is_finished():
+            return False
+        if len(self.study.directions) > 1:
             return False
         self._storage.set_trial_intermediate_value(trial._trial_id, step, float(value))
         return True

@@ -116,14 +116,16 @@ class Proposer:
         return self._optuna.frozen(number)
 
     def visible(self, number: int) -> list[FrozenTrial]:
-        """What a decision about trial `number` may take into account beside itself: trials 0 to number - window.
+        """What a decision about trial `number` may take into account beside itself: trials 0 to number - window, and
+        those of earlier studies.
 
         A pruner adds the trial itself, which would count twice where an epoch is judged again.
         """
-        seen, at = self._optuna.seen(), self._optuna.offset + number
+        seen, first = self._optuna.seen(), self._optuna.offset
+        at = first + number
         if not self._waits:
             return [trial for trial in seen if trial.number != at and trial.state != TrialState.WAITING]
-        return [trial for trial in seen if trial.number <= at - self._window]
+        return [trial for trial in seen if trial.number < first or trial.number <= at - self._window]
 
     def _due(self, number: int) -> Sequence[int]:
         """Which configurations have yet to end and be told before configuration `number` is proposed."""

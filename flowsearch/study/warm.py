@@ -21,7 +21,7 @@ from flowsearch.study.space import Space
 
 _log = logging.getLogger(__name__)
 
-_TAKEN = (schema.COMPLETED, schema.PRUNED)
+_TAKEN = (schema.COMPLETED, schema.PRUNED, schema.DIVERGED)
 
 
 def learned(study: Study, ledger: Ledger) -> list[list[Earlier]]:
@@ -60,7 +60,7 @@ def _said(folder: str, of: str, count: int, why: Counter[str]) -> str:
 
 
 def _trials(study: Study, index: int) -> list[dict[str, Any]]:
-    """The trials of an earlier study that were completed or pruned: configuration, status, metrics, epoch by epoch."""
+    """The trials of an earlier study of which a sampler learns: configuration, status, metrics, epoch by epoch."""
     from flowsearch.results import load as load_results
     from flowsearch.study.progress import replay
 

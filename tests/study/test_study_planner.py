@@ -1,6 +1,8 @@
 """The planner: every sampler and mode, in any order of completion, with an interruption anywhere."""
 
 import heapq
+from dataclasses import replace
+from math import log10
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ from small_study import TEXT
 
 from flowsearch.study.ends import Earlier, End, together
 from flowsearch.study.file import read
+from flowsearch.study.judge import Judge
 from flowsearch.study.layout import Layout
 from flowsearch.study.planner import Planner
 from flowsearch.study.sections import Study
@@ -137,8 +140,6 @@ VALLEY = (
 
 def reached(sampler: str, seed: int, folder: Path) -> float:
     """Mean loss of the last third of a search down a made-up valley."""
-    from math import log10
-
     study = study_of(f"search.sampler={sampler}", "search.trials=45", "search.startup=8", f"search.seed={seed}", VALLEY)
     planner = Planner(study, Layout.of(study), folder / f"{sampler}-{seed}", 2)
     losses = []
@@ -209,6 +210,47 @@ def test_earlier_trials_are_learned_from_and_not_counted(tmp_path):
     assert len(told) == len(EARLIER) + 3
     assert [one[2] for one in told[:3]] == [one.values for one in EARLIER]
     assert [one[2] for one in told[3:]] == [simulation.proposed[number] for number in range(3)]
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
+def test_several_objectives_learn_from_what_was_stopped_early_or_diverged(tmp_path, sampler):
+    study = study_of(TWO, f"search.sampler={sampler}", "start_from=x", "search.trials=4", "search.startup=3")
+    values = EARLIER[0].values
+    stopped = [Earlier(values, End("pruned", "early", (20.0, 1e3)), {1: 19.0, 2: 20.0}) for _ in range(3)]
+    planner = Planner(study, Layout.of(study), tmp_path / "journal", 1, [stopped])
+    for number in range(4):
+        assert planner.next() is not None
+        planner.report(number, 1, 21.0)
+        planner.end(number, End("diverged", "non-finite loss", (21.0, 1e3)))
+    planner.close()
+    assert [one.state.name for one in planner.study.trials] == ["PRUNED"] * 7
+
+
+def test_the_median_is_that_of_earlier_trials_too(tmp_path):
+    study = study_of("scheduler={median: {grace: 0, startup: 3}}", "start_from=x", "search.trials=2")
+    earlier = [replace(one, steps={1: 20.0 + place}) for place, one in enumerate(EARLIER)]
+    planner = Planner(study, Layout.of(study), tmp_path / "journal", WINDOW, [earlier])
+    judge = Judge(planner, study.scheduler, 4)
+    assert [planner.next()[0] for _ in range(2)] == [0, 1]
+    assert [judge.stops(0, 1, 20.5), judge.stops(1, 1, 21.5)] == [True, False]
+
+
+def test_tpe_keeps_away_from_where_training_diverges(tmp_path):
+    """Its optimum is beside rates at which trials diverge; of Optuna's failed trials TPE knows nothing."""
+
+    def share(status: str) -> float:
+        found = []
+        for seed in range(6):
+            study = study_of("search.trials=34", f"search.seed={seed}", "space={lr: {float: [1e-6, 1e-1], log: true}}")
+            planner = Planner(study, Layout.of(study), tmp_path / f"{status}-{seed}", 2)
+            while (proposal := planner.next()) is not None:
+                number, rate = proposal[0], log10(proposal[1]["lr"])
+                over = rate > -3
+                found += [over] if number >= 10 else []
+                planner.end(number, End(status, "x") if over else End("completed", None, -((rate + 3.2) ** 2)))
+        return fmean(found)
+
+    assert share("diverged") < 0.8 * share("failed")
 
 
 def test_a_genetic_sampler_breeds_from_earlier_trials(tmp_path):

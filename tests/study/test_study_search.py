@@ -102,7 +102,8 @@ ENDS = {
     "not finite": (End("completed", None, math.nan), "FAIL", None),
     "pruned": (End("pruned", "early", 25.0), "PRUNED", 24.5),
     "failed": (End("failed", "KeyError"), "FAIL", None),
-    "diverged": (End("diverged", "non-finite loss"), "FAIL", None),
+    "diverged": (End("diverged", "non-finite loss"), "PRUNED", 24.5),
+    "out of memory": (End("failed", "out of memory"), "PRUNED", 24.5),
 }
 
 

@@ -9,17 +9,19 @@ from test_study_driver import complete, driver_of, epochs, hand_in
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.modes import check_start
+from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
 from flowsearch.study.sections import Study
 from flowsearch.study.source import StudyFileError, dump
 from flowsearch.study.trainable import Report
 from flowsearch.study.warm import learned
+from flowsearch.training.errors import NonFiniteError
 
 
 @pytest.fixture
 def earlier(study_of, tmp_path) -> Path:
-    """Three trials that were completed, one that was pruned, one that was planned."""
-    root, study = tmp_path / "earlier", study_of("search.trials=5")
+    """Three trials that were completed, one that was pruned, one that diverged, one that was planned."""
+    root, study = tmp_path / "earlier", study_of("search.trials=6")
     root.mkdir()
     (root / "study.yaml").write_text(dump(study.to_dict()))
     driver = driver_of(study, root)
@@ -29,6 +31,10 @@ def earlier(study_of, tmp_path) -> Path:
     driver.plan()
     hand_in(driver, 3, Report("started", host="here"))
     assert hand_in(driver, 3, Report("record", epochs(driver, 3, 1, worse=20)))
+    driver.plan()
+    hand_in(driver, 4, Report("started", host="here"))
+    hand_in(driver, 4, Report("raised", failure=Failure.of(NonFiniteError("non-finite loss at epoch 1"))))
+    driver.ended(4)
     driver.plan()
     driver.close()
     return root
@@ -41,14 +47,14 @@ def warm_driver(study: Study, root: Path) -> Driver:
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"], ids=["path", "URI"])
-def test_completed_and_pruned_trials_are_taken_with_their_epochs(study_of, tmp_path, earlier, scheme):
+def test_trials_are_taken_with_their_epochs(study_of, tmp_path, earlier, scheme):
     driver = warm_driver(study_of(f"start_from={scheme}{earlier}", "search.trials=2"), tmp_path)
     taken = driver.proposer.study.trials
-    before = driver_of(study_of("search.trials=5"), earlier).progress.trials
-    assert [trial.state.name for trial in taken] == ["COMPLETE"] * 3 + ["PRUNED"]
-    assert [trial.params for trial in taken] == [before[number].values for number in range(4)]
+    before = driver_of(study_of("search.trials=6"), earlier).progress.trials
+    assert [trial.state.name for trial in taken] == ["COMPLETE"] * 3 + ["PRUNED"] * 2
+    assert [trial.params for trial in taken] == [before[number].values for number in range(5)]
     assert [trial.value for trial in taken[:3]] == [before[number].metrics["val_psnr"] for number in range(3)]
-    assert [len(trial.intermediate_values) for trial in taken] == [4, 4, 4, 1]
+    assert [len(trial.intermediate_values) for trial in taken] == [4, 4, 4, 1, 0]
     assert driver.progress.total == driver.remaining == 2
     assert driver.plan()["number"] == 0
 
@@ -61,7 +67,7 @@ def test_a_resume_needs_the_other_folder_no_more(study_of, tmp_path, earlier):
     shutil.rmtree(earlier)
     (tmp_path / "optuna.journal").unlink()
     again = warm_driver(study, tmp_path)
-    assert [trial.params for trial in again.proposer.study.trials[:4]] == [trial.params for trial in taken]
+    assert [trial.params for trial in again.proposer.study.trials[:5]] == [trial.params for trial in taken]
     assert again.plan()["trial"] == first
     assert len(list((tmp_path / "ledger").glob("*-learned-study.json"))) == 1
 
@@ -78,12 +84,12 @@ def test_a_resume_needs_the_other_folder_no_more(study_of, tmp_path, earlier):
 def test_what_does_not_fit_is_said(study_of, tmp_path, earlier, caplog, sets, words):
     learned(study_of(f"start_from={earlier}", *sets), Ledger(tmp_path / "ledger"))
     assert words in caplog.text
-    assert "of 4 ended trials" in caplog.text
+    assert "of 5 ended trials" in caplog.text
 
 
 def test_each_task_takes_its_own_trials(study_of, tmp_path, earlier):
     study = study_of(f"start_from={earlier}", "tasks=[denoise-0.1, inpaint-9]")
-    assert [len(found) for found in learned(study, Ledger(tmp_path / "ledger"))] == [4, 0]
+    assert [len(found) for found in learned(study, Ledger(tmp_path / "ledger"))] == [5, 0]
 
 
 def test_a_folder_without_a_study_is_refused(study_of, tmp_path):
