@@ -64,7 +64,7 @@ class Driver:
         self._attempts = Attempts(self.study, self.recorder, self.proposer, self._tidying)
         self._restore()
         waiting = sorted((trial for trial in progress.trials.values() if trial.status not in FINAL), key=_number)
-        self._lineup = Lineup(waiting, self._propose, window)
+        self._lineup = Lineup(waiting, self._propose, window * self.study.repeats * len(self.study.branches))
         self.remaining = progress.total - progress.done
 
     @property

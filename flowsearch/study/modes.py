@@ -1,5 +1,7 @@
 """What a study file says of modes, repeats and configurations to try first: its checks."""
 
+import math
+
 from flowsearch.checks import nearest
 from flowsearch.results import schema
 from flowsearch.storage import store_at
@@ -12,13 +14,19 @@ _OF_MODE = {"baseline": "ablate", "pairs": "ablate", "enqueue": "search", "start
 
 
 def window(study: Study, at_once: int) -> int:
-    """How far proposals run ahead of results, where the file does not say: for each trial that runs `at_once`, 2 to 4.
+    """How far proposals run ahead of results, in configurations of a task, where the file does not say: for each trial
+    that runs `at_once`, those of 2 to 4 trials, over all tasks and repeats.
 
     A trial that takes four times as long as others then holds none of them up. But what is proposed within the first
     window is proposed blind, so that in a short search it is a quarter of the trials, if 2 for each leave so much.
     """
-    widest = 4 * at_once
-    return min(widest, max(2 * at_once, study.search.trials // 4)) if study.mode == "search" else widest
+
+    def of(trials: int) -> int:
+        # All repeats of the configuration that is waited for have to end, the last one too.
+        return math.ceil((trials + study.repeats - 1) / (study.repeats * len(study.branches)))
+
+    widest = of(4 * at_once)
+    return min(widest, max(of(2 * at_once), study.search.trials // 4)) if study.mode == "search" else widest
 
 
 def settled(study: Study) -> Study:

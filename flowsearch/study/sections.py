@@ -39,7 +39,8 @@ class Search(_Section):
     seed: Annotated[int, Field(ge=0)] = 0
     window: Annotated[int, Field(ge=1)] | None = None
     """Trial i is proposed from the results of trials 0 to i - window, whatever else has ended by then, which makes a
-    study reproducible. Null: a quarter of `trials`, and two to four times as many as run at once."""
+    study reproducible. Null: a quarter of `trials`, and two to four times as many as run at once. It counts the
+    configurations of one task; as many trials for each task and repeat are on their way."""
     reproducible: bool = True
     """False uses every result at once: a little quicker to learn, but each run proposes different configurations."""
 

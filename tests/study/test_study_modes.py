@@ -270,8 +270,15 @@ def test_a_range_of_real_numbers_has_no_end(study_of):
         (["search.trials=80"], 8, 20),
         (["search.trials=500"], 8, 32),
         (["mode=grid", "search={}", "scheduler=none", "space={folds: [1, 2]}"], 8, 32),
+        (["search.trials=20", "tasks=[denoise-0.1, inpaint-9, deblur-1]"], 8, 6),
+        (["search.trials=20", "repeats=3", "scheduler=none"], 8, 6),
+        (["search.trials=500", "repeats=3", "scheduler=none", "tasks=[denoise-0.1, inpaint-9]"], 8, 6),
+        (["search.trials=4", "repeats=50", "scheduler=none"], 1, 2),
     ],
-    ids=["short", "one at once", "short for eight", "a quarter", "long", "nothing to learn"],
+    ids=[
+        *("short", "one at once", "short for eight", "a quarter", "long", "nothing to learn"),
+        *("three tasks", "three repeats", "long with both", "many repeats"),
+    ],
 )
 def test_a_search_is_not_proposed_blind_for_long(study_of, sets, at_once, expected):
     assert window(study_of(*sets), at_once) == expected

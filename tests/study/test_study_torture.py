@@ -32,7 +32,7 @@ TRIALS, KILLS, SEED = 120, 10, 5
 BETWEEN = 6
 """Most trials that end between two kills, by the random moment's choice; many more must not, or none are left."""
 ROOT = Path("results/small")
-STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "FAIL"}
+STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "PRUNED"}
 
 
 def study_folder(path: Path) -> Path:
