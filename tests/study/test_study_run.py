@@ -213,7 +213,11 @@ def retried_by_reason(root, before):
     assert list(after.loc[others, "attempt"]) == list(before.loc[others, "attempt"])
     assert list(after.index[after["warnings"].notna()]) == [5, 6], "what was run anew has none of before"
     optuna_says = {trial.number: trial.state.name for trial in told_of(root)}
-    assert optuna_says == {n: STATES[trial.status] for n, trial in ending.progress.trials.items()}
+    known = {
+        n: "PRUNED" if trial.reason == "out of memory" else STATES[trial.status]
+        for n, trial in ending.progress.trials.items()
+    }
+    assert optuna_says == known
 
 
 def test_an_epoch_that_only_its_checkpoint_tells_of_is_kept(study_of, tmp_path):
@@ -251,7 +255,7 @@ def told_of(root):
     return optuna.load_study(study_name="small", storage=storage).trials
 
 
-STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "FAIL"}
+STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "diverged": "PRUNED"}
 
 
 def test_a_trial_that_ran_out_of_memory_goes_on_in_micro_batches(study_of, tmp_path):
