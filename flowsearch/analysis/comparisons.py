@@ -8,6 +8,7 @@ from flowsearch.analysis.wording import listed, plural
 from flowsearch.results import Results
 from flowsearch.results.compare import differences
 from flowsearch.results.configurations import best_of_each
+from flowsearch.results.forms import p_value
 from flowsearch.results.scores import SPLITS, Scores
 from flowsearch.statistics import holm
 
@@ -18,6 +19,15 @@ UNTRIED: Final = ("measurement", "adjoint")
 
 ALPHA: Final = 0.05
 """A corrected p-value above this is no clear difference."""
+
+
+def p_told(p_holm: float, low: float, high: float) -> list[str]:
+    """The corrected p-value of a difference and what follows from it; with why, where the interval, which is not
+    corrected, would say otherwise."""
+    if p_holm <= ALPHA:
+        return [p_value(p_holm)]
+    clear_alone = low > 0 or high < 0
+    return [p_value(p_holm) + (" corrected for all comparisons" if clear_alone else ""), "no clear difference"]
 
 
 def held_against(results: Results) -> pd.DataFrame:

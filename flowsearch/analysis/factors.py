@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from flowsearch.analysis.comparisons import ALPHA
+from flowsearch.analysis.comparisons import p_told
 from flowsearch.analysis.statistics import FEW, effect
 from flowsearch.analysis.wording import listed, named, plural
 from flowsearch.results import Results
-from flowsearch.results.forms import form_of, p_value, signed, written
+from flowsearch.results.forms import form_of, signed, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES
 from flowsearch.statistics import holm
 
@@ -93,7 +93,7 @@ def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:
             one, two = (f"{_amount(metric, side['mean'])} of {side['n']}" for side in (row, first))
             plain = np.isclose(row["mean"] - first["mean"], row["difference"])
             text += f", means {one} and {two}" if plain else f" within the same network, of {row['n']} and {first['n']}"
-            enough = min(row["n"], first["n"]) >= FEW
+            enough = bool(row["over"]) and min(row["n"], first["n"]) >= FEW
         else:
             enough = bool(row["over"])
         inside = [_over(row)] if matched else []
@@ -101,8 +101,8 @@ def _told(own: pd.DataFrame, metric: str, matched: bool) -> str:
             ends = " to ".join(
                 _amount(metric, row[f"difference_{end}"], sign=True, unit=False) for end in ("low", "high")
             )
-            inside = [f"95% interval {ends}", *inside, p_value(row["p_holm"])]
-            inside += [] if row["p_holm"] <= ALPHA else ["no clear difference"]
+            told_p = p_told(row["p_holm"], row["difference_low"], row["difference_high"])
+            inside = [f"95% interval {ends}", *inside, *told_p]
         parts.append(f"{text} ({', '.join(inside)})" if inside else text)
     return listed(parts) if len(parts) < _LISTED else "; ".join(parts)
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from flowsearch.analysis.comparisons import ALPHA, held_against, lost_seeds, reached
+from flowsearch.analysis.comparisons import ALPHA, held_against, lost_seeds, p_told, reached
 from flowsearch.analysis.factors import factor_sentences
 from flowsearch.analysis.wording import (
     above,
@@ -22,7 +22,7 @@ from flowsearch.analysis.wording import (
 )
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import front, objectives, ranked
-from flowsearch.results.forms import missing, p_value, signed, whole, written
+from flowsearch.results.forms import missing, signed, whole, written
 from flowsearch.results.scores import IMAGES, SEEDS, SEEDS_AND_IMAGES, non_finite
 
 _TOLD = 2
@@ -225,8 +225,7 @@ def _difference(row: pd.Series) -> str:
     text = f"{signed(row['difference'])} dB {on}"
     if not row["over"]:
         return f"{text} (one value each, so no interval)"
-    unclear = "" if row["p_holm"] <= ALPHA else "; no clear difference"
-    return f"{text} ({_ends(row)}, {p_value(row['p_holm'])}{unclear})"
+    return f"{text} ({_ends(row)}, {'; '.join(p_told(row['p_holm'], row['low'], row['high']))})"
 
 
 def _summed_up(rows: pd.DataFrame, where: str) -> str:

@@ -124,7 +124,7 @@ def _gains(held: pd.DataFrame, split: str, title: str) -> Table | None:
     rows = [_cells(row["task"], f"{row['first']} − {row['second']}", *_difference(row)) for _, row in own.iterrows()]
     caption = (
         "Difference in mean PSNR in dB with its 95% interval, paired by image, and by seed where both sides have the "
-        "same; p-values two-sided and corrected for all gains of tables I and II together (Holm)."
+        "same; p-values two-sided and corrected for all gains of tables I and II together (Holm); intervals are not."
     )
     return Table(title, caption, ["task", "difference", "dB", "p", "images", "seeds", "interval over"], rows, 2)
 
@@ -140,7 +140,8 @@ def _pretrained(results: Results, table: pd.DataFrame) -> Table | None:
         rows.append([Cell(str(row["task"])), *sides, *_cells(*_difference(row))])
     caption = (
         "Mean PSNR in dB on the test images of the best configurations with and without a pre-trained prior, each by "
-        f"{_choice(results)}; the gain with its 95% interval, paired as above; p-values corrected for this table."
+        f"{_choice(results)}; the gain with its 95% interval, paired as above; p-values corrected for this "
+        "table, intervals not."
     )
     heads = ["task", "without", "with", "gain (dB)", "p", "images", "seeds", "interval over"]
     return Table("Table III: with and without pre-training", caption, heads, rows)

@@ -7,6 +7,7 @@ import pytest
 from known_study import known_study
 from made_up import make_study
 
+from flowsearch.analysis.comparisons import held_against
 from flowsearch.analysis.configurations_table import configurations_table
 from flowsearch.analysis.findings import asked_for, findings, status_line
 from flowsearch.analysis.paper_tables import paper
@@ -146,6 +147,17 @@ def test_a_difference_without_a_p_value_is_not_counted_as_corrected(tmp_path: Pa
     results = known_study(tmp_path / "s", [({"prox": "glow"}, 29.0), ({"prox": "unet"}, 28.0)])
     results.images = results.images[(results.images["split"] == "test") | (results.images["image"] == 0)]
     assert "corrected for the 1 comparison of methods" in findings(results)[-1]
+
+
+def test_why_an_interval_without_zero_is_no_clear_difference_is_said(tmp_path: Path) -> None:
+    worth = [({"prox": "glow"}, 28.0), ({"prox": "unet"}, 27.94), ({"prox": "resnet"}, 20.0)]
+    results = known_study(tmp_path / "s", worth, images=30, seed=9)
+    row = held_against(results).set_index(["second", "split"]).loc[("unet", "ood")]
+    assert row["low"] > 0
+    assert row["p"] < 0.05 < row["p_holm"]
+    (text,) = (one for one in findings(results) if "against best unet" in one)
+    assert f"{row['p_holm']:.3f} corrected for all comparisons; no clear difference)" in text
+    assert text.count("corrected for all comparisons") == 1, "not where the difference is clear"
 
 
 @pytest.mark.parametrize(("images", "said"), [(1, "the same 1 test image"), (2, "the same 2 test images")])
