@@ -6,6 +6,7 @@ from flowsearch.analysis.comparisons import ALPHA, held_against, lost_seeds, p_t
 from flowsearch.analysis.factors import factor_sentences
 from flowsearch.analysis.wording import (
     above,
+    as_good,
     chosen_by,
     counted,
     described,
@@ -109,7 +110,9 @@ def _best(results: Results, task: str) -> str:
     text = f"Best by {named(metric)}: trial {one['trial_id']} ({described(one)}"
     text += "" if missing(one["parameters"]) else f"; {whole(one['parameters'])} parameters"
     seeds = one["repeats"] + one["lost"]
-    text += f"; mean of {of_all(one)} seeds)." if seeds > 1 else ")."
+    text += f"; mean of {of_all(one)} seeds)" if seeds > 1 else ")"
+    ties = as_good(best["trial_id"][1:][best[metric] == one[metric]].tolist())
+    text += f"; {ties}." if ties else "."
     for split, where in (
         ("test", "It reaches {} on the test images"),
         ("ood", "Out of distribution it reaches {}"),

@@ -140,6 +140,14 @@ def without_objective(results: Results) -> str:
     return f"{len(lacking)} of {count} {have} no {metric} and cannot be the best: {trials}"
 
 
+def as_good(ids: Sequence[str]) -> str:
+    """`trials 0003 and 0007 reach the same`: what else is as good as the best that is named; empty for none."""
+    if not ids:
+        return ""
+    named_ids = listed([*ids[:4], *(["others"] if len(ids) > 4 else [])])
+    return f"trial{'s' if len(ids) > 1 else ''} {named_ids} reach{'' if len(ids) > 1 else 'es'} the same"
+
+
 def of_all(one: Any) -> str:
     """Over how many seeds the means of a configuration are: `3`, or `1 of 3` where the others have no result."""
     count, lost = int(one["repeats"]), int(one["lost"])

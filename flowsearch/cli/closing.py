@@ -74,6 +74,9 @@ def best_of(progress: "Progress") -> str:
 
 def best_lines(progress: "Progress") -> list[str]:
     """A line for the best configuration of each task; what stands in its way, where there is none."""
+    from flowsearch.analysis.wording import as_good
+    from flowsearch.study.standing import ranked
+
     study = progress.study
     if len(study.objective) > 1:
         return []
@@ -86,7 +89,15 @@ def best_lines(progress: "Progress") -> list[str]:
             count = len(best.completed)
             of_all = f"{count} of {study.repeats}" if count < study.repeats else str(count)
             repeats = f" (mean of {of_all} repeats)" if study.repeats > 1 else ""
-            lines.append(f"best{of}: trial {trial.id}, {mean}{repeats}: {short(_proposed(progress, best))}")
+            ties = as_good(
+                [
+                    one.completed[0].id
+                    for one in ranked(study, progress.of(task))[1:]
+                    if one.mean(study.metric) == best.mean(study.metric)
+                ]
+            )
+            told = f"{short(_proposed(progress, best))}{f'; {ties}' if ties else ''}"
+            lines.append(f"best{of}: trial {trial.id}, {mean}{repeats}: {told}")
         elif study.constraints and any(trial.status == "completed" for trial in progress.of(task)):
             lines.append(f"no best{of}: none of the completed trials keeps to {' and '.join(study.constraints)}")
     return lines

@@ -149,6 +149,12 @@ def test_a_difference_without_a_p_value_is_not_counted_as_corrected(tmp_path: Pa
     assert "corrected for the 1 comparison of methods" in findings(results)[-1]
 
 
+def test_what_else_is_as_good_as_the_best_is_said(tmp_path: Path) -> None:
+    worth = [({"val_psnr": value}, 28.0) for value in (27.0, 28.0, 28.0, 28.0)]
+    assert "trials 0002 and 0003 reach the same." in findings(known_study(tmp_path / "tied", worth))[0]
+    assert "the same." not in findings(known_study(tmp_path / "one", worth[:2]))[0]
+
+
 def test_why_an_interval_without_zero_is_no_clear_difference_is_said(tmp_path: Path) -> None:
     worth = [({"prox": "glow"}, 28.0), ({"prox": "unet"}, 27.94), ({"prox": "resnet"}, 20.0)]
     results = known_study(tmp_path / "s", worth, images=30, seed=9)

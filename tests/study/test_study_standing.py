@@ -101,6 +101,20 @@ FOUR: Rows = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([FOUR[0], FOUR[3]], None),
+        ([FOUR[3], FOUR[0], FOUR[3]], "trial 0002 reaches the same"),
+        ([FOUR[0], *[FOUR[3]] * 7], "trials 0002, 0003, 0004, 0005 and others reach the same"),
+    ],
+    ids=["one best", "two", "many"],
+)
+def test_what_else_is_as_good_as_the_best_is_said(rows, said):
+    text = " ".join(printed(progress_of(study_of(), rows)).split())
+    assert (said in text) if said else ("the same" not in text)
+
+
 def test_the_front_is_what_nothing_beats():
     progress = progress_of(study_of(TWO), FOUR)
     assert [one.number for one in progress.front()] == [3, 1, 0]
