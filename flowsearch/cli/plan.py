@@ -122,10 +122,14 @@ def _lines(plan: "Plan", measured: bool) -> list[str]:
             f"{most}; training steps only{stops}"
         )
     if plan.gpu_hours is not None:
-        lines.append(f"GPU-hours: about {plan.gpu_hours:.3g}")
+        lines.append(f"GPU-hours: about {plan.gpu_hours:.3g}{_largest(plan.gpu_hours_at_most, '.3g')}")
     if plan.usd is not None:
-        lines.append(f"cost: about {plan.usd:.2f} USD at the file's price")
+        lines.append(f"cost: about {plan.usd:.2f}{_largest(plan.usd_at_most, '.2f')} USD at the file's price")
     return [*lines, *(f"budget of {cut}" for cut in plan.cuts)]
+
+
+def _largest(number: float | None, form: str) -> str:
+    return "" if number is None else f" ({number:{form}} if all were the largest)"
 
 
 def _hours(hours: float | None) -> str:

@@ -74,9 +74,12 @@ class Plan:
     hours: float | None = None
     """All trials and priors, as long as the middle configuration's, so many at once."""
     hours_at_most: float | None = None
-    """The same if all were the largest."""
+    """The same if all were the largest, as many at once as there is then room for."""
     gpu_hours: float | None = None
+    gpu_hours_at_most: float | None = None
     usd: float | None = None
+    usd_at_most: float | None = None
+    """GPU-hours and money as of `hours` and `hours_at_most`."""
     cuts: list[str] = field(default_factory=list)
     """What the budget will cut, a sentence each."""
 
@@ -163,24 +166,23 @@ def _whole(
     """The plan; `prior_seconds` are the largest prior's."""
     middle, largest = corners[len(corners) // 2], corners[-1]
     trials = Layout.of(study).total
-    share = middle.gpu_share or 0.0
-    slots = max(1, cpus // study.resources.cpu)
-    if share:
-        slots = min(slots, room_for(share, gpus))
-    slots = max(1, min(slots, study.resources.concurrent or slots, trials))
+    share, most_share = middle.gpu_share or 0.0, largest.gpu_share or 0.0
+    slots = _at_once(study, share, trials, cpus, gpus)
     plan: dict[str, Any] = {}
     if middle.trial_seconds is not None:
         total = trials * middle.trial_seconds + survey.priors * (middle.prior_seconds or prior_seconds)
-        plan["hours"] = total / 3600 / slots
-        plan["gpu_hours"] = total / 3600 * share if share else None
+        whole = {"": (total, share, slots)}
         if largest.trial_seconds is not None:
             most = trials * largest.trial_seconds + survey.priors * prior_seconds
-            plan["hours_at_most"] = max(most, total) / 3600 / slots
+            whole["_at_most"] = max(most, total), most_share, _at_once(study, most_share, trials, cpus, gpus)
         budget = study.budget
-        if budget.usd_per_gpu_hour is not None and plan["gpu_hours"]:
-            plan["usd"] = budget.usd_per_gpu_hour * plan["gpu_hours"]
-        elif budget.usd_per_hour is not None:
-            plan["usd"] = budget.usd_per_hour * plan["hours"]
+        for which, (seconds, gpus_each, at_once) in whole.items():
+            plan[f"hours{which}"] = seconds / 3600 / at_once
+            plan[f"gpu_hours{which}"] = seconds / 3600 * gpus_each if gpus_each else None
+            if budget.usd_per_gpu_hour is not None and gpus_each:
+                plan[f"usd{which}"] = budget.usd_per_gpu_hour * plan[f"gpu_hours{which}"]
+            elif budget.usd_per_hour is not None:
+                plan[f"usd{which}"] = budget.usd_per_hour * plan[f"hours{which}"]
     disk, disk_at_most = _disk(study, survey, trials, slots)
     return Plan(
         name=study.name,
@@ -199,6 +201,14 @@ def _whole(
         cuts=_cuts(study, trials, plan),
         **plan,
     )
+
+
+def _at_once(study: Study, share: float, trials: int, cpus: int, gpus: int) -> int:
+    """How many trials run at once that each take this `share` of a GPU, none with 0."""
+    slots = max(1, cpus // study.resources.cpu)
+    if share:
+        slots = min(slots, room_for(share, gpus))
+    return max(1, min(slots, study.resources.concurrent or slots, trials))
 
 
 def _disk(study: Study, survey: Survey, trials: int, at_once: int) -> tuple[int, int]:

@@ -347,6 +347,30 @@ def test_a_measured_step_gives_time_and_cost(file: Path, tmp_path: Path, monkeyp
     assert again.hours == pytest.approx(plan.hours / 2)
 
 
+def test_what_a_study_of_the_largest_costs_is_by_the_largest_share_of_a_gpu(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flowsearch.bench.steps.measure_step",
+        lambda config, channels, threads: {"seconds": 9.0 * config.folds, "bytes": 2e9 * config.folds**2},
+    )
+    sets = [
+        "space={folds: [1, 2, 3]}",
+        "fixed={prox: resnet, epochs: 100, batch_size: 4}",
+        "resources={gpu: auto}",
+        "budget={usd: 100.0, usd_per_gpu_hour: 10.0}",
+    ]
+    plan = make_plan(load(file, sets), measure=True, cpus=16, gpu_bytes=int(40e9), shapes=tmp_path / "shapes.json")
+    middle, largest = plan.corners[1:]
+    assert (math.floor(1 / middle.gpu_share), math.floor(1 / largest.gpu_share)) == (3, 1)
+    hours = 4 * 100 * 4 * 18 / 3600
+    assert (plan.hours, plan.hours_at_most) == pytest.approx((hours / 3, 1.5 * hours))
+    assert (plan.gpu_hours, plan.gpu_hours_at_most) == pytest.approx(
+        (hours * middle.gpu_share, 1.5 * hours * largest.gpu_share)
+    )
+    assert (plan.usd, plan.usd_at_most) == pytest.approx((10 * plan.gpu_hours, 10 * plan.gpu_hours_at_most))
+
+
 MIXED = ["mode=grid", "search={}", "space={prox: [glow, resnet, unet], folds: [1, 2], depth: [1, 2]}"]
 
 
