@@ -90,14 +90,21 @@ class Driver:
         trials = self.progress.trials
         ended = sorted((trial for trial in trials.values() if trial.status in FINAL), key=_number)
         ends = {one.number: end_of(self.study, one.status, one.reason, one.metrics) for one in ended}
-        lost = self.proposer.restore({number: trial.values for number, trial in trials.items()}, ends)
+        planned = {number: trial.values for number, trial in trials.items()}
+        lost = self.proposer.restore(planned, ends, self._judge_again)
         for number, values in lost.items():
             self._planned(number, values)
         for trial in ended:
-            if trial.by_epochs and not self.proposer.frozen(trial.number).state.is_finished():
-                # Optuna's journal may lack the objective of some epochs.
-                self._attempts.judge(trial, self.place.records(f"{schema.CHECKPOINTS}/{trial.id}"))
+            if not self.proposer.frozen(trial.number).state.is_finished():
+                self._judge_again(trial.number)
         self.recorder.guard(self._mend, ended)
+
+    def _judge_again(self, number: int) -> None:
+        """Note the objective of the epochs of a trial that has ended, as far as Optuna's journal lacks it. What is
+        judged by them, or is worse by how far it came, needs them; of others they are not read again."""
+        trial = self.progress.trials[number]
+        if trial.by_epochs and (self.study.scheduler is not None or trial.status != schema.COMPLETED):
+            self._attempts.judge(trial, self.place.records(f"{schema.CHECKPOINTS}/{trial.id}"))
 
     def _mend(self, ended: Sequence[TrialState]) -> None:
         """Write again what the tables may lack, of trials that have ended and of priors."""

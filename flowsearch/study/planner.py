@@ -4,7 +4,7 @@ Seen from outside it is one proposer, by the trials' own numbers.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -61,9 +61,15 @@ class Planner:
         """Whether every trial has been proposed."""
         return self._next >= self._layout.total
 
-    def restore(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> dict[int, Values]:
+    def restore(
+        self,
+        planned: Mapping[int, Values],
+        ends: Mapping[int, End],
+        judge: Callable[[int], None] = lambda number: None,
+    ) -> dict[int, Values]:
         """Take up what the ledger says of trials; return those whose plan the ledger lost (its file is damaged).
 
+        `judge` notes the epochs of a trial that has ended, where Optuna is told of it once more.
         Where Optuna's journal has an end that the ledger has not (a trial is to be run again), the journal is written
         anew: what the samplers learn is what the ledger says.
         """
@@ -84,9 +90,14 @@ class Planner:
         if any(proposer.contradicts(ended[branch]) for branch, proposer in enumerate(self._proposers)):
             set_aside(self._journal, "before-retry")
             self._proposers = self._opened()
-        counts = Counter(branch for branch, _ in {self._local(number) for number in range(self._next)})
+        numbers = {self._local(number): number for number in range(self._next)}
+        counts = Counter(branch for branch, _ in numbers)
         for branch, proposer in enumerate(self._proposers):
-            configurations[branch] |= proposer.restore(configurations[branch], ended[branch], counts[branch])
+
+            def again(local: int, branch: int = branch) -> None:
+                judge(numbers[branch, local])
+
+            configurations[branch] |= proposer.restore(configurations[branch], ended[branch], counts[branch], again)
         for number in range(self._next):
             position = self._layout.position(number)
             self._configurations[position.configuration] = configurations[position.branch][position.local]

@@ -5,7 +5,7 @@ in order. So the same file gives the same configurations although trials run sid
 as if it had not been interrupted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.storages import JournalStorage
@@ -50,11 +50,16 @@ class Proposer:
         return len(self._planned) >= self._optuna.count
 
     def restore(
-        self, planned: Mapping[int, Values], ends: Mapping[int, End], count: int | None = None
+        self,
+        planned: Mapping[int, Values],
+        ends: Mapping[int, End],
+        count: int | None = None,
+        judge: Callable[[int], None] = lambda number: None,
     ) -> dict[int, Values]:
         """Take up what the ledger says; return configurations whose plan the ledger lost (its file is damaged).
 
-        `count` is how many there were, where that is known better than by the last in `planned`.
+        `count` is how many there were, where that is known better than by the last in `planned`. `judge` is called
+        before a configuration's end is told, which notes its epochs first: Optuna takes none after it.
         """
         found = self._optuna.asked()
         lost = {}
@@ -67,6 +72,8 @@ class Proposer:
                 # In the order in which it was first done: some samplers note what they knew when they proposed.
                 for earlier in self._due(number):
                     if earlier in self._ends and earlier in self._planned:
+                        if earlier not in self._told:
+                            judge(earlier)
                         self._tell(earlier)
             if values is None:
                 known = self._planned.values()

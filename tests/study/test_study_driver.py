@@ -15,9 +15,11 @@ from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import PLANNED, Ledger
 from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
+from flowsearch.study.records import keep, read_records
 from flowsearch.study.trainable import Report, TrialActor
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
+from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.header import BEST, LAST
 
 
@@ -67,6 +69,34 @@ def test_a_replayed_epoch_that_the_driver_never_got_can_prune(study_of, tmp_path
     trial = again.progress.trials[1]
     assert (trial.status, trial.attempt) == ("pruned", 2)
     assert set(pd.read_parquet(tmp_path / "trials")["status"]) == {"completed", "pruned"}
+
+
+@pytest.mark.parametrize("status", ["completed", "diverged"])
+def test_a_journal_that_is_written_again_has_the_epochs_of_all_that_ended(study_of, tmp_path, status):
+    def noted(driver: Driver) -> list[tuple]:
+        return [(one.state, one.intermediate_values, one.system_attrs) for one in driver.proposer.study.trials[:3]]
+
+    study = study_of("search.trials=6", "scheduler={asha: {grace: 1, reduction: 2}}")
+    driver = driver_of(study, tmp_path)
+    for number in range(4):
+        driver.plan()
+        folder = tmp_path / "checkpoints" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        for record in epochs(driver, number, 3, worse=-10.0 * number):  # better and better: none is stopped
+            keep(folder, record)
+        hand_in(driver, number, Report("started", read_records(folder), "here"))
+        if status == "completed":
+            config = TrialConfig.from_dict(driver.progress.trials[number].config)
+            hand_in(driver, number, Report("record", [final_record(config)]))
+        else:
+            hand_in(driver, number, Report("raised", failure=Failure.of(NonFiniteError("non-finite loss"))))
+        driver.ended(number)
+    driver.plan()
+    before = noted(driver)
+    assert all(values for _, values, _ in before)
+    driver.close()
+    (tmp_path / "optuna.journal").unlink()
+    assert noted(driver_of(study, tmp_path)) == before
 
 
 def test_no_trial_is_pruned_at_its_last_epoch(study_of, tmp_path):
