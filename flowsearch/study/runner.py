@@ -197,6 +197,8 @@ def _changed(
     if not found:
         return study
     changed = root.study([one.override for one in found])
+    if changed.search.trials > study.search.trials:
+        modes.check_enough(changed)
     ledger.add(events.CHANGED, events.STUDY, changes=[asdict(one) for one in found], study=changed.to_dict())
     known = root.provenance | {"trials": Layout.of(changed).total}
     root.store.put(schema.PROVENANCE_FILE, _json(known))

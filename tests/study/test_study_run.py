@@ -387,6 +387,14 @@ def test_a_study_file_edited_to_have_fewer_trials_than_are_planned_is_refused(co
         opened(copied)
 
 
+def test_more_configurations_than_the_space_has_are_refused_on_a_resume_too(study_of, tmp_path):
+    space = "space={prox: [unet, resnet], folds: [1, 2]}"
+    ending = go(study_of("search.trials=3", "scheduler=none", space), tmp_path)
+    with pytest.raises(ValueError, match=r"space has 4 configurations, and search.trials is 5"):
+        resume(ending.root, sets=["search.trials=5"], run_trial=FAKE, images=fingerprint, cpus=2)
+    assert resume(ending.root, sets=["search.trials=4"], run_trial=FAKE, images=fingerprint, cpus=2).progress.done == 4
+
+
 def test_fewer_configurations_than_trials_are_a_safe_change(study_of, tmp_path):
     ending = go(study_of("search.trials=3", "scheduler=none", "repeats=2", ONE), tmp_path)
     fewer = study_of("search.trials=2", "scheduler=none", "repeats=2", ONE)
