@@ -76,15 +76,17 @@ def load_part(path: str) -> Callable[..., Any]:
         raise ValueError(f"a part of your own is named module:name, such as mylab.ops:Radon, not {path!r}")
     where, _, name = path.partition(":")
     try:
-        module = import_module(where)
-    except ModuleNotFoundError as error:
+        with blamed(f"{path}: importing {where}"):
+            module = import_module(where)
+    except ValueError as failed:
+        error = failed.__cause__
+        if not isinstance(error, ModuleNotFoundError):
+            raise
         if error.name is None or not f"{where}.".startswith(f"{error.name}."):
-            raise ValueError(f"{path}: importing {where} failed: {told(error)}; install what it needs") from error
+            raise ValueError(f"{failed}; install what it needs") from error
         raise ValueError(
             f"{path}: there is no module {error.name}; install it, or put it on PYTHONPATH or beside the study file"
         ) from None
-    except Exception as error:
-        raise ValueError(f"{path}: importing {where} failed: {told(error)}") from error
     try:
         part = reduce(getattr, name.split("."), module)
     except AttributeError:
@@ -97,7 +99,17 @@ def load_part(path: str) -> Callable[..., Any]:
     return part
 
 
-def told(error: Exception) -> str:
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Make a ValueError of what a part raises in the body, `{what} failed: ...`; of `sys.exit`, too, which a script
+    calls that was meant to be run, and which would end a study without a word."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{what} failed: {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
     """An error in a part: its type, what it says, and the last line of the researcher's own code that it came through.
 
     `ValueError: no such angle (ops.py, line 12)`; no line where all of it is flowsearch's or an installed package's.

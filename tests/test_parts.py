@@ -50,6 +50,7 @@ def test_what_is_not_there_is_said(path: str, rule: str) -> None:
         ("import no_such_dependency", "No module named 'no_such_dependency' .part_failing.py, line 1.; inst"),
         ("\n1 / 0", r"importing part_failing failed: ZeroDivisionError: division by zero \(part_failing.py, line 2\)$"),
         ("import json\njson.loads('')", r"failed: JSONDecodeError: .* \(part_failing.py, line 2\)$"),
+        ("import sys\nsys.exit('no GPU')", r"failed: SystemExit: no GPU \(part_failing.py, line 2\)$"),
         ("x = (", r"importing part_failing failed: SyntaxError: .* \(part_failing.py, line 1\)$"),
     ],
 )

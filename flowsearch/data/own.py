@@ -38,7 +38,7 @@ from flowsearch.data.store import (
     read_manifest,
     write_json,
 )
-from flowsearch.parts import load_part
+from flowsearch.parts import blamed, load_part
 
 _GIVEN = ("size", "seed", "grey", "count")
 
@@ -118,10 +118,22 @@ def _code_of(load: Callable[..., Any]) -> str:
 
 
 def _called(load: Callable[..., Any], name: str, given: dict[str, Any]) -> Iterator[Any]:
-    images = load(**given)
+    with blamed(f"{name} is called with {', '.join(f'{key} {value}' for key, value in given.items())}, and"):
+        images = load(**given)
     if not isinstance(images, Iterable):
         raise ValueError(f"{name} is to return images one after another, not {type(images).__name__}")
-    return iter(images)
+    return _each(iter(images), name)
+
+
+def _each(images: Iterator[Any], name: str) -> Iterator[Any]:
+    """The images; what the researcher's code raises on the way to one names it."""
+    for place in itertools.count():
+        with blamed(f"image {place} of {name}"):
+            try:
+                image = next(images)
+            except StopIteration:
+                return
+        yield image
 
 
 def _write(aside: Path, images: Iterator[Any], wanted: Manifest, as_given: bool) -> None:

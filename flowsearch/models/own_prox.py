@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from flowsearch.models.prox import ProximalMap
-from flowsearch.parts import load_part, told
+from flowsearch.parts import blamed, load_part, told
 
 
 class OwnProx(ProximalMap):
@@ -34,13 +34,10 @@ def own_prox(path: str, parameters: Mapping[str, Any], channels: int, size: int)
     images. Raises ValueError where there is no such callable, it fails, or what it makes is no map (`check_prox`).
     """
     factory = load_part(path)
-    try:
+    with blamed(
+        f"prox {path} is called with channels {channels}, size {size} and its parameters {dict(parameters)}, and"
+    ):
         made = factory(channels, size, **parameters)
-    except Exception as error:
-        raise ValueError(
-            f"prox {path} is called with channels {channels}, size {size} and its parameters {dict(parameters)}, and "
-            f"failed: {told(error)}"
-        ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"prox {path} makes a torch.nn.Module, not {type(made).__name__}")
     prox = made if isinstance(made, ProximalMap) else OwnProx(made)
@@ -86,10 +83,8 @@ def check_prox(prox: ProximalMap, name: str, channels: int, size: int) -> None:
 
 
 def _called(prox: ProximalMap, x_BCHW: Tensor, shrinkage: Tensor | None, where: str) -> Tensor:
-    try:
+    with blamed(where):
         mapped: Any = prox(x_BCHW, shrinkage)
-    except Exception as error:
-        raise ValueError(f"{where} failed: {told(error)}") from error
     if not isinstance(mapped, Tensor):
         raise ValueError(f"{where} gives a tensor, not {type(mapped).__name__}")
     if mapped.shape != x_BCHW.shape or mapped.dtype != x_BCHW.dtype:

@@ -12,7 +12,7 @@ from flowsearch.operators.names import TaskSpec, check_task, measurements
 from flowsearch.operators.sensing import GaussianSensing, SubsampledTransform
 from flowsearch.operators.superres import BoxDecimation, GaussianDecimation
 from flowsearch.operators.wrapped import check_operator, wrap
-from flowsearch.parts import load_part, told
+from flowsearch.parts import blamed, load_part
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,10 @@ def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     What it draws from torch's own generator is the same each time, so that a trial that goes on finds its operator.
     """
     factory = load_part(spec.kind)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            made = factory(channels, size, **spec.parameters)
-    except Exception as error:
-        raise ValueError(
-            f"task {spec}: {spec.kind} is called with channels {channels}, size {size} and the task's parameters, and "
-            f"failed: {told(error)}"
-        ) from error
+    called = f"task {spec}: {spec.kind} is called with channels {channels}, size {size} and the task's parameters, and"
+    with blamed(called), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = factory(channels, size, **spec.parameters)
     if not isinstance(made, LinearOperator):
         return wrap(made, channels, size)
     check_operator(made, spec.kind, channels, size)

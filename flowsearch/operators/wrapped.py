@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flowsearch.operators.linear import LinearOperator
-from flowsearch.parts import told
+from flowsearch.parts import blamed, told
 
 
 @runtime_checkable
@@ -111,10 +111,8 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
 
 
 def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:
-    try:
+    with blamed(what):
         made = apply(given)
-    except Exception as error:
-        raise ValueError(f"{what} failed: {told(error)}") from error
     if not isinstance(made, Tensor):
         raise ValueError(f"{what} is a tensor, not {type(made).__name__}")
     return made

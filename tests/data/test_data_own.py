@@ -163,6 +163,14 @@ def test_an_ood_set_has_the_channels_of_the_source(write: Write, tmp_path: Path)
         ("def load(size): return [image / 127.5 - 1 for image in arrays(2)]", r"load, image 0: .* in \[0, 1\]"),
         ("def load(size): return [image.astype(int) for image in arrays(2)]", "image 0: pixels are uint8"),
         ("def load(size): return [np.full((20, 20), np.nan)]", "image 0 of ownpictures:load cannot be used"),
+        (
+            "def load(size):\n    yield from arrays(2)\n    {}['spacing']",
+            r"^image 2 of ownpictures:load failed: KeyError: 'spacing' \(ownpictures.py, line 15\)$",
+        ),
+        (
+            "def load(size):\n    raise OSError('no answer')",
+            r"^ownpictures:load is called with size 16, and failed: OSError: no answer \(ownpictures.py, line 14\)$",
+        ),
         ("def load(size): return arrays(5)", "has 5 images; train 9, val 4 and test 3 need 16"),
         ("def other(size): return arrays(5)", "load"),
     ],
