@@ -120,8 +120,9 @@ def show(
 ) -> None:
     """Write a contact sheet and print counts, fingerprint, mean and spread."""
     from flowsearch import data
+    from flowsearch.parts import beside
 
-    with user_errors():
+    with user_errors(), beside(Path.cwd()):
         size = _only_size(name) if size is None else size
         images, manifest = _images(name, size, seed, count)
         if data.fingerprint_images(images) != manifest.fingerprint:

@@ -30,7 +30,9 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Pre-train one prior, for all studies in the results' folder that need it; goes on where it was interrupted."""
-    with user_errors():
+    from flowsearch.parts import beside
+
+    with user_errors(), beside(Path.cwd() if file is None else file.parent):
         from flowsearch.analysis.wording import plural
         from flowsearch.data import load
         from flowsearch.study.source import Source

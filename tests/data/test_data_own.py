@@ -183,14 +183,30 @@ def test_what_is_wrong_with_it_is_said(body: str, rule: str, write: Write, home:
     assert "need 16" in rule or not list(home.rglob("*.npy"))
 
 
-def test_show_takes_it_too(write: Write, tmp_path: Path) -> None:
+def test_show_takes_one_that_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
     from flowsearch.cli.data import app
 
-    write("def load(size):\n    return arrays(20)\n")
+    (tmp_path / "ownhere.py").write_text(BEGIN + "def load(size):\n    return arrays(20)\n")
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "sheet.png"
-    result = CliRunner().invoke(app, ["show", "ownpictures:load", "--size", "16", "--out", str(out)])
+    result = CliRunner().invoke(app, ["show", "ownhere:load", "--size", "16", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert "20 images of 3x16x16 from ownpictures:load" in result.stdout
+    assert "20 images of 3x16x16 from ownhere:load" in result.stdout
     assert out.is_file()
+
+
+def test_a_prior_is_trained_on_one_that_lies_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from flowsearch.cli.prior import app
+
+    (tmp_path / "ownbeside.py").write_text(BEGIN + "def load(size):\n    return arrays(20)\n")
+    data_of = "{source: ownbeside:load, size: 16, train: 9, val: 4, test: 3, ood: null}"
+    (tmp_path / "flow.yaml").write_text(f"data: {data_of}\ndepth: 1\nlevels: 2\nhidden: 4\nprior: {{epochs: 1}}\n")
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "flow.yaml"), "--results", str(tmp_path / "results")])
+    assert result.exit_code == 0, result.output
+    assert "after 1 epoch" in result.stdout
