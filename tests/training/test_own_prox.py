@@ -23,6 +23,8 @@ from flowsearch.training.prox_names import ProxName, parse_prox
 from flowsearch.training.saved import load_saved
 
 MODULE = """
+import random
+import numpy as np
 import torch
 from torch import nn
 from flowsearch.models import ProximalMap
@@ -39,6 +41,21 @@ class Net(nn.Module):
 class Noisy(Net):
     def forward(self, x):
         return super().forward(x + 0.1 * torch.randn_like(x))
+
+class ByNumpy(Net):
+    def forward(self, x):
+        return super().forward(x) + 0.1 * np.random.randn()
+
+class InTraining(Net):
+    def forward(self, x):
+        return super().forward(x) * (1 + random.random() if self.training else 1)
+
+class Late(Net):
+    def forward(self, x):
+        if not hasattr(self, "head"):
+            self.head = nn.Conv2d(x.shape[1], x.shape[1], 1)
+            nn.init.dirac_(self.head.weight)
+        return self.head(super().forward(x))
 
 class Twice(nn.Module):
     def __init__(self, channels, size):
@@ -246,6 +263,9 @@ def test_complex_weights_are_trained_and_kept(tmp_path: Path) -> None:
         ("own_maps:Bad(how=lazy)", "a parameter without a shape, network.lazy.weight"),
         ("own_maps:Bad(how=generator)", "cannot be copied for each fold"),
         ("own_maps:Net(depth=3)", "called with channels 3, size 16 .*unexpected keyword argument 'depth'"),
+        ("own_maps:ByNumpy", "differ from call to call: draw by torch's global generators"),
+        ("own_maps:InTraining", "differ from call to call: draw by torch's global generators"),
+        ("own_maps:Late", r"once it is made; network\.head\.weight came when it was called"),
         ("own_maps:no_module", "makes a torch.nn.Module, not builtin_function_or_method"),
         ("own_maps:Nat", "holds no Nat; did you mean Net"),
         ("own_nowhere:Net", "there is no module own_nowhere"),
