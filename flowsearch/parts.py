@@ -114,11 +114,11 @@ def told(error: BaseException) -> str:
 
     `ValueError: no such angle (ops.py, line 12)`; no line where all of it is flowsearch's or an installed package's.
     """
-    frames = [frame for frame in extract_tb(error.__traceback__) if _theirs(frame.filename)]
+    frames = [frame for frame in extract_tb(error.__traceback__) if is_theirs(frame.filename)]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _theirs(file: str) -> bool:
-    """Whether the file of a frame is neither flowsearch's nor installed nor made up, as `<string>` is."""
+def is_theirs(file: str) -> bool:
+    """Whether a file of code is neither flowsearch's nor installed nor made up, as `<string>` is."""
     return not file.startswith("<") and not any(Path(file).is_relative_to(folder) for folder in _NOT_THEIRS)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowsearch.operators.names import parse_task
-from flowsearch.parts import beside, is_part, load_part, modules_in
+from flowsearch.parts import beside, is_part, is_theirs, load_part, modules_in
 from flowsearch.study.sections import Study
 from flowsearch.training.config import TrialConfig
 from flowsearch.training.prox_names import parse_prox
@@ -124,10 +124,11 @@ def provenance(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
     if not has_parts(study):
         return {}
     folder = Path(known.get(_FOLDER) or study.folder)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in _files(folder).items()}
+    files = {name: folder / name for name in _files(folder)} | _elsewhere(study, folder)
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
     for name, digest in (known.get(_DIGESTS) or {}).items():
         if digests.get(name, digest) != digest:
-            _log.warning("%s has changed since the study began; its trials will not be alike", folder / name)
+            _log.warning("%s has changed since the study began; its trials will not be alike", files[name])
     return {_FOLDER: str(folder), _DIGESTS: digests}
 
 
@@ -173,10 +174,28 @@ def _files(folder: Path) -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+def _elsewhere(study: Study, folder: Path) -> dict[str, Path]:
+    """The files of the modules that hold the parts where these are installed or on PYTHONPATH, and of what they
+    imported of their package on PYTHONPATH; by the path from the package on, `mylab/nets.py`. What else lies in such a
+    package, which may be a whole home, is not looked at.
+    """
+    holders = {name.partition(":")[0] for name in _own_names(study)}
+    tops, near = {name.partition(".")[0] for name in holders}, modules_in(folder)
+    found: dict[str, Path] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] not in tops or name in near or file is None or not Path(file).is_file():
+            continue
+        if name in holders or is_theirs(file):
+            depth = name.count(".") + (Path(file).stem == "__init__")
+            found[Path(*Path(file).parts[-depth - 1 :]).as_posix()] = Path(file)
+    return found
+
+
 def _check_still_there(name: str, folder: Path) -> None:
     if not (folder / name).is_file() and find_spec(name.partition("/")[0].removesuffix(".py")) is None:
         raise ValueError(
-            f"{folder / name} is gone, which this study was run with: bring it back, or put its module on PYTHONPATH"
+            f"{name} is gone, which this study was run with: bring it back to {folder}, or put its module on PYTHONPATH"
         )
 
 

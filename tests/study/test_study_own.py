@@ -157,6 +157,30 @@ def test_only_what_was_imported_is_carried(folder: Path) -> None:
     assert own_parts.carried(load(folder / "own.yaml", ["space={prox: [glow, unet]}"]), {}, True) is None
 
 
+@pytest.mark.parametrize("place", ["beside", "on the path"])
+def test_what_has_changed_since_the_study_began_is_said(
+    place: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = load(folder / "own.yaml")
+    if place == "on the path":
+        (folder / "own.yaml").rename(folder.parent / "own.yaml")
+        study = load(folder.parent / "own.yaml")
+        monkeypatch.syspath_prepend(folder)
+    seen = []
+    for changed in (False, False, True):
+        if changed:
+            (folder / "own_package" / "helper.py").write_text(HELPER + "# mended\n")
+        with own_parts.importable(study, seen[0] if seen else {}):
+            load_part("own_package.nets:net")
+            seen.append(own_parts.provenance(study, seen[0] if seen else {}))
+        assert ("changed since the study began" in caplog.text) == changed
+        for name in [name for name in sys.modules if name.startswith("own_package")]:
+            del sys.modules[name]
+    assert str(folder / "own_package" / "helper.py") in caplog.text
+    names = {f"own_package/{name}" for name in ("__init__.py", "nets.py", "helper.py")}
+    assert set(seen[0]["parts"]) - {"own_package/data.txt"} == names
+
+
 def test_the_next_study_finds_its_own_module(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
