@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flowsearch.operators.sensing import GaussianSensing, SubsampledTransform
     from flowsearch.operators.superres import BoxDecimation, GaussianDecimation
     from flowsearch.operators.task import Task
-    from flowsearch.operators.wrapped import check_operator, wrap
+    from flowsearch.operators.wrapped import check_operator, probe, wrap
 
 _HOMES = {
     "Blur": "blur",
@@ -28,6 +28,7 @@ _HOMES = {
     "check_operator": "wrapped",
     "check_task": "names",
     "parse_task": "names",
+    "probe": "wrapped",
     "wrap": "wrapped",
 }
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "check_operator",
     "check_task",
     "parse_task",
+    "probe",
     "wrap",
 ]
 

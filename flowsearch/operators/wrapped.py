@@ -57,8 +57,7 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
     a network would train on without a word, by gradients that lack the folds before.
     """
     generator = torch.Generator().manual_seed(0)
-    device = next((held.device for held in (*operator.buffers(), *operator.parameters())), torch.device("cpu"))
-    x = torch.randn(2, channels, size, size, generator=generator).to(device)
+    x = torch.randn(2, channels, size, size, generator=generator).to(_device(operator))
     where = f"{name}, for images of shape {tuple(x.shape[1:])},"
     y = _call(operator, x, f"{where} A x")
     if not (y.is_floating_point() or y.is_complex()) or y.shape[:1] != x.shape[:1]:
@@ -108,6 +107,20 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
                 f"{tolerance:g}); what goes through numpy, detach or torch.autograd.grad is not seen by torch, what "
                 "goes through torch.func.vjp is"
             )
+
+
+@torch.no_grad()
+def probe(operator: LinearOperator, channels: int, size: int) -> tuple[float, float]:
+    """|A x| and <A x, w> / |w| for an image x and a w that are drawn at random, the same ones each time: by them an
+    operator is known again, whatever it is made of."""
+    generator = torch.Generator().manual_seed(0)
+    y = operator(torch.randn(1, channels, size, size, generator=generator).to(_device(operator)))
+    w = torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device)
+    return _norm(y), _inner(y, w) / _norm(w)
+
+
+def _device(operator: LinearOperator) -> torch.device:
+    return next((held.device for held in (*operator.buffers(), *operator.parameters())), torch.device("cpu"))
 
 
 def _call(apply: Callable[[Tensor], Any], given: Tensor, what: str) -> Tensor:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 LARGEST = 64 * 2**20
 """Bytes of modules that are sent to a cluster's workers, at most."""
 
-_FOLDER, _DIGESTS = "study_folder", "parts"
+_FOLDER, _DIGESTS, _PROBES = "study_folder", "parts", "operators"
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ def importable(study: Study, known: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def check(study: Study, channels: int | None = None) -> None:
+def check(study: Study, channels: int | None = None) -> dict[str, tuple[float, float]]:
     """Try each operator and proximal map of one's own once, on images of the study's shape.
 
-    `channels` are those of its images, which are loaded without it.
+    `channels` are those of its images, which are loaded without it. Returns what `probe` says of each task with an
+    operator of one's own.
 
     Raises StudyFileError, with the line that names the part, for what is missing or is none.
     """
@@ -101,15 +102,17 @@ def check(study: Study, channels: int | None = None) -> None:
     tasks = {task: spec for task, spec in tasks.items() if spec.own}
     proxes = _own_proxes(study)
     if not tasks and not proxes:
-        return
+        return {}
     from flowsearch.data import load
-    from flowsearch.operators import Task
+    from flowsearch.operators import Task, probe
     from flowsearch.training.build import build_prox
 
     channels, size = channels or load(study.data_config).train.shape[1], study.data_config.size
+    probes: dict[str, tuple[float, float]] = {}
     for task, spec in tasks.items():
         try:
-            Task.named(task, size, channels)
+            named = Task.named(task, size, channels)
+            probes[named.name] = probe(named.operator, channels, size)
         except ValueError as error:
             raise study.error(_place(study, "task", spec.kind), str(error)) from None
     for config in proxes:
@@ -117,10 +120,17 @@ def check(study: Study, channels: int | None = None) -> None:
             build_prox(config, channels + (config.method == "pnp"))  # whose denoiser is told the noise as an image
         except ValueError as error:
             raise study.error(_place(study, "prox", str(config.prox)), str(error)) from None
+    return probes
 
 
-def provenance(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the parts were found and sha256 of each file, once they have been imported; nothing without parts."""
+def provenance(
+    study: Study, known: Mapping[str, Any], probes: Mapping[str, tuple[float, float]] | None = None
+) -> dict[str, Any]:
+    """Where the parts were found and sha256 of each file, once they have been imported; nothing without parts.
+
+    Warns of each file that is not what it was when the study began by `known`, and of each operator that measures
+    otherwise by its probe, as where a file that it reads has changed.
+    """
     if not has_parts(study):
         return {}
     folder = Path(known.get(_FOLDER) or study.folder)
@@ -129,7 +139,15 @@ def provenance(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
     for name, digest in (known.get(_DIGESTS) or {}).items():
         if digests.get(name, digest) != digest:
             _log.warning("%s has changed since the study began; its trials will not be alike", files[name])
-    return {_FOLDER: str(folder), _DIGESTS: digests}
+    for task, now in (probes or {}).items():
+        then = (known.get(_PROBES) or {}).get(task)
+        if then is not None and any(abs(a - b) > 1e-4 * abs(then[0]) for a, b in zip(now, then, strict=True)):
+            _log.warning(
+                "task %s measures otherwise than when the study began: has its code, a package or a file that it reads "
+                "changed? Its trials will not be alike",
+                task,
+            )
+    return {_FOLDER: str(folder), _DIGESTS: digests, _PROBES: dict(probes or {})}
 
 
 def modules(study: Study) -> dict[str, bytes]:

@@ -72,8 +72,7 @@ def run(
 
 def _run(root: Place, study: Study, means: Means) -> Ending:
     fingerprint = means.images(study.data_config)
-    own_parts.check(study)
-    parts = own_parts.provenance(study, {})
+    parts = own_parts.provenance(study, {}, own_parts.check(study))
     if means.address is None:
         machines.slots(study, {"CPU": means.cores, "GPU": gpus_here()})
     window = study.search.window or modes.window(study, study.resources.concurrent or _at_once(study, means))
@@ -151,8 +150,7 @@ def _go_on(
                 f"the images of {study.data_config.source} are not those that {root} was begun with "
                 f"(fingerprint {fingerprint}, then {then}); prepare the same images again, or begin a new study"
             )
-        own_parts.check(study)
-        own_parts.provenance(study, known)  # says what has changed
+        own_parts.provenance(study, known, own_parts.check(study))  # says what has changed
         with held(root) as hold:
             ledger = Ledger(root.store.at(schema.LEDGER))
             progress = replay(study, ledger)

@@ -181,6 +181,30 @@ def test_what_has_changed_since_the_study_began_is_said(
     assert set(seen[0]["parts"]) - {"own_package/data.txt"} == names
 
 
+@pytest.mark.parametrize(("calibration", "said"), [("0.5", False), ("0.6", True)], ids=["the same", "another"])
+def test_an_operator_that_measures_otherwise_is_said_to(
+    calibration: str, said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "own_calibrated.py").write_text(
+        "from pathlib import Path\n"
+        "class Scaled:\n"
+        "    def __init__(self, channels, size):\n"
+        "        self.by = float(Path(__file__).with_name('calibration.txt').read_text())\n"
+        "    def A(self, x):\n        return self.by * x\n"
+        "    def A_adjoint(self, y):\n        return self.by * y\n"
+    )
+    (tmp_path / "own.yaml").write_text(TEXT.replace("epochs: 4", "epochs: 4, task: own_calibrated:Scaled(noise=0.1)"))
+    study = load(tmp_path / "own.yaml")
+    known: dict = {}
+    for number in ("0.5", calibration):
+        (tmp_path / "calibration.txt").write_text(number)
+        with own_parts.importable(study, known):
+            made = own_parts.provenance(study, known, own_parts.check(study, 3))
+        known = known or json.loads(json.dumps(made))
+    assert list(known["operators"]) == ["own_calibrated:Scaled(noise=0.1)"]
+    assert ("measures otherwise than when the study began" in caplog.text) == said
+
+
 def test_the_next_study_finds_its_own_module(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
