@@ -59,6 +59,12 @@ def submit(
 
         pairs = dict(_pair(one) for one in environment or [])
         submitted = jobs.submit(file, results, address, sets=overrides(sets, name), profile=profile, environment=pairs)
+    if submitted.stay:
+        typer.echo(
+            f"not sent, as it does not lie beside the study file: {', '.join(submitted.stay)}; it has to be installed "
+            "on every machine there",
+            err=True,
+        )
     typer.echo(f"submitted as {submitted.job}; it runs on without this computer. To look at it:")
     for what, command in jobs.hints(submitted).items():
         typer.echo(f"  {what + ':':11}{command}")

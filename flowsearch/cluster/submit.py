@@ -28,6 +28,8 @@ class Submitted:
     address: str
     results: str
     """The study's own folder, or its URI."""
+    stay: tuple[str, ...] = ()
+    """Packages of its parts that are installed here, or on PYTHONPATH, and did not travel."""
 
 
 def submit(
@@ -62,14 +64,14 @@ def submit(
         )
     job = f"{study.name}-{uuid.uuid4().hex[:6]}"
     with tempfile.TemporaryDirectory(prefix="fs-submit-") as folder:
-        _pack(study, file, Path(folder))
+        stay = _pack(study, file, Path(folder))
         client.submit_job(
             entrypoint=_command(file.name, results, sets, profile),
             submission_id=job,
             runtime_env={"working_dir": folder, "env_vars": dict(environment or {})},
             metadata={STUDY: study.name, RESULTS: root},
         )
-    return Submitted(job, address, root)
+    return Submitted(job, address, root, stay)
 
 
 def follow(submitted: Submitted) -> Iterator[str]:
@@ -117,14 +119,18 @@ def _command(name: str, results: str, sets: Sequence[str], profile: str | None) 
     return f"exec {shlex.join(words)}"
 
 
-def _pack(study: Study, file: Path, folder: Path) -> None:
-    """Put what travels into a folder: the study file as it is, and the modules of its own parts."""
+def _pack(study: Study, file: Path, folder: Path) -> tuple[str, ...]:
+    """Put what travels into a folder: the study file as it is, and the modules of its own parts that lie beside it.
+    Returns the packages of the others."""
     (folder / file.name).write_bytes(file.read_bytes())
     with own_parts.importable(study, {}):
-        for name, content in own_parts.modules(study).items():
+        travel = own_parts.modules(study)
+        for name, content in travel.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+    sent = {name.partition("/")[0].removesuffix(".py") for name in travel}
+    return tuple(sorted(own_parts.packages(study) - sent))
 
 
 def _client(address: str) -> Any:

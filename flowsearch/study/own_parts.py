@@ -65,6 +65,11 @@ def _own_names(study: Study) -> list[str]:
     return [name for name in names if is_part(name)]
 
 
+def packages(study: Study) -> set[str]:
+    """The outermost packages, or single modules, of the study's own parts."""
+    return {name.partition(":")[0].partition(".")[0] for name in _own_names(study)}
+
+
 def moved(known: Mapping[str, Any], like: Study | None) -> dict[str, Any]:
     """The provenance of a study, whose file's folder is now that of `like` where the one it had is no more.
 
@@ -198,7 +203,7 @@ def _elsewhere(study: Study, folder: Path) -> dict[str, Path]:
     package, which may be a whole home, is not looked at.
     """
     holders = {name.partition(":")[0] for name in _own_names(study)}
-    tops, near = {name.partition(".")[0] for name in holders}, modules_in(folder)
+    tops, near = packages(study), modules_in(folder)
     found: dict[str, Path] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

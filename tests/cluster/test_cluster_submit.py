@@ -1,5 +1,6 @@
 """Submitting a study, without a cluster: what travels, what is run there, and what is refused."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,22 @@ def file(tmp_path: Path) -> Path:
     (tmp_path / "unused.py").write_text("")
     (tmp_path / "large.bin").write_text("not needed")
     return path
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["installed", "beside"])
+def test_parts_that_do_not_travel_are_named(
+    installed: bool, server: Server, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if installed:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "mine.py").rename(tmp_path / "site" / "mine.py")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+    result = CliRunner().invoke(app, ["cluster", "submit", str(file), "--results", "s3://bucket/results"])
+    sys.modules.pop("mine", None)
+    assert result.exit_code == 0, result.output
+    assert ("mine.py" in server.files) != installed
+    assert ("not sent, as it does not lie beside the study file: mine;" in result.stderr) == installed
 
 
 def test_the_file_and_the_modules_of_its_parts_travel_and_nothing_else(server: Server, file: Path) -> None:
