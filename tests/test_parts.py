@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import flowsearch
 from flowsearch.parts import is_part, load_part
 
 
@@ -59,3 +60,7 @@ def test_a_module_that_fails_says_why(code: str, rule: str, tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=rule):
         load_part("part_failing:x")
+
+
+def test_a_type_checker_is_told_that_flowsearch_has_types() -> None:
+    assert (Path(flowsearch.__file__).parent / "py.typed").is_file()

@@ -41,7 +41,10 @@ def wrap(physics: Any, channels: int, size: int, tolerance: float = 1e-4) -> Lin
     Raises ValueError where it has not both, or they are not a linear map and its adjoint (see `check_operator`).
     """
     if not (callable(getattr(physics, "A", None)) and callable(getattr(physics, "A_adjoint", None))):
-        raise ValueError(f"an operator has the methods A and A_adjoint; {type(physics).__name__} has not both")
+        raise ValueError(
+            "an operator is a flowsearch.operators.LinearOperator, with forward and adjoint, or has the methods A and "
+            f"A_adjoint; {type(physics).__name__} is none and has not both"
+        )
     operator = Wrapped(physics, (channels, size, size))
     check_operator(operator, type(physics).__name__, channels, size, tolerance)
     return operator
