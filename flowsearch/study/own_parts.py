@@ -83,12 +83,18 @@ def moved(known: Mapping[str, Any], like: Study | None) -> dict[str, Any]:
 def importable(study: Study, known: Mapping[str, Any]) -> Iterator[None]:
     """Let the body import what lies beside the study file; `known` is the provenance of a study that goes on.
 
-    Raises ValueError for a module that was beside it then, and is not to be found now.
+    Raises ValueError for a module that was beside it then, and is not to be found now, and for a part of a notebook.
     """
     folder = Path(known.get(_FOLDER) or study.folder)
     if not has_parts(study):
         yield
         return
+    inside = next((name for name in _own_names(study) if name.startswith("__main__:")), None)
+    if inside is not None:
+        raise ValueError(
+            f"{inside} is of this notebook or script, which a study's workers do not have: move it into a module, on "
+            "PYTHONPATH or beside the study file"
+        )
     with beside(folder):
         for name in known.get(_DIGESTS) or {}:
             _check_still_there(name, folder)

@@ -144,6 +144,13 @@ def test_parts_are_tried_before_anything_runs(
     assert not any(name.startswith("own_package") for name in sys.modules)
 
 
+def test_a_part_of_a_notebook_is_refused(folder: Path, tmp_path: Path) -> None:
+    study = load(folder / "own.yaml", ["fixed.prox=__main__:Net", "space={folds: {int: [1, 8]}}"])
+    with pytest.raises(ValueError, match=r"__main__:Net is of this notebook or script, .* move it into a module"):
+        run(study, tmp_path / "results", cpus=2)
+    assert not (tmp_path / "results").exists()
+
+
 def test_only_what_was_imported_is_carried(folder: Path) -> None:
     study = load(folder / "own.yaml")
     with own_parts.importable(study, {}):
