@@ -19,3 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module 'flowsearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

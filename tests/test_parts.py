@@ -1,5 +1,7 @@
 """Parts of one's own are found by name, or the reason why not is said."""
 
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -60,6 +62,14 @@ def test_a_module_that_fails_says_why(code: str, rule: str, tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=rule):
         load_part("part_failing:x")
+
+
+@pytest.mark.parametrize(
+    "module", ["flowsearch", "flowsearch.operators", "flowsearch.results", "flowsearch.study", "flowsearch.training"]
+)
+def test_a_notebook_completes_what_loads_on_demand(module: str) -> None:
+    code = f"import {module} as it; print(sorted(set(it.__all__) - set(dir(it))))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_a_type_checker_is_told_that_flowsearch_has_types() -> None:
