@@ -40,6 +40,8 @@ def own_prox(path: str, parameters: Mapping[str, Any], channels: int, size: int)
         made = factory(channels, size, **parameters)
     if not isinstance(made, nn.Module):
         raise ValueError(f"prox {path} makes a torch.nn.Module, not {type(made).__name__}")
+    if "_parameters" not in vars(made):
+        raise ValueError(f"prox {path} begins its __init__ by super().__init__(), as every torch.nn.Module does")
     prox = made if isinstance(made, ProximalMap) else OwnProx(made)
     check_prox(prox, path, channels, size)
     return prox

@@ -11,7 +11,7 @@ from flowsearch.operators.linear import Identity, LinearOperator, Mask, centre_m
 from flowsearch.operators.names import TaskSpec, check_task, measurements
 from flowsearch.operators.sensing import GaussianSensing, SubsampledTransform
 from flowsearch.operators.superres import BoxDecimation, GaussianDecimation
-from flowsearch.operators.wrapped import check_operator, wrap
+from flowsearch.operators.wrapped import check_operator, device_of, wrap
 from flowsearch.parts import blamed, load_part
 
 
@@ -91,7 +91,26 @@ def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     if not isinstance(made, LinearOperator):
         return wrap(made, channels, size)
     check_operator(made, spec.kind, channels, size)
-    if made.image_shape is None:
-        made.image_shape = (channels, size, size)
+    made.image_shape = (channels, size, size)
+    if type(made).norm is not LinearOperator.norm:
+        _check_norm(made, spec.kind, channels, size)
     made.shift_period = None  # it was made for this size; one that inherits from Blur would be resized to a plain Blur
     return made.requires_grad_(False)
+
+
+@torch.no_grad()
+def _check_norm(operator: LinearOperator, name: str, channels: int, size: int) -> None:
+    """Refuse a norm that the researcher's class gives and that A proves too small, by |A^T A A^T A x| / |A A^T A x|."""
+    given: object = operator.norm
+    try:
+        known = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} has a property norm, a number, not {given!r}") from None
+    x = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0)).to(device_of(operator))
+    y = operator(operator.adjoint(operator(x)))
+    least = float(operator.adjoint(y).norm() / y.norm())
+    if not known >= 0.999 * least:
+        raise ValueError(
+            f"{name} has a norm that is A's largest singular value, or above it: {known:.6g} is below {least:.6g}, by "
+            "which A^T makes an A x longer, and gradient steps would overshoot; a class without norm has it computed"
+        )

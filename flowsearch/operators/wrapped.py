@@ -59,8 +59,10 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
     torch differentiates each map to has to be the other one: where it does not see all that a map does (numpy, detach),
     a network would train on without a word, by gradients that lack the folds before.
     """
+    if "_parameters" not in vars(operator):
+        raise ValueError(f"{name} begins its __init__ by super().__init__(), as every torch.nn.Module does")
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, channels, size, size, generator=generator).to(_device(operator))
+    x = torch.randn(2, channels, size, size, generator=generator).to(device_of(operator))
     where = f"{name}, for images of shape {tuple(x.shape[1:])},"
     y = _call(operator, x, f"{where} A x")
     if not (y.is_floating_point() or y.is_complex()) or y.shape[:1] != x.shape[:1]:
@@ -87,10 +89,11 @@ def check_operator(operator: LinearOperator, name: str, channels: int, size: int
     noise = torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device)
     for dual, what in ((noise, "for a random y"), (y, "for y = A x")):
         back = _call(operator.adjoint, dual, f"{where} A^T y")
-        if back.shape != x.shape or not back.is_floating_point():
+        if back.shape != x.shape or back.dtype != x.dtype:
             raise ValueError(
-                f"{where} has an adjoint that gives real images of that shape; A^T y has shape {tuple(back.shape[1:])} "
-                f"and type {back.dtype}"
+                f"{where} has an adjoint that gives real images of that shape, float32 as they came; A^T y has shape "
+                f"{tuple(back.shape[1:])} and type {back.dtype}"
+                + ("; what numpy made needs .float()" if back.dtype == torch.float64 else "")
             )
         left, right = _inner(y, dual), _inner(x, back)
         off = abs(left - right) / (_norm(y) * _norm(dual))
@@ -117,12 +120,13 @@ def probe(operator: LinearOperator, channels: int, size: int) -> tuple[float, fl
     """|A x| and <A x, w> / |w| for an image x and a w that are drawn at random, the same ones each time: by them an
     operator is known again, whatever it is made of."""
     generator = torch.Generator().manual_seed(0)
-    y = operator(torch.randn(1, channels, size, size, generator=generator).to(_device(operator)))
+    y = operator(torch.randn(1, channels, size, size, generator=generator).to(device_of(operator)))
     w = torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device)
     return _norm(y), _inner(y, w) / _norm(w)
 
 
-def _device(operator: LinearOperator) -> torch.device:
+def device_of(operator: LinearOperator) -> torch.device:
+    """Where its numbers are, and so where it takes images."""
     return next((held.device for held in (*operator.buffers(), *operator.parameters())), torch.device("cpu"))
 
 

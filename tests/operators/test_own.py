@@ -119,6 +119,7 @@ def test_norm_bounds_a_spectrum_without_a_gap() -> None:
         (Broken(lambda x: x.sum(), lambda y: y), "for each image of a batch"),
         (Broken(lambda x: x, lambda y: y[..., 0]), "gives real images"),
         (Broken(lambda x: torch.fft.fft2(x), lambda y: torch.fft.ifft2(y)), "gives real images"),
+        (Broken(lambda x: x.double(), lambda y: y), r"type torch.float64; what numpy made needs \.float\(\)"),
         (Broken(lambda x: x / 0, lambda y: y), "not finite"),
         (Broken(lambda x: 0 * x, lambda y: y), "measures nothing"),
         (Broken(lambda x: x @ torch.eye(3), lambda y: y), "A x failed: RuntimeError"),
@@ -174,6 +175,22 @@ def wrong(channels, size):
     operator.adjoint = lambda y: 2 * Rows.adjoint(operator, y)
     return operator
 
+class Unmade(LinearOperator):
+    def __init__(self, channels, size):
+        self.size = size
+    def forward(self, x):
+        return x
+    adjoint = forward
+
+class Known(Rows):
+    image_shape = (1, 2, 3)
+    def __init__(self, channels, size, norm=1.0):
+        super().__init__(channels, size)
+        self.known = norm
+    @property
+    def norm(self):
+        return self.known
+
 constant = 3
 """
 
@@ -195,6 +212,11 @@ class TestOwnTasks:
         largest = float(torch.linalg.svdvals(dense(task.operator, 16))[0])
         assert largest <= task.operator.norm <= 1.0215 * largest
 
+    def test_it_may_know_its_norm_and_is_told_the_images_shape(self) -> None:
+        operator = Task.named("mylab_ops:Known", 16).operator
+        assert operator.norm == 1.0
+        assert operator.image_shape == (3, 16, 16)
+
     def test_a_function_may_give_a_physics(self) -> None:
         operator = Task.named("mylab_ops:scaled(factor=0.5)", 16).operator
         x = images(16, 0)
@@ -214,6 +236,9 @@ class TestOwnTasks:
         [
             ("mylab_ops:wrong", "apart"),
             ("mylab_ops:Row", "holds no Row; did you mean Rows"),
+            ("mylab_ops:Unmade", r"Unmade begins its __init__ by super\(\)\.__init__\(\)"),
+            ("mylab_ops:Known(norm=0.9)", "0.9 is below 1, by which .* gradient steps would overshoot"),
+            ("mylab_ops:Known(norm=null)", "a property norm, a number, not None"),
             ("mylab_ops:constant", "is a function or a class, not int"),
             ("mylab_ops:Rows(kep=3)", "called with channels 3, size 16.*unexpected keyword argument 'kep'"),
             ("mylab_none:Rows", "there is no module mylab_none"),

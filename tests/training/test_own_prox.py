@@ -96,6 +96,12 @@ class Bad(nn.Module):
         return {"shape": y[..., 1:], "double": y.double(), "nan": y / 0 * 0, "detached": y.detach(), "tuple": (y,),
                 "ignores": self.used(torch.zeros_like(x)) + x.detach()}.get(self.how, y)
 
+class Unmade(nn.Module):
+    def __init__(self, channels, size):
+        self.size = size
+    def forward(self, x):
+        return x
+
 def no_module(channels, size):
     return abs
 """
@@ -266,6 +272,7 @@ def test_complex_weights_are_trained_and_kept(tmp_path: Path) -> None:
         ("own_maps:ByNumpy", "differ from call to call: draw by torch's global generators"),
         ("own_maps:InTraining", "differ from call to call: draw by torch's global generators"),
         ("own_maps:Late", r"once it is made; network\.head\.weight came when it was called"),
+        ("own_maps:Unmade", r"Unmade begins its __init__ by super\(\)\.__init__\(\)"),
         ("own_maps:no_module", "makes a torch.nn.Module, not builtin_function_or_method"),
         ("own_maps:Nat", "holds no Nat; did you mean Net"),
         ("own_nowhere:Net", "there is no module own_nowhere"),
