@@ -13,6 +13,7 @@ from small_study import TEXT
 from flowsearch.parts import beside, load_part, modules_in
 from flowsearch.study import StudyFileError, load, own_parts, resume, run
 from flowsearch.study.plan import make_plan
+from flowsearch.study.source import dump
 from flowsearch.training.prox_names import PROXES
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -149,6 +150,17 @@ def test_a_part_of_a_notebook_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"__main__:Net is of this notebook or script, .* move it into a module"):
         run(study, tmp_path / "results", cpus=2)
     assert not (tmp_path / "results").exists()
+
+
+def test_other_images_of_an_own_source_are_said_to_be_its_modules(folder: Path, tmp_path: Path) -> None:
+    (folder / "own_pictures.py").write_text("def load(size):\n    return []\n")
+    study = load(folder / "own.yaml", ["data.source=own_pictures:load"])
+    root = tmp_path / "results" / "own"
+    root.mkdir(parents=True)
+    (root / "study.yaml").write_text(dump(study.to_dict()))
+    (root / "provenance.json").write_text(json.dumps({"study_folder": str(folder), "data_fingerprint": "a"}))
+    with pytest.raises(ValueError, match=r"\(fingerprint b, then a\); put its module and what it reads back, or begin"):
+        resume(root, images=lambda config: "b")
 
 
 def test_only_what_was_imported_is_carried(folder: Path) -> None:
