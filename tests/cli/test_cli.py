@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from calling import flowsearch
 
 from flowsearch.cli import app
 from flowsearch.cli.errors import user_errors
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy", "dash", "flask")
-
-
-def flowsearch(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(arguments))
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from calling import flowsearch
 from PIL import Image
-from typer.testing import CliRunner
 
-from flowsearch.cli import app
 from flowsearch.data import find_dataset
 from flowsearch.parts import beside
 from flowsearch.training import evaluate as evaluation
@@ -22,11 +21,6 @@ from flowsearch.training.saved import load_saved
 
 TRIAL = ["data.size=16", "data.train=16", "data.val=4", "data.test=4", "prox=resnet", "features=4", "folds=1"]
 TRIAL += ["epochs=1", "task=denoise-0.2"]
-
-
-def flowsearch(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
-    return result.exit_code, result.stdout, result.stderr
 
 
 def train(folder: Path, *more: str) -> Path:
