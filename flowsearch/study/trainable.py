@@ -34,6 +34,12 @@ RunTrial = Callable[..., Iterator[Record]]
 _LOCK = ".worker.lock"
 _HEARD = ("flowsearch.training", "flowsearch.models")
 """Loggers whose warnings are about a trial. Of its images the driver says once what there is to say."""
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "64"}
+"""How many kernels oneDNN, and torch's layer over it, keep for the shapes that they have seen, unless the user says so.
+
+By their own bounds of 1024 a worker that trains networks of many widths takes a gigabyte more
+(`tests/benchmarks/worker_memory.py`); a U-Net is slower by half with 64, and not with 256.
+"""
 _PATIENCE_SECONDS = 120.0
 """How long to wait for a worker that an earlier driver left behind, or that lives on a machine that was cut off.
 
@@ -172,7 +178,7 @@ class TrialActor(Trainable):
         self._announced = False
         self._warnings.take()
         threads = str(order["threads"])
-        os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+        os.environ.update(KERNELS | os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads})
 
     def _take_folder(self) -> None:
         """Be the only one that writes into the trial's folder, and clear it where the trial begins anew.

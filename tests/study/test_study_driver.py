@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,6 +240,17 @@ def test_the_next_attempt_removes_what_a_killed_worker_left_unfinished(actor, tm
     assert actor.step()["report"].kind == "started"
     assert (tmp_path / LAST).exists()
     assert not (tmp_path / ASIDE).exists()
+
+
+@pytest.mark.parametrize("said", [None, "2048"], ids=["by itself", "as its user says"])
+def test_a_worker_keeps_a_bounded_number_of_kernels(said, actor, tmp_path, monkeypatch):
+    for name in trainable.KERNELS:
+        monkeypatch.setenv(name, said or "")
+        if said is None:
+            monkeypatch.delenv(name)
+    actor.setup({"number": 0, "checkpoint_dir": str(tmp_path), "threads": 1, "anew": False})
+    kept = {name: os.environ[name] for name in trainable.KERNELS}
+    assert kept == (trainable.KERNELS if said is None else dict.fromkeys(trainable.KERNELS, said))
 
 
 def breaks(config: TrialConfig, **where: object) -> Iterator[dict]:
