@@ -4,6 +4,7 @@ What the connection needs beside the address comes from the environment, as ever
 `AWS_ENDPOINT_URL`, a machine's role), or after a question mark: `s3://bucket/x?region=eu-west-1`.
 """
 
+import errno
 import logging
 import random
 import time
@@ -145,7 +146,10 @@ class Bucket:
                 return action()
             except (OSError, pa.ArrowInvalid) as error:  # invalid is what Google's client calls a torn upload
                 if turn == _TRIES or not _passes(error):
-                    raise error if isinstance(error, OSError) else OSError(str(error)) from error
+                    if isinstance(error, OSError) and error.errno is not None:
+                        raise
+                    # With a number, as what the system says of a file: it ends a command in one line.
+                    raise OSError(errno.EIO, str(error).splitlines()[0], self.where) from error
                 wait = random.uniform(0, min(_LONGEST, _SHORTEST * 2 ** (turn - 1)))
                 _log.info("%s: %s; again in %.1f s", self.where, str(error).splitlines()[0], wait)
                 time.sleep(wait)

@@ -5,6 +5,7 @@ nothing renamed. An object's name may hold folders, as in `trials/0000-1.parquet
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -86,7 +87,7 @@ class Folder:
         """See `Store`."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{threading.get_native_id()}")  # two threads may put one name
         try:
             with aside.open("wb") as file:
                 file.write(content)

@@ -1,15 +1,19 @@
 """Results in an object store: the same tables, by the same writer and reader, whatever fails in passing."""
 
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from made_up import epoch_record, make_study
 from object_store import Endpoint, bucket, failing, gs_server, gs_uri, s3_server
 
 from flowsearch import bucket as buckets
+from flowsearch.cli.errors import user_errors
 from flowsearch.results import Writer, load, schema
 from flowsearch.storage import Folder, Store, inside, outside, store_at
 
@@ -64,6 +68,27 @@ def test_a_store_keeps_whole_objects(store: Store) -> None:
     assert below.names() == ["a"]
     with pytest.raises(FileNotFoundError):
         below.get("b")
+
+
+def test_two_threads_that_put_one_name_both_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, sync = Folder(tmp_path), os.fsync
+
+    def slow(number: int) -> None:
+        sync(number)
+        monkeypatch.setattr(os, "fsync", sync)
+        other = threading.Thread(target=store.put, args=("a", b"theirs"))
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(os, "fsync", slow)
+    store.put("a", b"mine")
+    assert (store.get("a"), [path.name for path in tmp_path.iterdir()]) == (b"mine", ["a"])
+
+
+def test_a_bucket_that_is_not_there_is_said_in_a_line(bucket: str) -> None:
+    with pytest.raises(typer.Exit) as left, user_errors():
+        store_at("s3://no-bucket/results").put("a", b"1")
+    assert left.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
