@@ -205,8 +205,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def _elsewhere(study: Study, folder: Path) -> dict[str, Path]:
     """The files of the modules that hold the parts where these are installed or on PYTHONPATH, and of what they
-    imported of their package on PYTHONPATH; by the path from the package on, `mylab/nets.py`. What else lies in such a
-    package, which may be a whole home, is not looked at.
+    imported of their package on PYTHONPATH; by the module's name as a path, `mylab/nets.py`, as its folder may be
+    called otherwise. What else lies in such a package, which may be a whole home, is not looked at.
     """
     holders = {name.partition(":")[0] for name in _own_names(study)}
     tops, near = packages(study), modules_in(folder)
@@ -216,13 +216,13 @@ def _elsewhere(study: Study, folder: Path) -> dict[str, Path]:
         if name.partition(".")[0] not in tops or name in near or file is None or not Path(file).is_file():
             continue
         if name in holders or is_theirs(file):
-            depth = name.count(".") + (Path(file).stem == "__init__")
-            found[Path(*Path(file).parts[-depth - 1 :]).as_posix()] = Path(file)
+            inside = "/__init__" if hasattr(module, "__path__") else ""
+            found[name.replace(".", "/") + inside + Path(file).suffix] = Path(file)
     return found
 
 
 def _check_still_there(name: str, folder: Path) -> None:
-    if not (folder / name).is_file() and find_spec(name.partition("/")[0].removesuffix(".py")) is None:
+    if not (folder / name).is_file() and find_spec(name.partition("/")[0].partition(".")[0]) is None:
         raise ValueError(
             f"{name} is gone, which this study was run with: bring it back to {folder}, or put its module on PYTHONPATH"
         )

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pandas as pd
@@ -198,6 +200,34 @@ def test_what_has_changed_since_the_study_began_is_said(
     assert str(folder / "own_package" / "helper.py") in caplog.text
     names = {f"own_package/{name}" for name in ("__init__.py", "nets.py", "helper.py")}
     assert set(seen[0]["parts"]) - {"own_package/data.txt"} == names
+
+
+@pytest.mark.parametrize("where", ["a folder of another name", "one compiled file"])
+def test_an_installed_module_is_found_again(where: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = folder.parent / "checkout" / "src"
+    home.parent.mkdir()
+    (folder / "own_package").rename(home)
+
+    class Editable:
+        """Finds it as an editable installation with `package-dir = {own_package = "src"}` does."""
+
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+            if name != "own_package":
+                return None
+            return spec_from_file_location(name, home / "__init__.py", submodule_search_locations=[str(home)])
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Editable])
+    part = "own_package.nets:net" if where == "a folder of another name" else "_ctypes:dlopen"
+    study = load(folder / "own.yaml", [f"space={{prox: [{part}]}}"])
+    with own_parts.importable(study, {}):
+        load_part(part)
+        known = own_parts.provenance(study, {})
+    assert known["parts"]
+    with own_parts.importable(study, known):
+        load_part(part)
+    for name in [name for name in sys.modules if name.startswith("own_package")]:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize(("calibration", "said"), [("0.5", False), ("0.6", True)], ids=["the same", "another"])
