@@ -91,7 +91,8 @@ def _own(spec: TaskSpec, size: int, channels: int) -> LinearOperator:
     if not isinstance(made, LinearOperator):
         return wrap(made, channels, size)
     check_operator(made, spec.kind, channels, size)
-    made.image_shape = (channels, size, size)
+    if made.image_shape is None or tuple(made.image_shape) != (channels, size, size):  # a property may say it
+        made.image_shape = (channels, size, size)
     if type(made).norm is not LinearOperator.norm:
         _check_norm(made, spec.kind, channels, size)
     made.shift_period = None  # it was made for this size; one that inherits from Blur would be resized to a plain Blur

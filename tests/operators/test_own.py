@@ -191,6 +191,14 @@ class Known(Rows):
     def norm(self):
         return self.known
 
+class Shaped(Rows):
+    def __init__(self, channels, size):
+        super().__init__(channels, size)
+        self.shape = channels, size, size
+    @property
+    def image_shape(self):
+        return self.shape
+
 constant = 3
 """
 
@@ -216,6 +224,9 @@ class TestOwnTasks:
         operator = Task.named("mylab_ops:Known", 16).operator
         assert operator.norm == 1.0
         assert operator.image_shape == (3, 16, 16)
+
+    def test_it_may_say_the_images_shape_by_a_property(self) -> None:
+        assert Task.named("mylab_ops:Shaped", 16).operator.image_shape == (3, 16, 16)
 
     def test_a_function_may_give_a_physics(self) -> None:
         operator = Task.named("mylab_ops:scaled(factor=0.5)", 16).operator
