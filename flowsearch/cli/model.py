@@ -78,15 +78,16 @@ def say_code(model: Path, *, images: bool) -> None:
     whoever made the model chose what runs here. Called where they are `beside`."""
     from flowsearch.cli.terminal import say
     from flowsearch.parts import is_part
+    from flowsearch.training.config import TrialConfig
     from flowsearch.training.header import about
 
     try:
-        config = about(model)["config"]
-        named = [config.get("prox"), config.get("task")]
-        named += [config["data"].get(name) for name in ("source", "ood", "prior")] if images else []
+        config = TrialConfig.from_dict(about(model)["config"])  # as it is loaded: a part may be a mapping there, too
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no model: whoever reads it says so
         return
-    for part in dict.fromkeys(str(one).partition("(")[0].strip() for one in named):
+    data = config.data
+    named = [config.prox, config.task, *((data.source, data.ood, data.prior) if images else ())]
+    for part in dict.fromkeys(str(one).partition("(")[0] for one in named):
         if is_part(part):
             say(f"the model names code that runs now: {part}, {_file_of(part)}", err=True)
 

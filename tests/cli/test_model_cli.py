@@ -13,8 +13,10 @@ import torch
 from calling import flowsearch
 from PIL import Image
 
+from flowsearch.cli.model import say_code
 from flowsearch.data import find_dataset
 from flowsearch.parts import beside
+from flowsearch.training import checkpoint
 from flowsearch.training import evaluate as evaluation
 from flowsearch.training.metrics import psnr
 from flowsearch.training.saved import load_saved
@@ -276,6 +278,19 @@ def test_code_that_a_model_names_is_said_to_run(theirs: Path, photos: Path, monk
         code, _, said = flowsearch(*command)
         assert code == 0, said
         assert f"the model names code that runs now: theirs_net:net, of {theirs / 'theirs_net.py'}" in said
+
+
+@pytest.mark.parametrize("lacks", ["", "data"], ids=["as a mapping", "without data"])
+def test_code_is_said_to_run_however_a_model_names_it(
+    lacks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"prox": {"theirs_net:net": {"width": 3}}, "task": {"theirs_task:Radon": {}}, "data": {}}
+    config.pop(lacks, None)
+    checkpoint.write(tmp_path / "best.safetensors", {}, {"config": config})
+    say_code(tmp_path / "best.safetensors", images=True)
+    said = capsys.readouterr().err
+    assert "theirs_net:net, of a module that is not found" in said
+    assert "theirs_task:Radon, of a module that is not found" in said
 
 
 def test_a_study_does_not_bring_its_code_by_a_path_from_the_current_folder(theirs: Path) -> None:
