@@ -49,6 +49,11 @@ class End:
         """The values that Optuna takes with that state."""
         return self.values if self.state == TrialState.COMPLETE else None
 
+    @property
+    def violations(self) -> dict[str, float]:
+        """The constraints that are known, as Optuna takes them."""
+        return {text: value for text, value in self.constraints.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Earlier:

@@ -68,7 +68,7 @@ class OptunaStudy:
                 params=one.values,
                 distributions={name: self._space.parameters[name].distribution for name in one.values},
                 intermediate_values=dict(one.steps) if len(self.study.directions) == 1 else {},
-                constraints={text: value for text, value in one.end.constraints.items() if value is not None},
+                constraints=one.end.violations,
                 user_attrs={"status": one.end.status, "reason": one.end.reason},
                 # What a genetic sampler breeds from; others do not know the word.
                 system_attrs={NSGAIISampler._get_generation_key(): 0},
@@ -193,7 +193,7 @@ class OptunaStudy:
             if text is not None:
                 self._storage.set_trial_user_attr(trial._trial_id, name, text)
         told = optuna.Trial(self.study, trial._trial_id)
-        for text, violation in end.constraints.items():
-            if violation is not None and text not in trial.constraints:
+        for text, violation in end.violations.items():
+            if text not in trial.constraints:
                 told.set_constraint(text, violation)
         self.study.tell(trial.number, end.told, end.state)

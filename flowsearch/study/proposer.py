@@ -84,9 +84,17 @@ class Proposer:
         return lost
 
     def contradicts(self, ends: Mapping[int, End]) -> bool:
-        """Whether Optuna knows of an end that is not among these. It cannot take one back."""
-        finished = {number: trial for number, trial in self._optuna.asked().items() if trial.state.is_finished()}
-        return any(number not in ends or ends[number].state != trial.state for number, trial in finished.items())
+        """Whether Optuna was told what these do not say, which it cannot take back: an end, or the violation of a limit
+        in other units; or epochs beside several objectives, on which TPE fails. Code before told the last two."""
+        several = len(self.study.directions) > 1
+        for number, trial in self._optuna.asked().items():
+            if several and trial.intermediate_values:
+                return True
+            if trial.state.is_finished():
+                end = ends.get(number)
+                if end is None or end.state != trial.state or end.violations != trial.constraints:
+                    return True
+        return False
 
     def next(self) -> tuple[int, Values] | None:
         """The next configuration's number and values, or None while it has to wait for earlier ones to end."""

@@ -301,6 +301,35 @@ def test_an_end_that_the_ledger_has_not_is_taken_back(tmp_path, repeats):
     assert (tmp_path / "journal.before-retry").exists()
 
 
+def test_violations_noted_in_other_units_are_noted_anew(tmp_path):
+    """As code before noted them: 500 parameters too many, not a fifth of the bound."""
+    simulation = Simulation(study_of("constraints=[parameters <= 2500]", "search.trials=4"), tmp_path / "journal")
+    simulation.run([1.0], 4)
+    shares = simulation.ends
+    then = {
+        number: replace(end, constraints={text: 2500 * share for text, share in end.constraints.items()})
+        for number, end in shares.items()
+    }
+    before = Simulation(simulation.study, tmp_path / "before")
+    before.planner.restore(simulation.proposed, then)
+    again = Simulation(simulation.study, tmp_path / "before")
+    again.planner.restore(simulation.proposed, shares)
+    assert again.planner.frozen(0).state == optuna.trial.TrialState.COMPLETE
+    assert again.planner.frozen(0).constraints == shares[0].constraints
+
+
+def test_epochs_that_were_noted_beside_several_objectives_are_forgotten(tmp_path):
+    """Code before noted them, and TPE fails on a trial that has them and then diverges."""
+    study = study_of(TWO, "search.trials=4")
+    first = Simulation(study, tmp_path / "journal")
+    number, values = first.planner.next()
+    optuna_study = first.planner.study
+    optuna_study._storage.set_trial_intermediate_value(optuna_study.trials[0]._trial_id, 1, 20.0)
+    again = Simulation(study, tmp_path / "journal")
+    again.planner.restore({number: values}, {})
+    assert again.planner.frozen(number).intermediate_values == {}
+
+
 def test_optuna_knows_which_trials_break_a_constraint(tmp_path):
     simulation = Simulation(study_of("constraints=[parameters <= 2500]", "search.trials=8"), tmp_path / "journal")
     simulation.run([1.0], 8)
