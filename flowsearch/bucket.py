@@ -146,7 +146,7 @@ class Bucket:
                 return action()
             except (OSError, pa.ArrowInvalid) as error:  # invalid is what Google's client calls a torn upload
                 if turn == _TRIES or not _passes(error):
-                    if isinstance(error, OSError) and error.errno is not None:
+                    if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
                         raise
                     # With a number, as what the system says of a file: it ends a command in one line.
                     raise OSError(errno.EIO, str(error).splitlines()[0], self.where) from error

@@ -35,8 +35,8 @@ class Constraint:
     def violation(self, metrics: Mapping[str, Any]) -> float | None:
         """By how much the metric is beyond its bound, 0 or less where it is not; None where it is unknown.
 
-        As a share of the bound: samplers add up the violations of all limits, and a parameter beside a second would
-        count for nothing either way.
+        As a share of the bound: samplers add up the violations of all limits, in which seconds would count for nothing
+        beside parameters.
         """
         value = finite(metrics, self.metric)
         if value is None:
