@@ -1,0 +1,55 @@
+"""The memory of a process, by what Linux says of it."""
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept by glibc's means")
+
+_FAULTS = """
+import resource, torch
+from flowsearch.training.memory import keep_freed
+{keep}
+def step():
+    tensors = [torch.ones(5_000_000) for _ in range(4)]  # 20 MB each
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
+"""
+
+_PEAK = """
+import json, torch
+from flowsearch.training.memory import current_bytes, keep_freed, peak_bytes, reset_peak
+device = torch.device("cpu")
+keep_freed()
+free = current_bytes(device)
+tensors = [torch.ones(5_000_000) for _ in range(10)]
+tensors.clear()
+kept = current_bytes(device)
+reset_peak(device)
+print(json.dumps([kept - free, peak_bytes(device) - free]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("keep", "low", "high"),
+    [pytest.param("", 10_000, 30_000, id="glibc's own way"), pytest.param("keep_freed()", 0, 100, id="kept")],
+)
+def test_what_one_step_frees_the_next_takes_again(keep: str, low: int, high: int) -> None:
+    assert low <= int(_run(_FAULTS.format(keep=keep))) <= high  # 80 MB are 20,000 pages
+
+
+def test_what_was_kept_is_not_in_the_next_peak() -> None:
+    kept, peak = json.loads(_run(_PEAK))
+    assert kept > 150e6
+    assert peak < 50e6
+
+
+def _run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
