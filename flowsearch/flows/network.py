@@ -134,8 +134,8 @@ class Network:
         columns_KP = unfold(x_CBHW, self.level.dtype)
         first_PN = linear_relu(columns_KP.t(), weights.first_NK, weights.first_bias_N)
         middle_PN = linear_relu(first_PN, weights.middle_NN, weights.middle_bias_N)
-        out_CBHW = fold(product(weights.last_KN, middle_PN.t(), self.level.held), x_CBHW.shape[1:])
-        out_CBHW += weights.last_bias_C[:, None, None, None]
+        linear_CBHW = fold(product(weights.last_KN, middle_PN.t(), self.level.held), x_CBHW.shape[1:])
+        out_CBHW = linear_CBHW + weights.last_bias_C[:, None, None, None]
         return out_CBHW, Tape(weights, columns_KP, first_PN, middle_PN)
 
     def vjp(self, tape: Tape, grad_CBHW: Tensor) -> Tensor:

@@ -22,19 +22,20 @@ def unfold(x_CBHW: Tensor, dtype: torch.dtype) -> Tensor:
 def fold(columns_KP: Tensor, shape_BHW: torch.Size) -> Tensor:
     """The adjoint of `unfold`: every neighbourhood added where it came from, (C, B, H, W)."""
     batch, height, width = shape_BHW
-    windows = columns_KP.view(9, -1, batch, height, width)
+    windows = columns_KP.view(3, 3, -1, batch, height, width)
     if windows.device.type == "cpu":
-        padded = windows.new_zeros(windows.shape[1], batch, height + 2, width + 2)
-        for tap in range(9):
-            i, j = divmod(tap, 3)
-            padded[:, :, i : i + height, j : j + width].add_(windows[tap])
-        return padded[:, :, 1:-1, 1:-1]
-    # One sum over nine shifted views, where nine additions would wait for each other.
-    padded = windows.new_zeros(9, windows.shape[1], batch, height + 2, width + 2)
+        rows = windows[:, 1].clone()
+        rows[..., 1:] += windows[:, 2, ..., :-1]
+        rows[..., :-1] += windows[:, 0, ..., 1:]
+        x_CBHW = rows[1]
+        x_CBHW[:, :, 1:] += rows[2, :, :, :-1]
+        x_CBHW[:, :, :-1] += rows[0, :, :, 1:]
+        return x_CBHW
+    # One sum over nine shifted views, where additions would wait for each other.
+    padded = windows.new_zeros(3, 3, windows.shape[2], batch, height + 2, width + 2)
     padded[..., 1:-1, 1:-1] = windows
-    tap, c, b, h, w = padded.stride()
-    shape = (3, 3, *windows.shape[1:])
-    return padded.as_strided(shape, (3 * tap - h, tap - w, c, b, h, w), 2 * h + 2 * w).sum(dim=(0, 1))
+    row, tap, c, b, h, w = padded.stride()
+    return padded.as_strided(windows.shape, (row - h, tap - w, c, b, h, w), 2 * h + 2 * w).sum(dim=(0, 1))
 
 
 def linear_relu(x_PC: Tensor, weight_NC: Tensor, bias_N: Tensor) -> Tensor:
