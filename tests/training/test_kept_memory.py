@@ -10,11 +10,12 @@ import pytest
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept by glibc's means")
 
 _FAULTS = """
-import resource, torch
+import ctypes, resource, torch
 from flowsearch.training.memory import keep_freed
+ctypes.CDLL(None).mallopt(-3, 1 << 17)  # as a process begins: whether glibc changes it depends on what came before
 {keep}
 def step():
-    tensors = [torch.ones(5_000_000) for _ in range(4)]  # 20 MB each
+    tensors = [torch.ones(1_000_000) for _ in range(50)]  # 4 MB each
 for _ in range(3):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -39,10 +40,10 @@ print(json.dumps([kept - free, peak_bytes(device) - free]))
 
 @pytest.mark.parametrize(
     ("keep", "low", "high"),
-    [pytest.param("", 10_000, 30_000, id="glibc's own way"), pytest.param("keep_freed()", 0, 100, id="kept")],
+    [pytest.param("", 45_000, 60_000, id="as glibc begins"), pytest.param("keep_freed()", 0, 100, id="kept")],
 )
 def test_what_one_step_frees_the_next_takes_again(keep: str, low: int, high: int) -> None:
-    assert low <= int(_run(_FAULTS.format(keep=keep))) <= high  # 80 MB are 20,000 pages
+    assert low <= int(_run(_FAULTS.format(keep=keep))) <= high  # 200 MB are 49,000 pages
 
 
 def test_what_was_kept_is_not_in_the_next_peak() -> None:
