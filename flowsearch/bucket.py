@@ -71,6 +71,8 @@ class Bucket:
     def names(self) -> list[str]:
         """See `Store`."""
         found = self._again(lambda: self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True)))
+        if not found:
+            self._check_bucket()
         return sorted(one.base_name for one in found if one.base_name and not one.base_name.startswith("."))
 
     def get(self, name: str) -> bytes:
@@ -122,6 +124,20 @@ class Bucket:
 
     def prepare(self) -> None:
         """See `Store`. There is nothing aside in an object store."""
+
+    def _check_bucket(self) -> None:
+        """Raise FileNotFoundError where there is no such bucket, which pyarrow lists like an empty folder."""
+        bucket = self._root.partition("/")[0]
+        if bucket in self._marked:
+            return
+        try:
+            there = self._files.get_file_info(bucket).type != fs.FileType.NotFound
+        except (OSError, pa.ArrowException):
+            there = True  # who may not ask for the bucket may yet have a folder in it
+        if not there:
+            scheme = self._before.partition("://")[0]
+            raise FileNotFoundError(errno.ENOENT, "No such bucket", f"{scheme}://{bucket}")
+        self._marked.add(bucket)
 
     def _mark(self, folder: str) -> None:
         """Have a folder listed in the one above it: pyarrow lists those of Google's only that have an object of their

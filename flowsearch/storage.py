@@ -23,7 +23,8 @@ class Store(Protocol):
         ...
 
     def names(self) -> list[str]:
-        """The names of all objects and folders in it, in order, but hidden ones; none where there is no such folder."""
+        """The names of all objects and folders in it, in order, but hidden ones; none where there is no such folder.
+        FileNotFoundError where there is no such bucket."""
         ...
 
     def get(self, name: str) -> bytes:

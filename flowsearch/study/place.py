@@ -70,13 +70,17 @@ class Place:
         return known if isinstance(known, dict) else {}
 
     def study(self, sets: Sequence[str] = ()) -> Study:
-        """The study file, with overrides. Raises ValueError where there is none, or it cannot be used."""
+        """The study file, with overrides. Raises ValueError where there is none, or it cannot be used;
+        FileNotFoundError where there is no such bucket."""
         try:
             text = self.store.get(schema.STUDY_FILE).decode()
         except FileNotFoundError:
+            self.store.names()  # where there is not even a bucket, this says so
             raise ValueError(
                 f"{self} holds no study (there is no {schema.STUDY_FILE}); name its folder, such as results/quickstart"
             ) from None
+        except NotADirectoryError:
+            raise ValueError(f"{self} is a file; name a study's folder, such as results/quickstart") from None
         except UnicodeDecodeError:
             raise ValueError(f"{self}: {schema.STUDY_FILE} is not text in UTF-8, so it is no study file") from None
         return read(Source(inside(self.where, schema.STUDY_FILE), text, sets))

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flowsearch import bucket as buckets
 from flowsearch.cli.errors import user_errors
 from flowsearch.results import Writer, load, schema
 from flowsearch.storage import Folder, Store, inside, outside, store_at
+from flowsearch.study.place import Place
 
 TABLES = list(schema.TABLES)
 
@@ -89,6 +90,30 @@ def test_a_bucket_that_is_not_there_is_said_in_a_line(bucket: str) -> None:
     with pytest.raises(typer.Exit) as left, user_errors():
         store_at("s3://no-bucket/results").put("a", b"1")
     assert left.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda where: store_at(where).names(), lambda where: Place(where).study(), load],
+    ids=["names", "study", "tables"],
+)
+def test_a_bucket_that_is_not_there_is_no_empty_folder(bucket: str, read: Callable[[str], Any]) -> None:
+    with pytest.raises(FileNotFoundError) as found:
+        read("s3://no-bucket/results/small")
+    assert found.value.filename == "s3://no-bucket"
+    assert store_at(f"{bucket}/none").names() == []
+
+
+def test_who_may_not_ask_for_the_bucket_may_read_a_folder_of_it() -> None:
+    class Files:
+        type_name = "s3"
+
+        def get_file_info(self, asked: object) -> list[object]:
+            if asked == "b":
+                raise PermissionError(13, "ACCESS_DENIED during HeadBucket operation")
+            return []
+
+    assert buckets.Bucket(Files(), "b/results", "s3://b/results", "").names() == []
 
 
 @pytest.mark.parametrize(
