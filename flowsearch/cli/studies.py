@@ -1,5 +1,6 @@
 """`flowsearch study list`, `show` and `export`: how studies stand and what they found; they change nothing."""
 
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ def show(
 ) -> None:
     """Print how a study stands, also while it runs: trials by status, the best, what failed."""
     with user_errors():
+        from flowsearch.analysis.wording import plural
         from flowsearch.cli.live import counts, summarize
         from flowsearch.cli.terminal import terminal
         from flowsearch.study.listing import opened
@@ -47,7 +49,7 @@ def show(
             return
         console.print(f"{progress.study.name}: {counts(progress)}")
         for prior in progress.priors.values():
-            done = f"{prior.epoch} of {prior.config['prior']['epochs']} epochs"
+            done = f"{prior.epoch} of {plural(prior.config['prior']['epochs'], 'epoch')}"
             console.print(f"pre-training {prior.id}: {done}", soft_wrap=True)
         if trials:
             console.print(_trials(progress))
@@ -116,7 +118,7 @@ def export(
 
             chosen = export_model(results, model, trial)
             typer.echo(f"trial {chosen} of {results.name}: {model}")
-            typer.echo(f"try it:  flowsearch evaluate {model}")
+            typer.echo(f"try it:  flowsearch evaluate {shlex.quote(str(model))}")
             return
         if trial is not None:
             raise ValueError("--trial goes with --model FOLDER; a table has all trials")

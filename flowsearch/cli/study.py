@@ -1,6 +1,7 @@
 """`flowsearch study run` and `resume`; the commands that only look are in `plan` and `studies`."""
 
 import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -116,7 +117,8 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
     except KeyboardInterrupt:
         typer.echo("interrupted before anything ran", err=True)
         raise typer.Exit(130) from None
-    go_on = f"flowsearch study resume {root}"
+    quoted = shlex.quote(str(root))
+    go_on = f"flowsearch study resume {quoted}"
     if ending.stopped == "signal":
         console.print(f"interrupted: {counts(ending.progress)}; everything so far is in {root}", soft_wrap=True)
         console.print(f"go on with:  {go_on}", soft_wrap=True)
@@ -139,7 +141,7 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
         typer.echo(f"stopped: {ending.reason}; once there is room, go on with:  {go_on}", err=True)
         raise typer.Exit(1)
     if ending.stopped == "failures":
-        typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {root}", err=True)
+        typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {quoted}", err=True)
     _report(root)
     failed = [trial.id for trial in ending.progress.trials.values() if trial.status == "failed"]
     if failed:
@@ -176,7 +178,8 @@ def _report(root: Path | str) -> None:
 
         typer.echo(f"report: {write_report(root)}")
     except KeyboardInterrupt:
-        typer.echo(f"interrupted while the report was written; write it with:  flowsearch report {root}", err=True)
+        again = f"flowsearch report {shlex.quote(str(root))}"
+        typer.echo(f"interrupted while the report was written; write it with:  {again}", err=True)
         raise typer.Exit(130) from None
     except Exception as error:
         typer.echo(

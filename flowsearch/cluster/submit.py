@@ -98,8 +98,8 @@ def failed(submitted: Submitted) -> bool:
 def hints(submitted: Submitted) -> dict[str, str]:
     """The commands that look at the study, and the one that stops it."""
     return {
-        "standing": f"flowsearch study show {submitted.results}",
-        "dashboard": f"flowsearch dashboard {submitted.results}",
+        "standing": f"flowsearch study show {shlex.quote(submitted.results)}",
+        "dashboard": f"flowsearch dashboard {shlex.quote(submitted.results)}",
         "log": _log_command(submitted.job, submitted.address),
         "stop": f"ray job stop --address {submitted.address} {submitted.job}",
     }

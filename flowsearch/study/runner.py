@@ -1,6 +1,7 @@
 """Runs a study, or goes on with one: what is refused, what is noted, and then `driving` it."""
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -253,9 +254,10 @@ def _check_same(root: Place, study: Study) -> None:
     except ValueError as error:
         other = str(error)
     if other:
+        resume = f"flowsearch study resume {shlex.quote(str(root))}"
         raise ValueError(
             f"{root} is taken: another study of that name is there ({other}), and nothing is overwritten. Go on with "
-            f"that one by `flowsearch study resume {root}`, or give this run another --name or --results"
+            f"that one by `{resume}`, or give this run another --name or --results"
         )
 
 

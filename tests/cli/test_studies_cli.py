@@ -1,11 +1,13 @@
 """`flowsearch study list`, `show`, `export` and `flowsearch prior`, on what a study leaves."""
 
+import csv
 import io
 import json
 import math
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pyarrow as pa
@@ -19,9 +21,11 @@ from PIL import Image
 from flowsearch import load as flowsearch_load
 from flowsearch.cli import study
 from flowsearch.results import schema
-from flowsearch.study import load
+from flowsearch.study import Ending, load
 from flowsearch.study.driver import Driver
+from flowsearch.study.holding import Why
 from flowsearch.study.ledger import Ledger
+from flowsearch.study.listing import opened
 from flowsearch.study.model_folder import export_model
 from flowsearch.study.outcome import Failure
 from flowsearch.study.progress import replay
@@ -217,12 +221,11 @@ def test_exported_numbers_and_words_are_whole(awkward: tuple[Path, dict[str, obj
     written = json.loads(flowsearch("study", "export", folder, "--format", "json")[1], parse_constant=strict)
     row = next(row for row in written if row["trial_id"] == "0001")
     assert {name: row[name] for name in values} == values | {"test_psnr": None, "ood_psnr": None}
-    csv = flowsearch("study", "export", folder, "--format", "csv")[1]
-    table = pd.read_csv(io.StringIO(csv), dtype={"trial_id": str}, float_precision="round_trip").set_index("trial_id")
-    assert {name: table.loc["0001", name] for name in values if name != "ood_psnr"} == {
-        name: value for name, value in values.items() if name != "ood_psnr"
-    }
-    assert list(table.columns) == [name for name in row if name != "trial_id"]
+    text = flowsearch("study", "export", folder, "--format", "csv")[1]
+    cells = next(cells for cells in csv.DictReader(io.StringIO(text, newline="")) if cells["trial_id"] == "0001")
+    known = {name: value for name, value in values.items() if name != "ood_psnr"}
+    assert {name: type(value)(cells[name]) for name, value in known.items()} == known
+    assert list(cells) == list(row)
 
 
 @pytest.mark.parametrize("name", ["42", "20241127", "true", "null", "1e3", "0x10", "plain"])
@@ -241,17 +244,19 @@ def test_export_of_a_model_that_evaluate_takes(root: Path, tmp_path: Path) -> No
     sets = [part for one in FILE_TRIAL for part in ("--set", one)]
     trained = root / schema.CHECKPOINTS / "0001"
     assert flowsearch("train", *sets, "--out", trained)[0] == 0
-    code, printed, said = flowsearch("study", "export", root, "--model", tmp_path / "best")
+    best = tmp_path / "the best"
+    code, printed, said = flowsearch("study", "export", root, "--model", best)
     assert code == 0, said
     assert "trial 0001 of small" in printed
-    assert json.loads((tmp_path / "best" / "config.json").read_text())["data"]["size"] == 16
-    known = json.loads((tmp_path / "best" / "provenance.json").read_text())
+    assert f"try it:  flowsearch evaluate '{best}'\n" in printed
+    assert json.loads((best / "config.json").read_text())["data"]["size"] == 16
+    known = json.loads((best / "provenance.json").read_text())
     assert (known["study"], known["trial"], known["metrics"]["val_psnr"]) == ("small", "0001", 21.0)
-    code, printed, said = flowsearch("evaluate", tmp_path / "best")
+    code, printed, said = flowsearch("evaluate", best)
     assert code == 0, said
-    saved = load_saved(str(tmp_path / "best"), "cpu")
-    assert (saved.path, saved.config.data.size) == (tmp_path / "best" / "best.safetensors", 16)
-    code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "best")
+    saved = load_saved(str(best), "cpu")
+    assert (saved.path, saved.config.data.size) == (best / "best.safetensors", 16)
+    code, _, said = flowsearch("study", "export", root, "--model", best)
     assert (code, "not empty" in said) == (2, True)
     code, _, said = flowsearch("study", "export", root, "--model", tmp_path / "other", "--trial", "0")
     assert (code, "has left no best.safetensors" in said) == (2, True)
@@ -323,6 +328,28 @@ def test_what_trains_no_network_is_not_exported(root: Path, tmp_path: Path, meth
     with pytest.raises(ValueError, match=f"0001 is of method {method}.* for --trial: "):
         export_model(results, tmp_path / "out", "1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("stopped", "command"),
+    [
+        ("signal", "go on with:  flowsearch study resume"),
+        ("budget", "go on with:  flowsearch study resume"),
+        ("ray", "go on with:  flowsearch study resume"),
+        ("disk", "go on with:  flowsearch study resume"),
+        ("failures", "then:  flowsearch study retry"),
+        ("", "write it with:  flowsearch report"),
+    ],
+    ids=["signal", "budget", "ray", "disk", "failures", "report"],
+)
+def test_the_command_that_goes_on_is_quoted_for_the_shell(
+    stopped: Why, command: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flowsearch.analysis.write_report", Mock(side_effect=KeyboardInterrupt))
+    where, progress = Path("my results/größe"), opened(root)[0]
+    with pytest.raises(typer.Exit):
+        study._go(lambda listener: Ending(where, progress, stopped, "a reason"), where, True, False)
+    assert f"{command} 'my results/größe'\n" in "".join(capsys.readouterr())
 
 
 def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(monkeypatch, capsys):

@@ -130,3 +130,10 @@ def test_it_says_how_to_look_at_it(server: Server, file: Path) -> None:
         f"ray job stop --address http://127.0.0.1:8265 {job}",
     ):
         assert line in result.stdout
+
+
+def test_an_address_with_a_question_is_quoted_for_the_shell(server: Server, file: Path) -> None:
+    result = CliRunner().invoke(app, ["cluster", "submit", str(file), "--results", "s3://b/r?region=x&scheme=http"])
+    assert result.exit_code == 0, result.output
+    for command in ("study show", "dashboard"):
+        assert f"flowsearch {command} 's3://b/r/small?region=x&scheme=http'\n" in result.stdout
