@@ -34,6 +34,7 @@ def view(console: Console, *, plain: bool) -> "Iterator[Listener]":
         yield PlainLines(console)
         return
     with Live(Text("starting Ray ..."), console=console, auto_refresh=False, transient=True) as live:
+        console.show_cursor()  # Live hides it, and a process that is killed could not bring it back
         yield LiveView(live)
 
 
@@ -103,7 +104,7 @@ def draw(progress: "Progress") -> RenderableType:
     running = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(4):
         running.add_column(no_wrap=True, min_width=4)
-    running.add_column(no_wrap=True, overflow="ellipsis")
+    running.add_column()  # gives way where all do not fit, and is cut, not wrapped
     for trial in sorted(progress.running, key=lambda one: one.number):
         value = trial.current.get(study.metric)
         running.add_row(
@@ -111,7 +112,7 @@ def draw(progress: "Progress") -> RenderableType:
             ProgressBar(total=1.0, completed=trial.share, width=12),
             Text(f"{trial.phase} {trial.epoch}" if trial.phase else "starting"),
             Text(written(study.metric, value, unit=True, empty="")),
-            Text(short(trial.values), style="dim"),
+            _cut(short(trial.values)),
         )
     for prior in progress.priors.values():
         if prior.status == "running":
@@ -120,7 +121,7 @@ def draw(progress: "Progress") -> RenderableType:
                 ProgressBar(total=1.0, completed=prior.share, width=12),
                 Text(f"prior {prior.epoch}"),
                 Text(""),
-                Text(f"{prior.words}, for {plural(len(prior.trials), 'trial')}", style="dim"),
+                _cut(f"{prior.words}, for {plural(len(prior.trials), 'trial')}"),
             )
     whole = Table.grid()
     whole.add_row(ProgressBar(total=progress.total, completed=progress.done, width=60))
@@ -133,6 +134,11 @@ def draw(progress: "Progress") -> RenderableType:
     elif len(study.objective) > 1 and study.tasks is None:
         parts.append(Text(f"on the Pareto front so far  {len(progress.front())}", style="green"))
     return Group(*parts)
+
+
+def _cut(text: str) -> Text:
+    """A dim line, cut where it does not fit."""
+    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def summarize(console: Console, progress: "Progress") -> None:

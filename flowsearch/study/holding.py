@@ -117,6 +117,7 @@ def watched() -> Iterator[None]:
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AT_ONCE = b"\nended at once; `flowsearch study resume` goes on from the last checkpoints\n"
 
 
 class Signal:
@@ -140,7 +141,10 @@ class Signal:
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.why == "signal":
-            os._exit(128 + number)
+            try:
+                os.write(2, _AT_ONCE)  # print could be in the middle of a line
+            finally:
+                os._exit(128 + number)
         self.ask("signal")
 
     def ask(self, why: Why, reason: str = "") -> None:

@@ -63,7 +63,8 @@ class PriorState(Job):
     def words(self) -> str:
         """The flow in a few words."""
         shape = " ".join(f"{name}={self.config[name]}" for name in ("depth", "levels", "hidden"))
-        return f"flow {shape}, {self.config['prior']['epochs']} epochs"
+        epochs = self.config["prior"]["epochs"]
+        return f"flow {shape}, {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 class Priors:

@@ -1,6 +1,9 @@
 """A study is held by one process, as long as its folder is where it was."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,3 +51,11 @@ def test_a_hold_is_lost_with_its_folder(
         assert not hold.lost
         how(folder)
         assert hold.lost is lost
+
+
+def test_a_second_signal_ends_it_on_the_spot_and_says_how_to_go_on() -> None:
+    code = "import os\nfrom flowsearch.study.holding import signals\nwith signals():\n"
+    code += f"  for _ in 'ab': os.kill(os.getpid(), {signal.SIGINT})\n  print('still here')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\nended at once; `flowsearch study resume` goes on from the last checkpoints\n"

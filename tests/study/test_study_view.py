@@ -8,6 +8,7 @@ from rich.console import Console
 
 from flowsearch.cli import live
 from flowsearch.cli.live import LiveView, prox_table, short, summarize, view
+from flowsearch.study.priors import PriorState
 from flowsearch.study.progress import Event, Progress, TrialState
 
 
@@ -89,6 +90,27 @@ def test_the_live_view_shows_running_trials_and_the_best(progress):
         assert word in text
 
 
+def test_a_live_view_without_room_cuts_only_the_configuration(progress):
+    values = {f"a_long_name_{number}": number for number in range(8)}
+    progress.trials[3].values, progress.trials[3].current = values, {}
+    progress.trials[3].phase = ""
+    row = next(
+        line for line in printed(lambda console: console.print(live.draw(progress))).splitlines() if "0003" in line
+    )
+    assert "  starting  " in row
+    assert row.endswith("…")
+
+
+def test_the_cursor_is_to_be_seen_while_the_live_view_runs(progress):
+    def draw(console):
+        with view(console, plain=False):
+            shown.append(console.file.getvalue())
+
+    shown = []
+    printed(draw, force_terminal=True)
+    assert shown[0].rpartition("\x1b[?25")[2][0] == "h"  # as a process that is killed leaves it
+
+
 @pytest.mark.parametrize(("took", "drawn"), [(0.001, 50), (0.1, 5)], ids=["few trials", "thousands"])
 def test_the_live_view_takes_a_twentieth_of_the_time(progress, monkeypatch, took, drawn):
     now, times = [100.0], []
@@ -122,3 +144,9 @@ def test_plain_lines_name_what_starts_and_ends(progress):
 def test_a_short_configuration():
     values = {"folds": 3, "prox": "glow", "lr": 2.81e-4, "weights": "tied", "pretrain": False}
     assert short(values) == "glow tied folds=3 lr=0.00028 fresh"
+
+
+@pytest.mark.parametrize(("epochs", "words"), [(1, "hidden=8, 1 epoch"), (2, "hidden=8, 2 epochs")])
+def test_a_prior_in_words(epochs, words):
+    config = {"depth": 2, "levels": 3, "hidden": 8, "prior": {"epochs": epochs}}
+    assert PriorState("0a", config).words == f"flow depth=2 levels=3 {words}"
