@@ -10,23 +10,26 @@ from flowsearch.cli.plan import plan
 from flowsearch.cli.reconstruct import reconstruct
 from flowsearch.cli.report import report
 from flowsearch.cli.train import train
+from flowsearch.cli.usage import HELP, Commands, Settable
 
 app = typer.Typer(
     name="flowsearch",
+    cls=Commands,
+    context_settings=HELP,
     help="Studies over unrolled networks with normalizing flow priors for imaging inverse problems.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-study.app.command()(plan)
+study.app.command(cls=Settable)(plan)
 study.app.command()(studies.show)
 study.app.command("list")(studies.list_studies)
 study.app.command()(studies.export)
-app.add_typer(study.app, name="study")
-app.add_typer(prior.app, name="prior")
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
-app.add_typer(cluster.app, name="cluster")
-app.command()(train)
+app.add_typer(study.app, name="study", cls=Commands)
+app.add_typer(prior.app, name="prior", cls=Commands)
+app.add_typer(data.app, name="data", cls=Commands)
+app.add_typer(bench.app, name="bench", cls=Commands)
+app.add_typer(cluster.app, name="cluster", cls=Commands)
+app.command(cls=Settable)(train)
 app.command()(evaluate)
 app.command()(reconstruct)
 app.command()(report)

@@ -7,6 +7,7 @@ import typer
 
 from flowsearch.cli.errors import user_errors
 from flowsearch.cli.options import File, Name, Profile, Sets, overrides
+from flowsearch.cli.usage import Settable
 
 app = typer.Typer(name="cluster", help="Clusters: check the file of one, submit studies to one.", no_args_is_help=True)
 
@@ -34,7 +35,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Settable)
 def submit(
     file: File,
     results: Annotated[

@@ -34,6 +34,9 @@ def user_errors() -> Iterator[None]:
         what = f"{error.filename} does not exist" if error.filename is not None and error.strerror else str(error)
         raise _refused(what) from None
     except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno is not None and str(cause) == str(error):
+            raise _refused(_said(cause)) from None  # such as of a trial's images
         raise _refused(str(error)) from None
     except OSError as error:
         if error.errno is None or isinstance(error, BrokenPipeError):

@@ -1,6 +1,7 @@
 """Options of several commands: those that choose a study, the device, and what a path to be written may be."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,3 +43,15 @@ def chosen(file: Path, sets: list[str] | None, profile: str | None, name: str | 
     from flowsearch.study import load
 
     return load(file, overrides(sets, name), profile)
+
+
+def trial_text(file: Path | None) -> str:
+    """The text of a file of a trial's names, or of an empty one. ValueError for a NAME=VALUE in its place."""
+    if file is None:
+        return "{}"
+    if "=" in str(file) and not file.exists():
+        raise ValueError(f"{file} does not exist; a name is set by --set:  --set {shlex.quote(str(file))}")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not text in UTF-8, so it holds no names") from None

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import Device, local
+from flowsearch.cli.options import Device, local, trial_text
+from flowsearch.cli.usage import Settable
 
 if TYPE_CHECKING:
     from flowsearch.training.prior_store import PriorStore
@@ -16,7 +17,7 @@ app = typer.Typer(help="Pre-train flows as priors, list them, and look at what t
 _Results = Annotated[str, typer.Option(help="Folder that holds the results of all studies; priors lie in it.")]
 
 
-@app.command()
+@app.command(cls=Settable)
 def train(
     file: Annotated[
         Path | None,
@@ -41,8 +42,8 @@ def train(
         from flowsearch.training.prior_store import prior_key
 
         store = _store(results)
-        text = "{}" if file is None else file.read_text(encoding="utf-8")
-        config = TrialConfig.from_dict({"pretrain": True} | Source(file or "command line", text, sets or []).values)
+        source = Source(file or "command line", trial_text(file), sets or [])
+        config = TrialConfig.from_dict({"pretrain": True} | source.values)
         if not config.pretrain:
             raise ValueError(
                 f"only a flow is pre-trained: prox: glow or score with pretrain: true, not prox {config.prox}"

@@ -10,6 +10,7 @@ import typer
 
 from flowsearch.cli.errors import user_errors
 from flowsearch.cli.options import File, Name, Profile, Sets, chosen
+from flowsearch.cli.usage import Settable
 
 if TYPE_CHECKING:
     from flowsearch.study import Ending
@@ -27,7 +28,7 @@ _Address = Annotated[
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages too.")]
 
 
-@app.command()
+@app.command(cls=Settable)
 def run(
     file: File,
     sets: Sets = None,
@@ -52,7 +53,7 @@ def run(
         )
 
 
-@app.command()
+@app.command(cls=Settable)
 def resume(
     path: Annotated[str, typer.Argument(help="A study's results, e.g. results/quickstart.", show_default=False)],
     file: Annotated[

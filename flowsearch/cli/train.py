@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flowsearch.cli.errors import user_errors
-from flowsearch.cli.options import Device, local
+from flowsearch.cli.options import Device, local, trial_text
 
 _USED = ("used_tv_weight", "used_gamma", "used_strength", "used_iterations")
 
@@ -36,8 +36,7 @@ def train(
         from flowsearch.study.source import Source
         from flowsearch.training import TrialConfig
 
-        text = "{}" if file is None else file.read_text(encoding="utf-8")
-        values = Source(file or "command line", text, sets or []).values
+        values = Source(file or "command line", trial_text(file), sets or []).values
         if "space" in values:
             raise ValueError(
                 f"{file or 'this'} is a study, which `flowsearch study run` runs; train takes a trial's names"

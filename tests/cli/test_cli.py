@@ -10,6 +10,7 @@ from calling import flowsearch
 
 from flowsearch.cli import app
 from flowsearch.cli.errors import user_errors
+from flowsearch.training.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "optuna", "pandas", "pyarrow", "plotly", "numpy", "dash", "flask")
@@ -134,6 +135,14 @@ def test_a_home_that_cannot_be_written_as_in_some_containers_is_said_to_be_it(na
     )
 
 
+def test_images_that_the_system_refuses_are_told_of_as_it_does(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("HOME", "/some/home")
+    error = PermissionError(13, "Permission denied", "/some/home/.flowsearch")
+    with pytest.raises(typer.Exit), user_errors():
+        raise DataError(str(error)) from error
+    assert capsys.readouterr().err.startswith("error: Permission denied: /some/home/.flowsearch; set HOME to ")
+
+
 @pytest.mark.parametrize("error", [OSError("a socket of some library"), BrokenPipeError(32, "Broken pipe")], ids=repr)
 def test_what_no_person_can_mend_goes_on_as_it_is(error: OSError) -> None:
     with pytest.raises(type(error)) as found, user_errors():
@@ -204,3 +213,75 @@ def test_train_refuses_with_one_clear_line(setting: str, rule: str, tmp_path) ->
     assert rule in said
     assert len(said.strip().splitlines()) == 1
     assert not (tmp_path / "trial").exists()
+
+
+def plainly(text: str) -> str:
+    """What stands in a frame, in a line."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", [(), ("study",), ("study", "run"), ("data", "prepare")], ids=" ".join)
+def test_h_is_help(command: tuple[str, ...]) -> None:
+    assert flowsearch(*command, "-h") == flowsearch(*command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("run studies/quickstart.yaml", "No such command 'run'. Did you mean 'study run'?"),
+        ("show results", "Did you mean 'study show' or 'data show'?"),
+        ("study status results", "No such command 'status'. There are run, resume, retry, plan, show, list, export."),
+        (
+            "sweep",
+            "There are train, evaluate, reconstruct, report, dashboard, doctor, study, prior, data, bench",
+        ),
+        ("stduy list", "Did you mean 'study'?"),
+    ],
+)
+def test_an_unknown_command_is_told_which_there_are(command: str, words: str) -> None:
+    code, _, said = flowsearch(*command.split())
+    assert code == 2
+    assert words in plainly(said)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --lr 1e-4",
+        "train --prox=unet",
+        "train prox=unet folds=3",
+        "prior train --depth 3",
+        "study run studies/quickstart.yaml --pofile small",
+        "study run studies/quickstart.yaml --trials 2",
+        "study run studies/quickstart.yaml search.trials=2",
+        "study resume results/quickstart --trials 2",
+        "study plan studies/quickstart.yaml search.trials=2",
+        "cluster submit studies/quickstart.yaml --results s3://b --trials 2",
+    ],
+)
+def test_a_name_without_set_is_told_of_it(command: str) -> None:
+    code, _, said = flowsearch(*command.split())
+    assert code == 2
+    assert "names are set by --set NAME=VALUE" in plainly(said)
+    assert "options: --help" not in said
+    assert ("--pofile" in command) == ("--profile" in said)
+
+
+@pytest.mark.parametrize("command", ["train", "prior train"])
+def test_a_value_in_the_place_of_the_file_is_told_of_set(command: str) -> None:
+    code, _, said = flowsearch(*command.split(), "prior.lr=1e-3")
+    told = "error: prior.lr=1e-3 does not exist; a name is set by --set:  --set prior.lr=1e-3\n"
+    assert (code, said) == (2, told)
+
+
+def test_a_binary_file_in_the_place_of_names_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_bytes(b"\xff\xfe")
+    code, _, said = flowsearch("train", tmp_path / "best.safetensors")
+    assert (code, said) == (2, f"error: {tmp_path / 'best.safetensors'} is not text in UTF-8, so it holds no names\n")
+
+
+@pytest.mark.parametrize("command", ["show", "resume", "retry"])
+def test_a_file_in_the_place_of_results_is_told_apart(command: str) -> None:
+    code, _, said = flowsearch("study", command, ROOT / "studies/quickstart.yaml")
+    told = f"error: {ROOT}/studies/quickstart.yaml is a file; name a study's folder, such as results/quickstart\n"
+    assert (code, said) == (2, told)
