@@ -33,6 +33,16 @@ _RULES = {
 }
 """What each of pydantic's complaints is about."""
 
+_SUCH_AS = {
+    "data": "{source: faces, size: 64}",
+    "objective": "{val_psnr: maximize}",
+    "search": "{sampler: tpe, trials: 64}",
+    "prior": "{epochs: 100}",
+    "budget": "{hours: 12}",
+    "resources": "{cpu: 2, gpu: auto}",
+}
+"""Sections that people write as a single value, as they should be written."""
+
 _TRIAL = tuple(name for name in TrialConfig.field_types() if name != "prox_parameters")
 _NAMES = {
     "fixed": _TRIAL,
@@ -83,7 +93,10 @@ def read(source: Source) -> Study:
         try:
             branch.parsed_space().check(branch.config, branch.named_points())
         except SpaceError as error:
-            raise study.error(_way_to(error, study), str(error)) from None
+            way = _way_to(error, study)
+            several = way[0] == "fixed" and isinstance(study.fixed[way[1]], list | dict)
+            hint = f"; what is to be tried stands under space, as {way[1]}: [...]" if several else ""
+            raise study.error(way, f"{error}{hint}") from None
     return study
 
 
@@ -208,6 +221,8 @@ def _first_error(source: Source, error: ValidationError) -> StudyFileError:
         what = "objective" if of_metric else name
         return source.error(way, f"{what} is one of {', '.join(allowed)}, not {value!r}{nearest(str(value), allowed)}")
     rule = _RULES[kind].format_map(context) if kind in _RULES else first["msg"]
+    if kind in ("dict_type", "model_type") and name in _SUCH_AS:
+        rule += f", such as {_SUCH_AS[name]}"
     return source.error(way, f"{name} is {rule}, not {value!r}")
 
 

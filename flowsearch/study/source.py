@@ -38,10 +38,13 @@ _IN_WORDS = {
     "found another document": "a file is one YAML document, and --- begins another; take it away, or make two files",
     r"character '\t'": "a tab begins here; lines are indented with spaces",
     "'<block mapping start>'": "this line is indented unlike the names beside it, which all begin in the same column",
+    "cannot start any token": "no value begins with @, % or `; text that does stands in quotes",
     "mapping values are not allowed": "a colon where none can be; see that each name's has a space behind it (also in "
     "the line above), that names beside each other are indented alike, and that text with a colon stands in quotes",
 }
 """What the reader's commonest complaints are about."""
+
+_BRACKETS = "; see that each bracket is closed, and that each colon has a space behind it"
 
 
 class StudyFileError(ValueError):
@@ -110,7 +113,8 @@ class Source:
                 told = [words]
             elif error.context and began is not None and mark is not None and began.line < mark.line:
                 told.append(f"{error.context} that begins in line {began.line + 1}")
-            raise StudyFileError(f"{self.path}{line}: not valid YAML: {', '.join(map(str, told))}") from None
+            hint = _BRACKETS if str(told[0]).startswith("expected ',' or") else ""
+            raise StudyFileError(f"{self.path}{line}: not valid YAML: {', '.join(map(str, told))}{hint}") from None
         except (YAMLError, ValueError) as error:
             raise StudyFileError(f"{self.path}: not valid YAML: {str(error).splitlines()[0]}") from None
 

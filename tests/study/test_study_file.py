@@ -306,6 +306,23 @@ MISTAKES = {
         2,
         "scheduler.asha.startup is not a known name; it belongs to scheduler.median or search",
     ),
+    "objective by its name": (
+        "name: x\nobjective: val_psnr\nspace:\n" + LIST,
+        2,
+        "objective is a mapping of names to values, such as {val_psnr: maximize}, not 'val_psnr'",
+    ),
+    "data by their name": ("name: x\ndata: faces\nspace:\n" + LIST, 2, "such as {source: faces, size: 64}, not 'f"),
+    "several values fixed": (
+        "name: x\nfixed: {epochs: [1, 2]}\nspace:\n" + LIST,
+        2,
+        "epochs is a whole number, not [1, 2] (at prox: glow); what is to be tried stands under space, as epochs: [",
+    ),
+    "no space behind a colon in brackets": (
+        "name: x\nspace:\n" + LIST + "  folds: {int:[1, 3]}\n",
+        4,
+        "but got '['; see that each bracket is closed, and that each colon has a space behind it",
+    ),
+    "a character with a meaning": ("name: @x\nspace:\n" + LIST, 1, "no value begins with @, % or `; text that does"),
     "no space behind a colon": ("name:x\nspace:\n" + LIST, 2, "see that each name's has a space behind it"),
     "waits for itself": (
         "name: x\nspace:\n" + LIST + "  folds: {int: [1, 2], when: {folds: 1}}\n",
