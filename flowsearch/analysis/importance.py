@@ -5,12 +5,13 @@ the best `TOP` of the configurations with how they are spread among all of them:
 It asks what it takes to be among the best, and allows for a sampler that did not draw evenly. It looks at one name at a
 time, so that what two names do together only is missed.
 
-A name that only some configurations have (`depth`, of a flow) is judged among those alone: a scope. Shares add up to
-one within a scope, and say nothing across scopes.
+A name that only some configurations have (`depth`, of a flow), or that is searched for some of them only (`when`), is
+judged among those alone: a scope. Elsewhere it has a value that nobody chose, which says of a configuration what its
+other names say already. Shares add up to one within a scope, and say nothing across scopes.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -62,7 +63,7 @@ def importance(results: Results, metric: str | None = None, task: str | None = N
     found = found.dropna(subset=[name]) if name in found else found.iloc[:0]
     for of, own in found.groupby("task", sort=True, dropna=False):
         losses = own[name].to_numpy(dtype=np.float64) * (-1.0 if more else 1.0)
-        for scope, names, inside in _scopes(own, _searched(results)):
+        for scope, names, inside in _scopes(own, _searched(results), _space(results)):
             rows += [{"task": of, "scope": scope} | row for row in _scope(own[inside], losses[inside], names, seed)]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     return table.assign(method=METHOD, above_chance=table["above_chance"].astype("boolean"))
@@ -70,18 +71,39 @@ def importance(results: Results, metric: str | None = None, task: str | None = N
 
 def _searched(results: Results) -> list[str]:
     """The names that the study varies; all of a configuration's where its file does not say."""
-    space = results.study.get("space")
+    space = _space(results)
     known = [one.name for one in schema.CONFIG_COLUMNS if one.name not in _NOT_SEARCHED]
-    return [name for name in known if name in space] if isinstance(space, dict) and space else known
+    return [name for name in known if name in space] if space else known
 
 
-def _scopes(own: pd.DataFrame, searched: Sequence[str]) -> list[tuple[str, list[str], npt.NDArray[np.bool_]]]:
-    """Which names are judged among which configurations: those that all have among all, and each group of names that
-    the same configurations have among these, with the names that all have."""
-    names = [name for name in searched if varies(own[name])]
+def _space(results: Results) -> Mapping[str, Any]:
+    """The study file's space; empty where there is none to read."""
+    space = results.study.get("space")
+    return space if isinstance(space, Mapping) else {}
+
+
+def _chosen(own: pd.DataFrame, name: str, space: Mapping[str, Any]) -> pd.Series:
+    """Which configurations, all of one task, have a value of the name that was chosen: where its conditions (`when`)
+    hold, each of a name that was chosen itself."""
+    chosen = own[name].notna()
+    entry = space.get(name)
+    when = entry.get("when") if isinstance(entry, Mapping) else None
+    for other, asked in (when or {}).items():
+        if other in own and other != "task":
+            chosen &= _chosen(own, other, space) & own[other].isin(asked if isinstance(asked, list) else [asked])
+    return chosen
+
+
+def _scopes(
+    own: pd.DataFrame, searched: Sequence[str], space: Mapping[str, Any]
+) -> list[tuple[str, list[str], npt.NDArray[np.bool_]]]:
+    """Which names are judged among which configurations: those that were chosen for all among all, and each group of
+    names that were chosen for the same configurations among these, with the names that were for all of them."""
+    chosen = {name: _chosen(own, name, space) for name in searched}
+    names = [name for name in searched if varies(own[name][chosen[name]])]
     groups: dict[bytes, list[str]] = {}
     for name in names:
-        groups.setdefault(own[name].notna().to_numpy(dtype=bool).tobytes(), []).append(name)
+        groups.setdefault(chosen[name].to_numpy(dtype=bool).tobytes(), []).append(name)
     scopes: list[tuple[str, list[str], npt.NDArray[np.bool_]]] = []
     for mask, members in groups.items():
         inside = np.frombuffer(mask, dtype=bool)
@@ -89,7 +111,7 @@ def _scopes(own: pd.DataFrame, searched: Sequence[str]) -> list[tuple[str, list[
             scopes.insert(0, (ALL, members, inside))
         else:
             active = own[inside]
-            varying = [name for name in names if active[name].notna().all() and varies(active[name])]
+            varying = [name for name in names if chosen[name][inside].all() and varies(active[name])]
             scopes.append((_described(own, inside, members), varying, inside))
     return scopes
 

@@ -53,6 +53,27 @@ def test_a_conditional_name_is_judged_where_it_is_used(known: Results) -> None:
     assert ((glow["low"] <= glow["share"]) & (glow["share"] <= glow["high"])).all()
 
 
+def test_a_name_that_is_searched_for_some_only_is_not_judged_by_its_default_elsewhere(tmp_path: Path) -> None:
+    """The map is all that matters. Folds are searched for Glows alone, and those of a U-Net are always 5, so that among
+    all configurations the folds tell the map; the rate's condition is that of the folds'."""
+    rng = np.random.default_rng(0)
+    worth = []
+    for _ in range(160):
+        glow = bool(rng.integers(2))
+        config = {"prox": "glow" if glow else "unet", "folds": int(rng.integers(1, 5)) if glow else 5}
+        chosen = glow and config["folds"] in (1, 2)
+        config |= {"lr": float(10 ** rng.uniform(-5, -2)) if chosen else 1e-5}
+        worth.append((config | {"batch_size": int(rng.integers(1, 9))}, 28 + 3 * glow + float(rng.normal(0, 0.3))))
+    space = "space:\n  prox: [glow, unet]\n  folds: {int: [1, 4], when: {prox: glow}}\n  batch_size: {int: [1, 8]}\n"
+    space += "  lr: {float: [1.0e-5, 1.0e-2], when: {folds: [1, 2, 5]}}\n"
+    table = importance(known_study(tmp_path / "s", worth, images=2, study=space))
+    scopes = {scope: set(own["name"].dropna()) for scope, own in table.groupby("scope")}
+    assert scopes["all"] == {"prox", "batch_size"}
+    assert scopes["prox = glow"] == {"folds", "batch_size"}
+    assert scopes["with lr"] == {"folds", "batch_size", "lr"}
+    assert set(table[table["above_chance"].fillna(False)]["name"]) == {"prox"}
+
+
 def test_of_nothing_that_matters_little_is_above_chance(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     worth = [

@@ -13,8 +13,8 @@ _CAPTION = (
     "What it takes to be among the best fifth of the completed configurations, by PED-ANOVA: the share that each "
     "searched name has. A whisker is how much it varies with which configurations there are, ± 1.96 standard "
     "deviations over halves of them; few of them draw all shares towards each other, which no whisker shows. A name "
-    "that only some configurations have is judged among those, and shares are of one within such a group only. A "
-    "hatched bar is no longer than chance makes one in twenty times."
+    "that only some configurations have, or that was searched for some only, is judged among those, and shares are of "
+    "one within such a group only. A hatched bar is no longer than chance makes one in twenty times."
 )
 _BAR = 26
 """Pixels of a name."""
