@@ -231,6 +231,14 @@ def test_folds_are_those_of_the_best_epoch(results: Results, quantity: str, maps
         assert set(rows["epoch"]) == {trials.loc[trial_id, "best_epoch"]}
 
 
+def test_folds_of_a_configuration_with_repeats_are_its_first_trials_at_its_own_best_epoch(tmp_path: Path) -> None:
+    results = load(make_study(tmp_path / "s", trials=18, repeats=3, epochs=8, images=2, panels=0))
+    results.trials["best_epoch"] = 3 + 2 * (results.trials["index"] % 3)  # 3, 5 and 7
+    frame = fold_by_fold.data(results)
+    assert set(frame["label"]) == {"glow", "resnet", "unet"}
+    assert set(frame["epoch"]) == {3}
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_every_colour_stands_out_on_the_ground(mode: str) -> None:
     """Contrast of 3:1, what WCAG 2 asks of graphics."""

@@ -21,7 +21,9 @@ def data(results: Results, quantity: str = "psnr", task: str | None = None) -> p
     """A row per fold of each unrolled network's best trial at its best epoch: `fold` from 1 and `quantity`."""
     chosen = results.tasks if task is None else [task]
     best = pd.concat([best_of_each(results, "label", one) for one in chosen] or [results.completed])
-    best = best.assign(group=groups(best))[["trial_id", "label", "task", "group", "best_epoch"]]
+    best = best.assign(group=groups(best))[["trial_id", "label", "task", "group"]]
+    # The trial's own: a configuration's is the mean over its repeats.
+    best = best.merge(results.trials[["trial_id", "best_epoch"]], on="trial_id")
     rows = results.folds[["trial_id", "epoch", "fold", quantity]].merge(best, on="trial_id")
     last = rows.groupby("trial_id")["epoch"].transform("max")
     rows = rows[rows["epoch"] == rows["best_epoch"].fillna(last)]
