@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowsearch.results.reader import Results
 
 _METRICS = [one.name for one in schema.METRIC_COLUMNS]
+_TUNED = [name for name in _METRICS if name.startswith("used_")]
 LOST: Final = (schema.PRUNED, schema.FAILED, schema.DIVERGED)
 """How trials end that have no result. What is said of the others is said of those that got through."""
 ONE_ALONE: Final = dict.fromkeys(("source", "size"), "load the studies of one alone")
@@ -44,10 +45,10 @@ def configurations(results: "Results", task: str | None = None) -> pd.DataFrame:
 def gathered(trials: pd.DataFrame) -> pd.DataFrame:
     """A row per configuration of completed `trials`.
 
-    Each metric is the mean over its trials (one over test images is missing where a trial's is), `repeats` says how
-    many these are and `trials` lists their ids. The other columns are those of the first of them, `ended` is that of
-    the last. Trials without a configuration's number (of before there were repeats) are a configuration each. A metric
-    that is not finite is missing.
+    Each metric is the mean over its trials (one over test images is missing where a trial's is, and what was tuned
+    where they tuned it to different values), `repeats` says how many these are and `trials` lists their ids. The other
+    columns are those of the first of them, `ended` is that of the last. Trials without a configuration's number (of
+    before there were repeats) are a configuration each. A metric that is not finite is missing.
     """
     trials = trials.sort_values(["study", "configuration", "repeat"], kind="stable", na_position="last")
     number = _numbers(trials).to_numpy()
@@ -55,6 +56,7 @@ def gathered(trials: pd.DataFrame) -> pd.DataFrame:
     found = trials.drop(columns=_METRICS)[~pd.Series(number, trials.index).duplicated()].reset_index(drop=True)
     values = trials[_METRICS].astype(float).replace([np.inf, -np.inf], np.nan).groupby(number, sort=False)
     known = values.count().eq(values.size(), axis="index") | ~np.array([over_images(name) for name in _METRICS])
+    known.loc[:, _TUNED] = values[_TUNED].max() == values[_TUNED].min()  # a mean of two is one that no trial had
     means = values.mean().where(known).reset_index(drop=True)
     found = found.assign(ended=grouped["ended"].max().to_numpy(), repeats=grouped.size().to_numpy(dtype=int))
     ids = pd.Series(grouped["trial_id"].agg(tuple).tolist(), found.index, dtype=object)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from flowsearch.analysis.standings_table import standings_table
+from flowsearch.analysis.wording import described
 from flowsearch.results import Results, load
 from flowsearch.results.export import to_latex
 from flowsearch.study.model_folder import export_model
@@ -66,6 +67,14 @@ def test_what_is_not_finite_is_not_the_best(tmp_path: Path) -> None:
     results = known_study(tmp_path / "s", worth)
     assert results.best()["trial_id"] == "0002"
     assert results.by("label")["best_val_psnr"].tolist() == [27.0]
+
+
+def test_a_mean_of_what_repeats_tuned_to_different_values_is_not_told(tmp_path: Path) -> None:
+    results = known_study(tmp_path / "s", [({"used_strength": 0.05}, 29.0), ({"used_strength": 0.1}, 28.0)], repeats=2)
+    results.trials["used_strength"] = [0.05, 0.006, 0.1, 0.1]
+    told = [described(one) for one in results.configurations.to_dict("records")]
+    assert ["strength" in text for text in told] == [False, True]
+    assert "strength 0.1" in told[1]
 
 
 def test_a_group_that_divides_repeats_has_a_best_of_its_own(repeated: Results) -> None:
