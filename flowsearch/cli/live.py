@@ -159,7 +159,7 @@ def summarize(console: Console, progress: "Progress") -> None:
     best = progress.best
     measured = None if best is None else best.metrics.get("measurement_psnr")
     if measured is not None:
-        console.print(f"the measurements themselves: {decibels(measured)} dB")
+        console.print(f"the measurements themselves, of the test images: {decibels(measured)} dB")
     for line in (*lost_lines(progress), *warning_lines(progress)):
         console.print(line, soft_wrap=True)
     for trial in progress.trouble:

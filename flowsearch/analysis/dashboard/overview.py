@@ -31,7 +31,7 @@ _MOST_REASONS = 8
 _MOST_RUNNING = 24
 _PICTURES = 4
 _NUMBERS = {name: head(name) for name in ("val_psnr", "test_psnr", "ood_psnr")}
-_NUMBERS |= {"measurement_psnr": "measured", "parameters": "parameters"}
+_NUMBERS |= {"measurement_psnr": "test, measured", "parameters": "parameters"}
 
 
 class Overview:
