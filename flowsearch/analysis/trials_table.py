@@ -96,7 +96,8 @@ def maps_table(results: Results) -> str:
         for row in summary.to_dict("records")
     )
     heads = "".join(f'<th scope="col"{right[field]}>{name}</th>' for field, name in columns.items())
-    caption = escape(f"The best configuration of each method by {chosen_by(results)}.")
+    mean = " The mean is over all that were completed and keep to that." if results.limits else ""
+    caption = escape(f"The best configuration of each method by {chosen_by(results)}.{mean}")
     return (
         f'<p class="caption">{caption}</p><div class="scroll maps"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"

@@ -129,6 +129,14 @@ def test_of_many_tasks_one_without_a_best_says_why(tmp_path: Path) -> None:
     assert "inpaint-9: no completed trial has it and keeps to parameters <= 1500" in told
 
 
+@pytest.mark.parametrize(("limits", "mean"), [("", "27.00"), (LIMITS, "28.00")], ids=["no limits", "limits"])
+def test_what_the_mean_of_each_method_is_over_is_said(tmp_path: Path, limits: str, mean: str) -> None:
+    worth = [({"parameters": 1000}, 28.0), ({"parameters": 2000}, 26.0)]
+    table = maps_table(known_study(tmp_path / "s", worth, study=limits))
+    assert f'2 of 2</td><td class="n">{mean}</td>' in table
+    assert ("The mean is over all that were completed and keep to that." in table) == bool(limits)
+
+
 def test_what_the_best_is_the_best_by_is_said_where_it_is_shown(tmp_path: Path) -> None:
     worth = [({"parameters": size, "val_loss": 1 / size}, 20 + size / 1000) for size in (1000, 1500, 2000)]
     study = "objective: {val_loss: minimize, parameters: minimize}\n"
