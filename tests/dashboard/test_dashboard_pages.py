@@ -124,6 +124,13 @@ def test_what_is_written_alike_is_equally_good(study: Path) -> None:
     assert made.count("B('0.850')") == 2
 
 
+def test_rates_that_differ_beyond_the_digits_shown_are_not_called_the_same(tmp_path: Path) -> None:
+    root = known_study(tmp_path / "s", [({"lr": 0.0012341}, 29.0), ({"lr": 0.0012342}, 28.0)], images=2).path
+    shown = text_of(Pages(Library(root)), "/compare", "?compare=0000,0001")
+    assert "0.0012341" in shown
+    assert "0.0012342" in shown
+
+
 def test_numbers_over_an_image_that_is_not_finite_are_unknown_and_it_is_said(tmp_path: Path) -> None:
     root = known_study(tmp_path / "s", [({}, 29.0), ({}, 28.0)], lost=[(0, 1)]).path
     pages = Pages(Library(root))

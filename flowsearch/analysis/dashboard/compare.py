@@ -63,11 +63,12 @@ class Compare:
         """What differs in the configuration, and what came of it."""
         links = [bits.trial_link(self.address, one) for one in self.ids]
         rows: list[Sequence[Any]] = [("status", *(bits.badge(str(one)) for one in self.trials["status"]))]
-        rows += [
-            (one.name, *(number(value) for value in self.trials[one.name]))
-            for one in schema.CONFIG_COLUMNS
-            if len({number(value) for value in self.trials[one.name]}) > 1
-        ]
+        for one in schema.CONFIG_COLUMNS:
+            values = [None if missing(value) else value for value in self.trials[one.name]]
+            if len(set(values)) > 1:
+                texts = [number(value) for value in values]
+                # Rates that a search proposed may differ beyond the digits that are shown elsewhere.
+                rows.append((one.name, *(texts if len(set(texts)) > 1 else map(str, values))))
         for name in _NUMBERS:
             values = list(self.trials[name])
             if all(missing(value) for value in values):
