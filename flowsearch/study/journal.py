@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def _opened(path: Path) -> JournalStorage:
 
 
 class Journal:
-    """The journal's file at `path`. Optuna appends to it, which an object store cannot: it is put there now and then.
+    """The journal's file at `path`. Optuna appends to it, which an object store cannot: it is put there now and then,
+    and fetched from there.
 
     One that an earlier driver left on this machine, of which the ledger may know nothing, is removed where the study is
     kept elsewhere.
@@ -79,6 +81,8 @@ class Journal:
         if place.remote:
             place.local.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # what it lacks, or all of it, is written again
+                self._size = self.path.write_bytes(place.store.get(schema.JOURNAL))
 
     def tick(self) -> None:
         """Put it into the store if it has grown and was not put there for a while."""

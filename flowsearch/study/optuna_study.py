@@ -112,10 +112,10 @@ class OptunaStudy:
             return self._space.suggest(trial)
         return self._proposed(trial, number, known)
 
-    def ask_again(self, number: int, values: Values, *, waits: bool) -> None:
+    def ask_again(self, number: int, values: Values, *, waits: bool, over: bool) -> None:
         """Have Optuna note a configuration that was asked for before, and that its journal lacks.
 
-        `waits`: the journal has its values, and not yet that it was asked for.
+        `waits`: the journal has its values, and not yet that it was asked for. `over`: it ended long ago.
         """
         if not waits:
             self.study.enqueue_trial(values)
@@ -123,10 +123,22 @@ class OptunaStudy:
         trial = self.study.ask()
         self._note_generation(number)
         given = self._design[number] if number < len(self._design) else {}
-        if not values.keys() <= given.keys():
-            # The sampler chose some of it then, and notes what it chose: also names that this trial has not.
+        if not values.keys() <= given.keys() and self._notes_more(number, values, over):
             _ = trial.relative_params
         self._space.suggest(trial)
+
+    def _notes_more(self, number: int, values: Values, over: bool) -> bool:
+        """Whether the sampler, where it chose a configuration, noted more than these `values`.
+
+        A genetic one notes the parents. Others note what they chose, also names that the configuration has not, and
+        look at it until its end is told; choosing takes time with the number of trials, or its cube.
+        """
+        if isinstance(self.study.sampler, NSGAIISampler):
+            return True
+        if over or self._space.parameters.keys() <= values.keys():
+            return False
+        chosen = self.study.sampler.infer_relative_search_space(self.study, self.frozen(number))
+        return not chosen.keys() <= values.keys()
 
     def _proposed(self, trial: optuna.Trial, number: int, known: Collection[Values]) -> Values:
         """What the sampler proposes, or a point at random where that was proposed before: the same configuration with

@@ -87,7 +87,7 @@ class Planner:
             if end is not None:
                 position = self._layout.position(configuration * self._layout.repeats)
                 ended[position.branch][position.local] = end
-        if any(proposer.contradicts(ended[branch]) for branch, proposer in enumerate(self._proposers)):
+        if any(one.contradicts(configurations[place], ended[place]) for place, one in enumerate(self._proposers)):
             set_aside(self._journal, "before-retry")
             self._proposers = self._opened()
         numbers = {self._local(number): number for number in range(self._next)}

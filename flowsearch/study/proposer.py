@@ -16,6 +16,10 @@ from flowsearch.study.optuna_study import OptunaStudy
 from flowsearch.study.parameter import Values
 from flowsearch.study.sections import Study
 
+_RECENT = 256
+"""Configurations of which a sampler may still look at what it noted of them, beside what Optuna is told at their end;
+at least two windows of them: those of the last are looked at, and were chosen by what was noted of those before."""
+
 
 class Proposer:
     """The configurations of one task, numbered from 0: which were proposed, which have ended, what Optuna knows by now.
@@ -65,7 +69,9 @@ class Proposer:
         lost = {}
         self._ends, self._settled = dict(ends), 0
         self._told = {number for number, trial in found.items() if trial.state.is_finished()}
-        for number in range(max(planned, default=-1) + 1 if count is None else count):
+        count = max(planned, default=-1) + 1 if count is None else count
+        recent = count - max(_RECENT, 2 * self._window)
+        for number in range(count):
             there, values = found.get(number), planned.get(number)
             asked = there is not None and there.state != TrialState.WAITING
             if not asked or values is None:
@@ -79,16 +85,19 @@ class Proposer:
                 known = self._planned.values()
                 values = lost[number] = self._optuna.ask(number, known) if there is None else dict(there.params)
             elif not asked:
-                self._optuna.ask_again(number, values, waits=there is not None)
+                over = number < recent and number in self._ends
+                self._optuna.ask_again(number, values, waits=there is not None, over=over)
             self._planned[number] = dict(values)
         return lost
 
-    def contradicts(self, ends: Mapping[int, End]) -> bool:
-        """Whether Optuna was told what these do not say, which it cannot take back: an end, or the violation of a limit
-        in other units; or epochs beside several objectives, on which TPE fails. Code before told the last two."""
+    def contradicts(self, planned: Mapping[int, Values], ends: Mapping[int, End]) -> bool:
+        """Whether Optuna was told what these do not say, which it cannot take back: values, an end, or how far a limit
+        is broken in other units; or epochs beside several objectives, on which TPE fails, as code before did."""
         several = len(self.study.directions) > 1
         for number, trial in self._optuna.asked().items():
             if several and trial.intermediate_values:
+                return True
+            if trial.state != TrialState.WAITING and trial.params != planned.get(number, trial.params):
                 return True
             if trial.state.is_finished():
                 end = ends.get(number)

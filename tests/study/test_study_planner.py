@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_study import TEXT
 
+from flowsearch.study import proposer
 from flowsearch.study.ends import Earlier, End, together
 from flowsearch.study.file import read
 from flowsearch.study.judge import Judge
@@ -299,6 +300,33 @@ def test_an_end_that_the_ledger_has_not_is_taken_back(tmp_path, repeats):
     again.run([1.0], total)
     assert again.told() == before
     assert (tmp_path / "journal.before-retry").exists()
+
+
+def test_values_that_the_ledger_has_not_are_taken_back(tmp_path):
+    """As where two drivers wrote to one object store, and the journal there is that of the other."""
+    simulation = Simulation(study_of("search.trials=4"), tmp_path / "journal")
+    simulation.run([1.0], 2)
+    ours = simulation.proposed[1] | {"lr": 2e-4}
+    again = Simulation(simulation.study, tmp_path / "journal")
+    again.planner.restore({0: simulation.proposed[0], 1: ours}, simulation.ends)
+    assert again.planner.frozen(1).params == ours
+
+
+@pytest.mark.parametrize("name", ["tpe, with conditions", "gp"])
+def test_a_journal_that_is_written_anew_does_not_search_anew(tmp_path, monkeypatch, name):
+    """A choice takes the longer the more trials there are: of thousands all of them took hours."""
+    asked, plain = [], name == "gp"
+    kind = optuna.samplers.GPSampler if plain else optuna.samplers.TPESampler
+    sets = ["search.sampler=gp", VALLEY] if plain else ["search.sampler=tpe"]
+    simulation = Simulation(study_of("search.trials=14", *sets), tmp_path / "journal")
+    simulation.run([1.0], 12)
+    simulation.journal.unlink()
+    choose = kind.sample_relative
+    monkeypatch.setattr(proposer, "_RECENT", 0, raising=False)
+    monkeypatch.setattr(kind, "sample_relative", lambda *args: asked.append(args[2].number) or choose(*args))
+    simulation.resume()
+    assert not asked if plain else min(asked, default=12) >= 12 - 2 * WINDOW
+    assert [one.params for one in simulation.planner.study.trials] == list(simulation.proposed.values())
 
 
 def test_violations_noted_in_other_units_are_noted_anew(tmp_path):

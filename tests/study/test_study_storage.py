@@ -18,9 +18,11 @@ from small_study import HERE, TEXT
 
 from flowsearch import bucket as buckets
 from flowsearch.results import load as load_results
+from flowsearch.results import schema
 from flowsearch.storage import Folder, inside, store_at
 from flowsearch.study import lease
 from flowsearch.study import ledger as events
+from flowsearch.study.journal import Journal
 from flowsearch.study.lease import LEASE, Lease, is_held
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.listing import listed, opened
@@ -166,6 +168,21 @@ def test_priors_are_pretrained_once_for_studies_on_different_machines(
     priors = store_at(f"{results}/priors")
     begun = [Mirror(tmp_path / "none", priors.at(key)).read("begun") for key in priors.names()]
     assert begun == [b"begun\n"] * 2
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+def test_a_resume_goes_on_with_the_journal_in_the_bucket_and_with_no_other(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    monkeypatch.setenv("FLOWSEARCH_HOME", str(tmp_path))
+    place = Place(f"{bucket}/results/small")
+    journal = Journal(place)
+    journal.path.write_bytes(b"of this machine\n")
+    if stored:
+        place.store.put(schema.JOURNAL, b"of the bucket\n")
+    journal = Journal(place)
+    assert journal.path.exists() == stored
+    assert not stored or journal.path.read_bytes() == b"of the bucket\n"
 
 
 # The lease ------------------------------------------------------------------------------------------------------
