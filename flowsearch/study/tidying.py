@@ -4,8 +4,9 @@ import time
 from collections import deque
 
 from flowsearch.results import schema
+from flowsearch.study import ledger as events
 from flowsearch.study.ledger import Ledger
-from flowsearch.study.moment import between
+from flowsearch.study.moment import Moment, between
 from flowsearch.study.place import Place
 from flowsearch.study.progress import Progress, TrialState
 from flowsearch.training.header import LAST
@@ -19,20 +20,16 @@ _CLOSING_SECONDS = 30.0
 class Tidying:
     """Trials that are done, in the order in which they ended, with the state of their training still there.
 
-    An earlier driver that was killed within moments of a trial's end may have left it, too.
+    An earlier driver that was killed within moments of a trial's end may have left it, too, and so may those after it
+    that were killed within moments of their start.
     """
 
     def __init__(self, place: Place, progress: Progress, ledger: Ledger) -> None:
         self._place = place
         self._spent: deque[tuple[float, TrialState]] = deque()
         """Since when each is known to be done, by this process's own clock."""
-        if ledger.events:
-            last = ledger.events[-1].at
-            done = [trial for trial in progress.trials.values() if trial.status in _DONE]
-            ended = [(trial.ended, trial) for trial in done if trial.ended is not None]
-            late = [(at.time, trial) for at, trial in ended if between(at, last) <= _CLOSING_SECONDS]
-            for _, trial in sorted(late, key=lambda one: one[0]):
-                self.add(trial)
+        for trial in _left(progress, ledger):
+            self.add(trial)
 
     def add(self, trial: TrialState) -> None:
         """Take up a trial that has ended, as the ledger knows; one that is gone on with keeps all that it has."""
@@ -44,3 +41,18 @@ class Tidying:
         while self._spent and (now is None or now - self._spent[0][0] >= _CLOSING_SECONDS):
             _, trial = self._spent.popleft()
             self._place.forget(f"{schema.CHECKPOINTS}/{trial.id}", LAST)
+
+
+def _left(progress: Progress, ledger: Ledger) -> list[TrialState]:
+    """Trials that are done, with no driver whose events show that it ran for long enough after that to tidy up."""
+    done = {trial.id: trial for trial in progress.trials.values() if trial.status in _DONE}
+    left: deque[tuple[Moment, TrialState]] = deque()
+    driver = ""
+    for event in ledger.events:
+        if event.at.process != driver:
+            driver, left = event.at.process, deque((event.at, trial) for _, trial in left)
+        while left and between(left[0][0], event.at) > _CLOSING_SECONDS:
+            left.popleft()
+        if event.subject in done and event.event == events.ENDED:
+            left.append((event.at, done[event.subject]))
+    return [trial for _, trial in left]

@@ -5,18 +5,23 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from study_fakes import final_record, leave, train_record
 
+from flowsearch.study import ledger as events
 from flowsearch.study import trainable
 from flowsearch.study.driver import Driver
 from flowsearch.study.ledger import PLANNED, Ledger
+from flowsearch.study.moment import Moment
 from flowsearch.study.outcome import Failure
+from flowsearch.study.place import Place
 from flowsearch.study.progress import replay
 from flowsearch.study.records import keep, read_records
+from flowsearch.study.tidying import Tidying
 from flowsearch.study.trainable import Report, TrialActor
 from flowsearch.training import notice
 from flowsearch.training.config import TrialConfig
@@ -173,6 +178,31 @@ def test_a_trial_that_the_ledger_has_no_room_for_is_not_run(study_of, tmp_path, 
 
 ASIDE = f".{LAST}.5f3a"
 """What a worker that was killed left of a checkpoint that it wrote."""
+
+
+def test_what_a_driver_left_is_remembered_until_one_runs_for_long_enough(study_of, tmp_path):
+    """Those that are killed within moments of their start remove nothing, however many there are."""
+    study, began = study_of("search.trials=3", "scheduler=none"), datetime(2026, 1, 1, tzinfo=UTC)
+
+    def at(driver: int, seconds: float) -> Moment:
+        return Moment(began + timedelta(hours=driver, seconds=seconds), f"driver {driver}", seconds)
+
+    def left() -> list[str]:
+        ledger = Ledger(tmp_path / "ledger")
+        return [trial.id for _, trial in Tidying(Place(tmp_path), replay(study, ledger), ledger)._spent]
+
+    ledger = Ledger(tmp_path / "ledger")
+    values = {"prox": "unet", "folds": 1}
+    for number, seconds in enumerate((0, 40)):
+        ledger.add(events.PLANNED, f"{number:04d}", at=at(1, seconds), number=number, values=values)
+        ledger.add(events.ENDED, f"{number:04d}", at=at(1, seconds), attempt=1, status="completed", metrics={})
+    assert left() == ["0001"]
+    for driver in (2, 3):
+        ledger.add(events.STARTED, events.STUDY, at=at(driver, 0))
+        ledger.add(events.STARTED, "0002", at=at(driver, 20), attempt=1, values={"prox": "unet", "folds": 2})
+        assert left() == ["0001"], "the driver was killed after 20 seconds"
+    ledger.add(events.STOPPED, events.STUDY, at=at(3, 31))
+    assert left() == []
 
 
 def test_a_trial_that_is_done_keeps_its_best_weights_only(study_of, tmp_path):
