@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flowsearch.study.progress import Progress, TrialState
 
 _LIVE_SECONDS = 1.0
+_LIVE_SHARE = 0.1
+"""At most this share of the time goes into reading: of thousands of trials a ledger takes seconds."""
 
 _Dir = Annotated[
     str, typer.Argument(metavar="DIR", help="A study's results, e.g. results/quickstart.", show_default=False)
@@ -139,9 +141,11 @@ def _follow(console: "Console", path: str) -> None:
     from flowsearch.study.listing import is_running, opened
     from flowsearch.study.place import Place
 
+    began = time.monotonic()
     with Live(draw(opened(path)[0]), console=console, auto_refresh=False, transient=True) as view:
         while is_running(Place(path)):
-            time.sleep(_LIVE_SECONDS)
+            time.sleep(max(_LIVE_SECONDS, (time.monotonic() - began) * (1 / _LIVE_SHARE - 1)))
+            began = time.monotonic()
             view.update(draw(opened(path)[0]), refresh=True)
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pandas as pd
@@ -19,16 +20,16 @@ from made_up import make_study
 from PIL import Image
 
 from flowsearch import load as flowsearch_load
-from flowsearch.cli import study
+from flowsearch.cli import studies, study
 from flowsearch.results import schema
-from flowsearch.study import Ending, load
+from flowsearch.study import Ending, listing, load
 from flowsearch.study.driver import Driver
 from flowsearch.study.holding import Why
 from flowsearch.study.ledger import Ledger
 from flowsearch.study.listing import opened
 from flowsearch.study.model_folder import export_model
 from flowsearch.study.outcome import Failure
-from flowsearch.study.progress import replay
+from flowsearch.study.progress import Progress, replay
 from flowsearch.study.source import dump
 from flowsearch.study.trainable import Report
 from flowsearch.training.config import TrialConfig
@@ -170,6 +171,21 @@ def test_show_prints_what_a_run_ends_with(root: Path, more: list[str]) -> None:
     code, printed, _ = flowsearch("study", "show", root, *more)
     assert code == 0
     assert "best: trial 0001, 21.00 dB" in printed
+
+
+def test_a_study_that_takes_long_to_read_is_followed_less_often(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock of its own, on which reading takes 3 seconds."""
+    clock, waits, reads = [0.0], [], [0]
+
+    def slowly(path: str) -> tuple[Progress, Ledger]:
+        clock[0], reads[0] = clock[0] + 3, reads[0] + 1
+        return opened(path)
+
+    monkeypatch.setattr(listing, "opened", slowly)
+    monkeypatch.setattr(listing, "is_running", lambda place: reads[0] < 3)
+    monkeypatch.setattr(studies, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=waits.append))
+    assert flowsearch("study", "show", root, "--live")[0] == 0
+    assert waits == pytest.approx([27, 27])
 
 
 def test_a_study_that_runs_is_shown_as_running(root: Path, tmp_path: Path) -> None:
