@@ -139,7 +139,7 @@ def _go(start: "Callable[[Listener], Ending]", root: Path | str, plain: bool, ve
         typer.echo(f"{ending.reason}; nothing more was written to {root}", err=True)
         raise typer.Exit(1)
     if ending.stopped == "disk":
-        typer.echo(f"stopped: {ending.reason}; once there is room, go on with:  {go_on}", err=True)
+        typer.echo(f"stopped: {ending.reason}; once the disk takes it, go on with:  {go_on}", err=True)
         raise typer.Exit(1)
     if ending.stopped == "failures":
         typer.echo(f"stopped: {ending.reason}; mend it, then:  flowsearch study retry {quoted}", err=True)

@@ -22,7 +22,7 @@ OUT_OF_MEMORY = "out of memory"
 
 _NODE_GONE = ("node has died", "node it was running on is dead", "node was terminated", "its node is dead")
 _NEVER_RAN = ("error raised in its creation task", "failed to set up runtime environment")
-_DISK_FULL = ("no space left on device", "disk quota exceeded")
+_DISK_FULL = ("no space left on device", "disk quota exceeded", "read-only file system")
 _MEMORY_GONE = ("out of memory", "can't allocate memory", "running low on memory")
 
 
@@ -65,7 +65,8 @@ class Failure:
 
     @property
     def disk_full(self) -> bool:
-        """Whether a disk had no room, as the system says it, in Python's words or a library's."""
+        """Whether a disk had no room, or took nothing any more (as Linux has it after an error of the disk), as the
+        system says it, in Python's words or a library's."""
         return any(one in self.message.lower() for one in _DISK_FULL)
 
     @property
@@ -110,7 +111,7 @@ class Outcome:
 
     @property
     def disk_full(self) -> bool:
-        """Whether it ended for want of room on a disk, which is no failure of the trial's: a resume goes on with it."""
+        """Whether it ended for want of a disk to write to, which is no failure of its own: a resume goes on with it."""
         return self.how == "raised" and self.failure is not None and self.failure.disk_full
 
     @property

@@ -137,15 +137,19 @@ def test_what_cannot_be_written_never_ends_a_study(study_of, tmp_path, monkeypat
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_trial_that_finds_no_room_is_gone_on_with_by_a_resume(study_of, tmp_path):
+READ_ONLY = OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize("error", [FULL, READ_ONLY], ids=["full", "read-only after an error"])
+def test_a_trial_that_finds_no_disk_to_write_to_is_gone_on_with_by_a_resume(study_of, tmp_path, error):
     study = study_of("search.trials=2")
     driver = driver_of(study, tmp_path)
     driver.plan()
     hand_in(driver, 0, Report("started", host="here"))
-    hand_in(driver, 0, Report("raised", failure=Failure.of(FULL)))
+    hand_in(driver, 0, Report("raised", failure=Failure.of(error)))
     driver.ended(0)
     assert driver.progress.trials[0].status == "interrupted"
-    assert driver.no_room == "trial 0000 could not be kept (OSError: [Errno 28] No space left on device)"
+    assert driver.no_room == f"trial 0000 could not be kept (OSError: {error})"
     assert driver.plan() is None
     assert not driver.exhausted
     driver.close()
