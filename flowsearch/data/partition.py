@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from flowsearch.lazy import lazy
 
@@ -24,8 +25,10 @@ class Partition:
 
         It is named by its path or an end of it (`000001`, `patient07/000001`), else by those of a folder that it lies
         in, the innermost first (`patient07`). The file's paths may have further folders before (`all/patient07`), as
-        long as these leave no doubt.
+        long as these leave no doubt. An accented letter is one however it is written: archives made on macOS have a
+        letter and its accent apart, what is typed has them in one.
         """
+        member = normalize("NFC", member)
         for path in (_key(member), *map(str, PurePosixPath(member).parents[:-1])):
             for end in _ends(path):
                 if end in self.part_of:
@@ -58,7 +61,7 @@ def read_partition(path: Path) -> Partition:
     content = path.read_bytes()
     part_of: dict[str, int] = {}
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = normalize("NFC", content.decode("utf-8-sig")).splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text; a partition is lines of NAME PART, such as 000001.jpg 0") from None
     for number, line in enumerate(lines, start=1):

@@ -195,8 +195,9 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write a JSON file; bytes of a file's name that are no UTF-8 (lone surrogates in Python) as JSON's escapes."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def order_key(seed: int, name: str) -> bytes:

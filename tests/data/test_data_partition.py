@@ -182,3 +182,11 @@ def test_a_name_that_is_not_told_apart_is_in_no_part(member: str, part: int | No
     path = tmp_path / "list.txt"
     path.write_text("a/1.png 0\nb/1.png 1\na/2.png 0\nb.1 2\n3.jpg 1\n")
     assert read_partition(path).part(member) == part
+
+
+@pytest.mark.parametrize("member", ["Zoë/1.png", "Zoe\u0308/1.png"], ids=["in one", "apart, as on macOS"])
+@pytest.mark.parametrize("named", ["Zoë", "Zoe\u0308"], ids=["listed in one", "listed apart"])
+def test_an_accented_letter_may_be_written_either_way(member: str, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "parts.txt"
+    path.write_text(f"{named} 2\n", encoding="utf-8")
+    assert read_partition(path).part(member) == 2

@@ -1,11 +1,13 @@
 """Preparing folders and zips: what comes out, what is skipped or refused, and that nothing half-made stays."""
 
 import io
+import json
 import os
 import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +49,30 @@ def test_a_folder_gives_what_its_zip_gives(make_zip: Maker, tmp_path: Path) -> N
     from_folder = data.prepare("b", tmp_path / "folder", size=16)
     assert from_folder.fingerprint == from_zip.fingerprint
     assert from_folder.skipped == ()
+
+
+@pytest.mark.parametrize("pack", ["folder", "tar"])
+def test_names_that_are_no_utf_8_are_kept(pack: str, tmp_path: Path) -> None:
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")  # as zips of old Windows unpack on Linux
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for index in range(3):
+        (folder / f"{index}.png").write_bytes(encoded(index))
+    try:
+        (folder / name).write_bytes(encoded(9))
+        (folder / f"copy of {name}").write_bytes(encoded(9))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    source = folder
+    if pack == "tar":
+        source = tmp_path / "old.tar"
+        with tarfile.open(source, "w") as archive:
+            archive.add(folder, ".")
+    manifest = data.prepare("mine", source, size=16)
+    names = json.loads((data.folder_of("mine", 16) / "names.json").read_text(encoding="utf-8"))
+    assert manifest.count == len(names) == 4
+    assert {name, f"copy of {name}"} == {one for one in names if "caf" in one} | {dict(manifest.skipped).popitem()[0]}
+    assert data.load(data.DataConfig(source="mine", size=16, train=2, val=1, test=1, ood=None, seed=5)).train.shape[0]
 
 
 def test_broken_and_foreign_members_are_named_and_skipped(tmp_path: Path) -> None:
