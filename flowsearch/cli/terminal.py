@@ -9,11 +9,12 @@ from rich.segment import Segment
 from rich.table import Table
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+_CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}  # of file names that are no UTF-8
 
 
 def visible(text: str) -> str:
     """`text` with control characters written out, as `\\x1b`: in results of somebody else's, or in the name of a file,
-    they would be commands to the terminal."""
+    they would be commands to the terminal. So are bytes of a name that are no UTF-8, which cannot be printed."""
     return text.translate(_CONTROLS)
 
 

@@ -1,14 +1,17 @@
-"""Sources of pixels: a `.npy` or `.npz` file. Nothing is unpickled, and no more than a few images are in memory.
+"""Sources of pixels: a `.npy` or `.npz` file of all images, and the `.npy` of one. Nothing is unpickled, and no more
+than a few images are in memory.
 
 Legend of the shapes: N images, C channels (1 or 3), H rows, W columns.
 """
 
+import io
 import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -19,6 +22,11 @@ from flowsearch.data.source import Member, Read, Source, mark_of
 
 SMALLEST = 8
 """Rows and columns that an image has at least: tells (N, H, W) from one image of three channels alone."""
+
+
+NPY = b"\x93NUMPY"
+"""How a .npy begins."""
+PIXELS = "uint8, uint16, or floating-point in [0, 1]"
 
 
 def in_words(channels: int) -> str:
@@ -32,6 +40,33 @@ def channels_last(pixels: NDArray) -> NDArray:
     if layout is None:
         raise ValueError(f"an array of shape {pixels.shape}; an image is (H, W), (H, W, 1 or 3) or (1 or 3, H, W)")
     return pixels.transpose(1, 2, 0) if layout == "NCHW" else pixels
+
+
+def is_pixels(dtype: np.dtype) -> bool:
+    """Whether numbers of this type can be pixels: uint8, uint16 of either order of bytes, floating-point."""
+    return (dtype.kind == "u" and dtype.itemsize <= 2) or np.issubdtype(dtype, np.floating)
+
+
+def no_pixels(dtype: np.dtype) -> str:
+    """What is wrong with numbers of another type, and what to do."""
+    return (
+        f"pixels are {PIXELS}, not {dtype}; bring all images of the source there in the same way: "
+        "images.astype(np.uint8) where they are 0 to 255, else by a window (docs/data.md)"
+    )
+
+
+def image_in(content: bytes) -> NDArray:
+    """The image of a `.npy` file's bytes, (H, W) or (H, W, C); ValueError where it holds none, or is broken."""
+    file = io.BytesIO(content)
+    try:
+        shape, dtype, fortran = _read_header(file)
+        # Not np.load: that first makes room for as many numbers as a damaged header may say.
+        numbers = np.frombuffer(content, dtype, math.prod(shape), file.tell()).reshape(
+            shape, order="F" if fortran else "C"
+        )
+    except (ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
+        raise ValueError(f"a broken array ({error})") from None
+    return channels_last(numbers)
 
 
 class NpySource(Source):
@@ -82,7 +117,7 @@ class NpzSource(Source):
             fitting = [name for name, (shape, dtype, _) in headers.items() if _is_images(shape, dtype)]
             if len(fitting) != 1:
                 shapes = ", ".join(f"{name} {dtype}{list(shape)}" for name, (shape, dtype, _) in headers.items())
-                rule = "which of them are the images? give --column" if fitting else "none holds images"
+                rule = "which of them are the images? give --column" if fitting else f"none holds images, as {PIXELS}"
                 raise ValueError(f"{self._path} holds {shapes or 'no array'}: {rule}")
             key = fitting[0]
         check_choice("column", key, list(stored))
@@ -154,12 +189,14 @@ def _layout(shape: tuple[int, ...]) -> str | None:
 
 
 def _is_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    return _layout(shape) is not None and (dtype == np.uint8 or np.issubdtype(dtype, np.floating))
+    return _layout(shape) is not None and is_pixels(dtype)
 
 
 def _check_images(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
-    if not _is_images(shape, dtype):
+    if _layout(shape) is None:
         raise ValueError(
             f"{what} is {dtype} {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3, "
-            f"at least {SMALLEST} pixels high and wide, as uint8 or as floating-point in [0, 1]"
+            f"at least {SMALLEST} pixels high and wide, as {PIXELS}"
         )
+    if not is_pixels(dtype):
+        raise ValueError(f"{what}: {no_pixels(dtype)}")

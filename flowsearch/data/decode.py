@@ -1,10 +1,15 @@
 """From an image, as the bytes of a file, an array or a Pillow image, to pixels of the size asked for."""
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from flowsearch.data.arrays import NPY, image_in, is_pixels, no_pixels
 
 CELEBA_SIZE = (178, 218)
 CELEBA_BOX = (15, 40, 163, 188)
@@ -12,14 +17,17 @@ CELEBA_BOX = (15, 40, 163, 188)
 across, and lies 5 pixels below the centre, so that it holds hair to chin."""
 CROPS = ("celeba",)
 
-
-NPY = b"\x93NUMPY"
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How files begin: a .npy; a TIFF of either order of bytes, and such a BigTIFF."""
-UNREAD_TIFF = (
-    "a TIFF of a kind that cannot be read, such as floating-point numbers in colour or of 16 or 64 bits; save it as "
-    "grey of 16 bits or of float32"
-)
+HEAD = 512
+"""Bytes of a file that tell what it is."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF of either order of bytes begins, and such a BigTIFF."""
+_OTHERS = {
+    "DICOM": (128, b"DICM"),
+    "NIfTI": (344, b"n+1\0"),
+    "a MATLAB file": (0, b"MATLAB"),
+    "a file compressed by gzip": (0, b"\x1f\x8b"),
+}
+"""Files that images come in elsewhere: what they have, and where."""
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _SUBFILE = 258, 259, 262, 284, 254
 """Tags of TIFF 6.0: BitsPerSample, Compression, PhotometricInterpretation, PlanarConfiguration, NewSubfileType."""
 
@@ -28,17 +36,28 @@ class OutOfRangeError(ValueError):
     """Numbers that cannot be pixels: the whole source is meant otherwise, so leaving out one image would not help."""
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep Pillow's warnings of large images and of odd metadata from the terminal: what cannot be used is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
 def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool) -> NDArray[np.uint8]:
     """Pixels of an image file's bytes, or of an array (H, W) or (H, W, 1 or 3): uint8 (C, size, size).
 
     A file is turned upright (EXIF), its transparent pixels are laid on white, more bits a channel are brought to 8
-    (`eight_bits`). An array is uint8, or floating-point in [0, 1]. Both then go the same way: see `fitted`.
+    (`eight_bits`). An array, or a `.npy` file's, is uint8, uint16 or floating-point in [0, 1]. All then go the same
+    way: see `fitted`.
 
     Raises:
         ValueError: the reason why it cannot be used, in a few words.
-        OutOfRangeError: floating-point numbers outside [0, 1], an array that is neither uint8 nor floating-point, or
-            integers of a file that are beyond 16 bits or may be of 8 (`wide_pixels`).
+        OutOfRangeError: floating-point numbers outside [0, 1], an array of another type, or integers of a file that are
+            beyond 16 bits or may be of 8 (`wide_pixels`).
     """
+    if isinstance(content, bytes) and content.startswith(NPY):
+        content = image_in(content)
     if isinstance(content, np.ndarray):
         return fitted(from_array(content), size=size, crop=crop, grey=grey)
     try:
@@ -53,13 +72,35 @@ def decode(content: bytes | NDArray, *, size: int, crop: str | None, grey: bool)
             ImageOps.exif_transpose(opened, in_place=True)
             return fitted(opened, size=size, crop=crop, grey=grey)
     except UnidentifiedImageError:
-        if content.startswith(NPY):
-            raise ValueError("not an image but an array; np.stack all of them into one .npy") from None
-        raise ValueError(UNREAD_TIFF if content.startswith(TIFF) else "not an image") from None
+        raise ValueError(unread(content[:HEAD])) from None
     except Image.DecompressionBombError:
-        raise ValueError("too large an image") from None
+        raise ValueError(too_large()) from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ValueError(f"a broken image ({error})") from None
+
+
+def unread(head: bytes) -> str:
+    """What a file is that Pillow does not know, by its first bytes (`HEAD`)."""
+    if not head:
+        return "an empty file"
+    if head.startswith(_TIFF):
+        return (
+            "a TIFF of a kind that cannot be read, such as floating-point numbers in colour or of 16 or 64 bits; save "
+            "it as grey of 16 bits or of float32"
+        )
+    for kind, (place, mark) in _OTHERS.items():
+        if head[place:].startswith(mark):
+            return _not_read(kind)
+    return "not an image"
+
+
+def _not_read(kind: str) -> str:
+    return f"{kind}, which is not read; save its images as .npy (docs/data.md)"
+
+
+def too_large() -> str:
+    """Why an image is refused that would take more memory than any: Pillow's bound."""
+    return f"too large an image: it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
 
 
 def fitted(image: Image.Image, *, size: int, crop: str | None, grey: bool) -> NDArray[np.uint8]:
@@ -88,18 +129,18 @@ def fitted(image: Image.Image, *, size: int, crop: str | None, grey: bool) -> ND
 
 
 def from_array(pixels: NDArray) -> Image.Image:
-    """A Pillow image of an array (H, W) or (H, W, 1 or 3), uint8 or floating-point in [0, 1].
+    """A Pillow image of an array (H, W) or (H, W, 1 or 3), uint8, uint16 or floating-point in [0, 1].
 
     Raises:
         ValueError: another shape, or a number that is not finite.
-        OutOfRangeError: numbers outside [0, 1], or neither uint8 nor floating-point.
+        OutOfRangeError: floating-point numbers outside [0, 1], or numbers of another type.
     """
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if not pixels.size or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ValueError(f"an array of shape {pixels.shape}; an image is (H, W) or (H, W, 1 or 3)")
     if pixels.dtype != np.uint8:
-        pixels = np.rint(_of_floats(pixels)).astype(np.uint8)
+        pixels = np.rint(of_numbers(pixels)).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
@@ -111,10 +152,12 @@ def _check_crop(image: Image.Image) -> None:
 def check_file(opened: Image.Image) -> None:
     """Refuse what Pillow opens and gives other pixels of than are meant; `opened` is not loaded yet.
 
-    Raises ValueError with the reason: FITS, several images of one size in a TIFF, and kinds of 16-bit TIFF.
+    Raises ValueError with the reason: HDF5, FITS, several images of one size in a TIFF, and kinds of 16-bit TIFF.
     """
+    if opened.format == "HDF5":  # which Pillow knows and cannot read
+        raise ValueError(_not_read("HDF5"))
     if opened.format == "FITS":  # BZERO and BSCALE are passed over: an unsigned 0 becomes 32768
-        raise ValueError("FITS, whose scale is not read; bring its numbers to [0, 1] and save a TIFF of float32")
+        raise ValueError("FITS, whose scale is not read; save its numbers as .npy (docs/data.md)")
     if opened.format != "TIFF":
         return
     tags = opened.tag_v2  # type: ignore[attr-defined]
@@ -152,7 +195,7 @@ def wide_pixels(image: Image.Image, *, measured: bool = False) -> NDArray[np.flo
     Raises ValueError for a number that is not finite, OutOfRangeError for numbers that cannot be pixels.
     """
     if image.mode == "F":
-        return _of_floats(np.asarray(image), -1.0, 2.0) if measured else _of_floats(np.asarray(image))
+        return of_numbers(np.asarray(image), measured=measured)
     if not image.mode.startswith("I"):
         return None
     pixels = np.asarray(image)
@@ -189,10 +232,14 @@ def _bits(image: Image.Image) -> int:
     return max(image.tag_v2.get(_BITS, (32,))) if image.format == "TIFF" else 32  # type: ignore[attr-defined]
 
 
-def _of_floats(pixels: NDArray, least: float = 0.0, most: float = 1.0) -> NDArray[np.floating]:
-    """Floating-point pixels with 255 for 1, not rounded; raises what `from_array` does for numbers."""
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise OutOfRangeError(f"pixels are uint8, or floating-point in [0, 1], not {pixels.dtype}")
+def of_numbers(pixels: NDArray, *, measured: bool = False) -> NDArray[np.floating]:
+    """Pixels of an array from 0 to 255, not rounded: of floating-point ones for 0 to 1 (see `wide_pixels` for those
+    that are `measured`), of uint16 for 0 to 65535. Raises what `from_array` does for numbers."""
+    if not is_pixels(pixels.dtype):
+        raise OutOfRangeError(no_pixels(pixels.dtype))
+    if pixels.dtype.kind == "u":
+        return pixels / (1.0 if pixels.dtype == np.uint8 else 257.0)
+    least, most = (-1.0, 2.0) if measured else (0.0, 1.0)
     low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("an array with numbers that are not finite")
@@ -200,6 +247,6 @@ def _of_floats(pixels: NDArray, least: float = 0.0, most: float = 1.0) -> NDArra
         noise = "" if least == 0.0 else f" ([{least:g}, {most:g}] with noise)"
         raise OutOfRangeError(
             f"floating-point pixels are in [0, 1]{noise}, not {low:.4g} to {high:.4g}; bring all images of the source "
-            "there in the same way, such as (x + 1) / 2 from [-1, 1]"
+            "there in the same way, such as (x + 1) / 2 from [-1, 1], or by a window (docs/data.md)"
         )
     return pixels * 255.0

@@ -20,7 +20,12 @@ class FolderSource(Source):
         self.members = []
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
-            if is_hidden(name) or not path.is_file():
+            if is_hidden(name):
+                continue
+            if not path.is_file():
+                if path.is_symlink():
+                    target = "a link to a folder, which is not followed" if path.is_dir() else "a link to no file"
+                    self.skipped.append((name, target))
                 continue
             if path.stat().st_size > LARGEST:
                 self.skipped.append((name, TOO_LARGE))

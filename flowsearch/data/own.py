@@ -3,8 +3,8 @@
     def load(size, *, seed, grey, count):      # whichever of these it names
         yield ...                              # arrays or Pillow images
 
-An image is a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C = 1 or 3, as uint8 or as floating-point in
-[0, 1]. It is cropped to the centred square and resized, as a file is.
+An image is a Pillow image, or an array (H, W), (H, W, C) or (C, H, W) with C = 1 or 3, as uint8, uint16 or
+floating-point in [0, 1]. It is cropped to the centred square and resized, as a file is.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from flowsearch.built_in import BUILT_IN
 from flowsearch.checks import check_choice, check_int
 from flowsearch.data.arrays import NpySource, NpzSource
 from flowsearch.data.collect import Collection
-from flowsearch.data.decode import CROPS, OutOfRangeError, decode
+from flowsearch.data.decode import CROPS, OutOfRangeError, decode, without_warnings
 from flowsearch.data.files import FolderSource, TarSource, ZipSource
 from flowsearch.data.partition import PARTS, Partition, read_partition
 from flowsearch.data.shards import ParquetSource, shards_of
@@ -110,7 +110,7 @@ def prepare(
             kept = _existing(folder, wanted, overwrite=overwrite)
             if kept is not None:
                 return kept
-            with made_whole(folder) as aside:
+            with made_whole(folder) as aside, without_warnings():
                 try:
                     return _write(aside, opened, parts, wanted, progress)
                 except _NoImageError as error:
@@ -141,7 +141,10 @@ def open_source(path: Path, column: str | None = None) -> Source:
         return ZipSource(path)
     if tarfile.is_tarfile(path):
         return TarSource(path)
-    raise ValueError(f"{path} is neither a folder nor a readable zip, tar, Parquet, .npy or .npz file")
+    raise ValueError(
+        f"{path} is neither a folder nor a readable zip, tar, Parquet, .npy or .npz file; of image files give the "
+        "folder that holds them"
+    )
 
 
 class _NoImageError(Exception):
@@ -219,5 +222,10 @@ def _parted(names: list[str], partition: Partition | None) -> tuple[dict[int, in
 def _reasons(skipped: list[Skipped]) -> str:
     if not skipped:
         return "it is empty"
-    shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
-    return f"{len(skipped)} skipped ({shown}{'; ...' if len(skipped) > 3 else ''})"
+    named: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        named.setdefault(reason, []).append(name)
+    shown = [
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}" for why, names in named.items()
+    ]
+    return f"{len(skipped)} skipped ({'; '.join(shown[:3])}{'; ...' if len(shown) > 3 else ''})"

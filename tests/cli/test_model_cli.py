@@ -46,7 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "deeper").mkdir()
     Image.fromarray(pixels[:9, :9]).save(folder / "deeper" / "a.jpg")
     Image.fromarray(pixels[..., 0]).save(folder.parent / "grey.png")
-    np.save(folder.parent / "stack.npy", pixels[..., 0])
+    np.save(folder.parent / "stack.npy", np.stack([pixels[..., 0]] * 5))
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -416,7 +416,7 @@ def _many(folder: Path) -> Path:
     [
         (["{trial}", "{photos}/nothing.png"], "nothing.png does not exist"),
         (["{trial}", "{photos}/notes.txt"], "notes.txt is not an image"),
-        (["{trial}", "{photos}/../stack.npy"], "stack.npy is an array; save its images as TIFFs of float32 in [0, 1]"),
+        (["{trial}", "{photos}/../stack.npy"], "stack.npy cannot be used: an array of shape"),
         (["{trial}", "{photos}/../grey.png"], "is grey, and the network is for colour images"),
         (["{trial}", "{empty}"], "holds no image files"),
         (["{trial}", "{photos}", "--task", "inpaint-16"], "the hidden square's width centre is between 1 and 15"),

@@ -1,5 +1,6 @@
 """`flowsearch data`: what it prints, writes and refuses."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from flowsearch import data
 from flowsearch.cli.data import app
+from flowsearch.cli.terminal import visible
 
 RUNNER = CliRunner()
 
@@ -65,12 +67,8 @@ def test_images_that_fill_little_of_sixteen_bits_are_warned_of(
     assert warned in result.stdout
 
 
-def test_a_folder_of_arrays_is_told_how_to_be_a_source(tmp_path: Path) -> None:
-    (tmp_path / "slices").mkdir()
-    np.save(tmp_path / "slices" / "0.npy", np.zeros((16, 16), np.float32))
-    result = RUNNER.invoke(app, ["prepare", "scans", str(tmp_path / "slices")])
-    assert result.exit_code == 2
-    assert "0.npy: not an image but an array; np.stack all of them into one .npy" in result.stderr
+def test_a_name_that_is_no_utf_8_can_be_printed() -> None:
+    assert visible(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
 
 
 def test_the_printed_split_can_be_loaded(make_zip: Maker) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from flowsearch import data
 from flowsearch.data.decode import decode
-from flowsearch.data.picture import read_picture
+from flowsearch.data.picture import find_pictures, read_picture
 
 
 def files_under(home: Path) -> set[str]:
@@ -303,6 +303,35 @@ def test_a_dark_image_of_sixteen_bits_stays_dark(content: bytes, tmp_path: Path)
     assert np.allclose(read_picture(tmp_path / "dark", 1)[0], DARK / 257)
 
 
+ARRAYS = {
+    "uint8": ((RAMP * 255).round().astype(np.uint8), (RAMP * 255).round()),
+    "uint16": ((RAMP * 65535).round().astype(">u2"), (RAMP * 65535).round() / 257),
+    "float32": (RAMP.astype(np.float32), RAMP * 255),
+    "grey, one channel": (RAMP[None].astype(np.float32), RAMP * 255),
+    "colour made grey": (
+        np.stack([RAMP, RAMP**2, 1 - RAMP]),
+        255 * (RAMP * 0.299 + RAMP**2 * 0.587 + (1 - RAMP) * 0.114),
+    ),
+}
+
+
+@pytest.mark.parametrize(("pixels", "grey"), ARRAYS.values(), ids=ARRAYS)
+def test_an_array_is_a_picture(pixels: np.ndarray, grey: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "slice.npy", pixels)
+    assert find_pictures([tmp_path]) == [tmp_path / "slice.npy"]
+    found = read_picture(tmp_path / "slice.npy", 1, convert=True)
+    assert found.dtype == (np.uint8 if pixels.dtype == np.uint8 else np.float32)
+    assert np.abs(found[0] - grey).max() < 1e-4
+
+
+def test_a_measured_array_may_go_beyond_its_range(tmp_path: Path) -> None:
+    noisy = np.stack([RAMP * 1.5 - 0.25] * 3).astype(np.float32)
+    np.save(tmp_path / "noisy.npy", noisy)
+    assert np.abs(read_picture(tmp_path / "noisy.npy", 3, measured=True) - noisy * 255).max() < 1e-3
+    with pytest.raises(ValueError, match=r"noisy\.npy cannot be used: floating-point pixels are in \[0, 1\]"):
+        read_picture(tmp_path / "noisy.npy", 3)
+
+
 def pages(*images: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     first, *others = (Image.fromarray(image) for image in images)
@@ -318,8 +347,13 @@ MISREAD = {
     ),
     "0 is white": (plain_tiff(SIXTEEN, _262=0), "a TIFF of more than 8 bits with 0 as white; save it with 0 as black"),
     "planes": (plain_tiff(np.stack([SIXTEEN] * 3)), "a TIFF of 16 bits with a plane for each colour"),
-    "FITS": (fits(SIXTEEN.astype(int) - 32768), "FITS, whose scale is not read; bring its numbers"),
+    "FITS": (fits(SIXTEEN.astype(int) - 32768), "FITS, whose scale is not read; save its numbers as .npy"),
     "colour of 32 bits": (plain_tiff(np.stack([RAMP.astype(np.float32)] * 3)), "a TIFF of a kind that cannot be read"),
+    "DICOM": (bytes(128) + b"DICM" + bytes(400), "DICOM, which is not read; save its images as .npy"),
+    "NIfTI": (bytes(344) + b"n+1\0" + bytes(400), "NIfTI, which is not read"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(99), "a file compressed by gzip, which is not read"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5, which is not read"),
+    "nothing": (b"", "an empty file"),
     "16 bits of floats": (plain_tiff(RAMP.astype(np.float16)), "a TIFF of a kind that cannot be read"),
 }
 
@@ -384,6 +418,23 @@ def test_pixels_whose_range_cannot_be_told_are_refused(pixels: np.ndarray, rule:
     (tmp_path / "wide.tif").write_bytes(as_file(pixels))
     with pytest.raises(ValueError, match=rf"wide\.tif cannot be used: .*{rule}"):
         read_picture(tmp_path / "wide.tif", 1)
+
+
+def test_a_large_image_is_taken_without_a_word_and_a_huge_one_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)
+    members = [("large.jpg", encoded(0, width=1500, height=1000, kind="JPEG"))]
+    members += [("huge.jpg", encoded(1, width=2100, height=1000, kind="JPEG"))]
+    for name, content in members:
+        (tmp_path / name).write_bytes(content)
+    manifest = data.prepare("mine", write_zip(tmp_path / "panoramas.zip", members), size=16)
+    reason = "too large an image: it has more than 2 million pixels"
+    assert (manifest.count, manifest.skipped) == (1, (("huge.jpg", reason),))
+    assert read_picture(tmp_path / "large.jpg", 3).shape == (3, 1000, 1500)
+    with pytest.raises(ValueError, match=f"huge.jpg is {reason}"):
+        read_picture(tmp_path / "huge.jpg", 3)
+    assert not list(recwarn)
 
 
 def test_resizing_averages_instead_of_picking() -> None:

@@ -29,7 +29,9 @@ def arrays(dtype: str = "uint8") -> np.ndarray:
     images = np.stack(
         [np.random.default_rng(index).integers(0, 256, (20, 24, 3), dtype=np.uint8) for index in range(COUNT)]
     )
-    return images if dtype == "uint8" else (images / 255.0).astype(dtype)
+    if dtype == "uint8":
+        return images
+    return (images.astype(np.uint16) * 257 if np.dtype(dtype).kind == "u" else images / 255.0).astype(dtype)
 
 
 def as_folder(root: Path) -> Path:
@@ -38,6 +40,22 @@ def as_folder(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return root / "folder"
+
+
+def npy(pixels: np.ndarray) -> bytes:
+    """A `.npy` as bytes."""
+    file = io.BytesIO()
+    np.save(file, pixels)
+    return file.getvalue()
+
+
+def arrays_in_files(root: Path) -> Path:
+    """A zip with a `.npy` for each image: of every type and order that there is."""
+    kinds = ["uint8", ">u2", "float32", "float64", "uint16", ">f4", "uint8"]
+    contents = [npy(arrays(kind)[place]) for place, kind in enumerate(kinds)]
+    contents[0] = npy(np.asfortranarray(arrays()[0]))
+    contents[1] = npy(arrays(">u2")[1].transpose(2, 0, 1))
+    return write_zip(root / "arrays.zip", list(zip(NAMES, contents, strict=True)))
 
 
 def as_tar(suffix: str) -> Callable[[Path], Path]:
@@ -89,11 +107,14 @@ NAMED: dict[str, Callable[[Path], Path]] = {
     "tar.xz": as_tar("tar.xz"),
     "parquet": lambda root: write_parquet(root / "a.parquet", NAMES, FILES),  # type: ignore[arg-type]
     "shards": as_shards,
+    "npy in zip": arrays_in_files,
 }
 NUMBERED: dict[str, Callable[[Path], Path]] = {
     "parquet of binary": lambda root: write_parquet(root / "b.parquet", None, FILES),  # type: ignore[arg-type]
     "npy NHWC": as_npy("uint8", (0, 1, 2, 3)),
     "npy NCHW": as_npy("uint8", (0, 3, 1, 2)),
+    "npy uint16": as_npy("uint16", (0, 1, 2, 3)),
+    "npy uint16, big-endian": as_npy(">u2", (0, 3, 1, 2)),
     "npy float32": as_npy("float32", (0, 1, 2, 3)),
     "npy float16": as_npy("float16", (0, 1, 2, 3)),
     "npz": as_npz,
@@ -241,6 +262,26 @@ def short_npz(root: Path) -> Path:
     return write_zip(root / "a.npz", [("images.npy", header.getvalue() + bytes(2 * 20 * 24))])
 
 
+def folder_of(pixels: np.ndarray) -> Callable[[Path], Path]:
+    def make(root: Path) -> Path:
+        (root / "slices").mkdir()
+        np.save(root / "slices" / "0.npy", pixels)
+        return root / "slices"
+
+    return make
+
+
+def cut_npy(root: Path) -> Path:
+    """An image whose header speaks of 10^12 rows, and is followed by one."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 24)})
+    return write_zip(root / "a.zip", [("0.npy", header.getvalue() + bytes(4 * 24))])
+
+
+def dicoms(root: Path) -> Path:
+    return write_zip(root / "scans.zip", [(str(number), bytes(128) + b"DICM" + bytes(99)) for number in range(12)])
+
+
 def negative_npy(root: Path) -> Path:
     """A .npy of fewer than no images."""
     with (root / "a.npy").open("wb") as file:
@@ -261,7 +302,19 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "pickled objects": (pickled, "no readable .npy file of numbers"),
     "pickled objects in npz": (pickled_npz, "none holds images"),
     "from -1 to 1": (saved("a.npy", images=arrays("float32") * 2 - 1), r"in \[0, 1\], not -1 to 1"),
-    "integers": (saved("a.npy", images=arrays().astype(np.int64)), "int64 .*as uint8 or as floating-point"),
+    "integers": (
+        saved("a.npy", images=arrays().astype(np.int64)),
+        r"a\.npy: pixels are uint8, uint16, or .*, not int64; .*astype",
+    ),
+    "integers in npz": (
+        saved("a.npz", images=arrays().astype(np.int64)),
+        r"images int64\[7, 20, 24, 3\]: none holds images, as uint8, uint16, or floating-point",
+    ),
+    "integers in files": (folder_of(arrays()[0].astype(np.int16)), r"slices, image 0\.npy: .*uint16, .*, not int16"),
+    "stacks in files": (folder_of(arrays()[..., 0]), r"0\.npy: an array of shape \(7, 20, 24\); an image is"),
+    "pickled objects in files": (folder_of(np.array([[{}]])), r"0\.npy: a broken array"),
+    "more than a file holds": (cut_npy, r"0\.npy: a broken array"),
+    "files of one kind": (dicoms, r"12 skipped \(\d+ and 11 more: DICOM, which is not read; .*\)$"),
     "one image alone": (saved("a.npy", images=arrays()[0]), "images are"),
     "a header of more than is there": (short_npz, "fewer numbers than its shape"),
     "a negative count": (negative_npy, "no readable .npy file of numbers"),
@@ -312,6 +365,19 @@ def test_a_file_larger_than_any_image_is_not_read(kind: str, tmp_path: Path, mon
     monkeypatch.setattr("flowsearch.data.files.LARGEST", min(map(len, FILES)) - 1)
     with pytest.raises(ValueError, match=r"no usable image: .*larger than any image"):
         data.prepare("mine", NAMED[kind](tmp_path), size=16)
+
+
+def test_links_in_a_folder_are_followed_to_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.png").symlink_to(as_folder(tmp_path) / NAMES[0])
+    (tmp_path / "here" / "more").symlink_to(tmp_path / "folder")
+    (tmp_path / "here" / "gone.png").symlink_to("nowhere.png")
+    manifest = data.prepare("mine", tmp_path / "here", size=16)
+    assert manifest.count == 1
+    assert manifest.skipped == (
+        ("gone.png", "a link to no file"),
+        ("more", "a link to a folder, which is not followed"),
+    )
 
 
 def test_links_and_hidden_members_of_a_tar_are_no_images(tmp_path: Path) -> None:
