@@ -35,6 +35,8 @@ def plan(
 ) -> None:
     """Say what a study will take: trials, priors, parameters, memory, GPU shares, disk, time, cost; no trial is run."""
     with user_errors():
+        from flowsearch.cli.terminal import say
+        from flowsearch.data import lacking
         from flowsearch.study.modes import check_enough
         from flowsearch.study.own_parts import importable
         from flowsearch.study.plan import make_plan
@@ -42,6 +44,9 @@ def plan(
         study = chosen(file, sets, profile, name)
         check_enough(study)
         with importable(study, {}):
+            why = lacking(study.data_config)
+            if why is not None:
+                say(f"warning: here the study would not run: {why}", err=True)
             made = make_plan(
                 study,
                 measure=measure,

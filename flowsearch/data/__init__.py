@@ -5,7 +5,7 @@ from flowsearch.data.config import DataConfig, is_own
 from flowsearch.data.drawn import draw, drawn
 from flowsearch.data.prepare import prepare
 from flowsearch.data.sheet import channel_statistics, contact_sheet, grey_levels, spread_over, write_sheet
-from flowsearch.data.splits import Counted, Datasets, counted, load, without_copies
+from flowsearch.data.splits import Counted, Datasets, counted, lacking, load, without_copies
 from flowsearch.data.store import (
     Manifest,
     data_home,
@@ -34,6 +34,7 @@ __all__ = [
     "folder_of",
     "grey_levels",
     "is_own",
+    "lacking",
     "list_datasets",
     "list_own",
     "load",

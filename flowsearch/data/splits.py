@@ -83,12 +83,7 @@ def load(config: DataConfig, channels: int | None = None) -> Datasets:
             manifests["source"] = found.manifest
             channels = found.manifest.channels
         for purpose in (one for one in counts if one not in PARTS):
-            if channels != found.manifest.channels:
-                raise ValueError(
-                    f"data set {config.source} is {in_words(manifests['source'].channels)} and {purpose} {name} is "
-                    f"{in_words(found.manifest.channels)}; prepare both with --grey or both without, or set {purpose} "
-                    "to null"
-                )
+            _check_channels(config, purpose, manifests["source"].channels, found.manifest.channels)
             manifests[purpose] = found.manifest
         pieces |= found.pieces(counts, config.seed)
     _leave_out_copies(config, pieces)
@@ -123,16 +118,41 @@ def counted(config: DataConfig) -> Counted:
 
     Raises ValueError for an unknown data set or a size that is not prepared.
     """
-    channels, pretraining = 3, config.train
+    channels, pretraining = None, config.train
     for name, counts in _wanted(config).items():
-        total, parts = sum(counts.values()), None
+        total, parts, given = sum(counts.values()), None, 3
         if name not in BUILT_IN:
-            manifest = _manifest(name, config, total, None)[0]
-            total, parts = manifest.count, manifest.parts
-            channels = manifest.channels if name == config.source else channels
+            manifest = _manifest(name, config, total, channels)[0]  # asked as `load` asks: one's own is made once
+            total, parts, given = manifest.count, manifest.parts, manifest.channels
+        channels = channels or given
         start, stop = _spans(total, parts, counts).get("prior", (0, 0))
         pretraining += stop - start
-    return Counted(channels, pretraining)
+    return Counted(channels or 3, pretraining)
+
+
+def lacking(config: DataConfig) -> str | None:
+    """Why `load` would refuse the prepared sets that lie here, by their manifests; None where it would not.
+
+    On the machine that a study is for they may be others. Sources of one's own are called and kept, as by `load`, and
+    what is wrong with one is raised, as ValueError.
+    """
+    channels = None
+    for name, counts in _wanted(config).items():
+        if name in BUILT_IN:
+            channels = channels or 3
+            continue
+        try:
+            manifest = _manifest(name, config, sum(counts.values()), channels)[0]
+            if channels is None:
+                _check_counts(manifest, config)
+            channels = channels or manifest.channels
+            for purpose in counts:
+                _check_channels(config, purpose, channels, manifest.channels)
+        except ValueError as error:
+            if is_own(name):
+                raise
+            return str(error)
+    return None
 
 
 _ALL = 2**40
@@ -224,6 +244,15 @@ def _check_counts(manifest: Manifest, config: DataConfig) -> None:
                 f"data set {config.source} has {there} {part} images by {manifest.partition}, and {part} asks for "
                 f"{asked}: ask for fewer, or prepare a larger set"
             )
+
+
+def _check_channels(config: DataConfig, purpose: str, channels: int, given: int) -> None:
+    """Refuse a source for `purpose` of other channels than those of `config.source`."""
+    if channels != given:
+        raise ValueError(
+            f"data set {config.source} is {in_words(channels)} and {purpose} {getattr(config, purpose)} is "
+            f"{in_words(given)}; prepare both with --grey or both without, or set {purpose} to null"
+        )
 
 
 def _leave_out_copies(config: DataConfig, pieces: dict[str, NDArray[np.uint8]]) -> None:

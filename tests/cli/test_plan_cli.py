@@ -165,3 +165,17 @@ def test_every_example_has_a_plan(name: str) -> None:
     assert code == 0, said
     assert "largest" in printed
     assert "--gpu-memory" not in printed, "only gpu: auto asks for a GPU's memory"
+
+
+def test_a_plan_says_that_the_images_are_too_few_here(file: Path) -> None:
+    code, printed, said = flowsearch("study", "plan", file, "--set", "data.source=elsewhere", "--json")
+    assert (code, json.loads(printed)["trials"]) == (0, 4)
+    assert "warning: here the study would not run: there is no data set 'elsewhere'" in said
+
+
+def test_a_plan_calls_a_source_of_ones_own_that_fails_once(file: Path) -> None:
+    body = "def load(size, *, seed, count):\n    print('called')\n    raise OSError('no answer')\n    yield\n"
+    (file.parent / "silent_source.py").write_text(body)
+    code, printed, said = flowsearch("study", "plan", file, "--set", "data.source=silent_source:load")
+    assert (code, printed.count("called")) == (2, 1)
+    assert "error: image 0 of silent_source:load failed: OSError: no answer (silent_source.py, line 3)" in said

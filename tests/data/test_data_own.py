@@ -135,6 +135,15 @@ def test_it_may_fill_one_array_again_and_again(write: Write) -> None:
     assert len(set(values)) == 16
 
 
+def test_one_to_test_outside_on_is_called_once_for_counting_and_loading(write: Write, tmp_path: Path) -> None:
+    write("def load(size):\n    return arrays(20)\n")
+    config = replace(CONFIG, source="faces", ood="ownpictures:load")
+    assert data.lacking(config) is None
+    data.counted(config)
+    data.load(config)
+    assert calls(tmp_path) == 1
+
+
 def test_an_ood_set_has_the_channels_of_the_source(write: Write, tmp_path: Path) -> None:
     write("def load(size):\n    return arrays(20)\n")
     np.save(tmp_path / "grey.npy", np.stack(_pictures())[..., 0])

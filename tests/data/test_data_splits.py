@@ -1,7 +1,9 @@
 """Splits: disjoint, reproducible, memory-mapped, and clear about what is missing."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,3 +256,31 @@ def test_what_is_counted_of_a_partition_is_what_is_loaded(make_zip: Maker, tmp_p
     data.prepare("parted", source, size=16, partition=parts)
     config = data.DataConfig(source="parted", prior="parted", size=16, train=9, val=4, test=3, ood=None)
     assert data.counted(config).pretraining == len(data.load(config).pretraining) == 14
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({}, None),
+        ({"ood": "anime"}, None),
+        ({"train": 30}, "data set mine has 25 images"),
+        ({"source": "nothing"}, "there is no data set 'nothing'"),
+        ({"ood": "colour"}, "mine is grey and ood colour is in colour"),
+        ({"prior": "nothing"}, "there is no data set 'nothing'"),
+    ],
+    ids=["enough", "built in", "too few", "none", "other channels", "no prior"],
+)
+def test_what_is_lacking_is_what_loading_refuses(change: dict[str, Any], rule: str | None, tmp_path: Path) -> None:
+    for name, first, count in (("mine", 0, 25), ("colour", 100, 11)):
+        members = [(f"{seed}.png", encoded(seed)) for seed in range(first, first + count)]
+        data.prepare(name, write_zip(tmp_path / f"{name}.zip", members), size=16, grey=name == "mine")
+    config = replace(PREPARED, **change)
+    said = data.lacking(config)
+    if rule is None:
+        assert said is None
+        data.load(config)
+    else:
+        assert said is not None
+        assert rule in said
+        with pytest.raises(ValueError, match=re.escape(said)):
+            data.load(config)
