@@ -12,6 +12,11 @@ def is_own(source: str) -> bool:
     return ":" in source
 
 
+def way_back(source: str) -> str:
+    """What brings back the images that a source had before, for what can go on with these alone."""
+    return "put its module and what it reads back" if is_own(source) else "prepare the same images again"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The image sets of a study: one source split into three parts, and a second source to test on outside it."""

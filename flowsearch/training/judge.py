@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from flowsearch.checks import check_choice
 from flowsearch.data import BUILT_IN, DataConfig, Datasets, fingerprint_images, load, without_copies
 from flowsearch.data.arrays import in_words
+from flowsearch.data.config import way_back
 from flowsearch.training.evaluate import SPLITS, Measured, evaluate, non_finite
 from flowsearch.training.loop import seeded
 from flowsearch.training.saved import Saved
@@ -89,9 +90,10 @@ def _own(saved: Saved, split: str, named: bool, count: int | None) -> NDArray[np
     if then not in (None, now):
         if named:
             return None
+        source = data.ood if split == "ood" and data.ood is not None else data.source
         raise ValueError(
-            f"the {split} images of {data.ood if split == 'ood' else data.source} are not those of the trial "
-            f"(fingerprint {now}, then {then}); prepare the same images again, or name the set by --source"
+            f"the {split} images of {source} are not those of the trial (fingerprint {now}, then {then}); "
+            f"{way_back(source)}, or name the set by --source"
         )
     if count is None or count <= len(images_NCHW):
         return images_NCHW[:count]

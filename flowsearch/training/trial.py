@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from flowsearch.data import Datasets, load
+from flowsearch.data.config import way_back
 from flowsearch.operators import Task
 from flowsearch.training import checkpoint
 from flowsearch.training.config import TRAINED, TrialConfig
@@ -71,7 +72,7 @@ def _check_same(config: TrialConfig, datasets: Datasets, folder: Path) -> None:
         if then not in (None, datasets.fingerprint):
             raise DataError(
                 f"the images of {config.data.source} are not those that {folder} was begun with (fingerprint "
-                f"{datasets.fingerprint}, then {then}); prepare the same images again, or begin in another folder"
+                f"{datasets.fingerprint}, then {then}); {way_back(config.data.source)}, or begin in another folder"
             )
 
 

@@ -381,6 +381,27 @@ def test_a_grey_network_sees_built_in_images_in_grey(tmp_path: Path) -> None:
     assert abs(found["anime", "val"] - found["anime", "test"]) > 1e-3
 
 
+def test_a_source_of_ones_own_that_changed_is_to_be_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = (
+        "import numpy as np\n"
+        "def load(size):\n"
+        "    rng = np.random.default_rng({})\n"
+        "    return [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(30)]\n"
+    )
+    (tmp_path / "changing.py").write_text(body.format(1))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "changing", raising=False)
+    model = train(tmp_path / "trial", "data.source=changing:load", "data.ood=null")
+    (tmp_path / "changing.py").write_text(body.format(22))
+    monkeypatch.delitem(sys.modules, "changing")
+    code, _, said = flowsearch("evaluate", model)
+    assert (code, "); put its module and what it reads back, or name the set by --source" in said) == (2, True), said
+    sets = [part for one in [*TRIAL, "data.source=changing:load", "data.ood=null"] for part in ("--set", one)]
+    code, _, said = flowsearch("train", *sets, "--out", model)
+    assert "); put its module and what it reads back, or begin in another folder" in said
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_source_of_ones_own_is_called_for_what_the_network_has(
     channels: int, trial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
