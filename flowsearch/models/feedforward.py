@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from flowsearch.checks import PRECISIONS, check_choice
 from flowsearch.models.prox import ProximalMap
 from flowsearch.models.unrolled import in_precision
 from flowsearch.operators import LinearOperator
@@ -12,6 +13,7 @@ class Feedforward(nn.Module):
 
     def __init__(self, operator: LinearOperator, network: ProximalMap, precision: str = "fp32") -> None:
         super().__init__()
+        check_choice("precision", precision, PRECISIONS)
         self.operator, self.network, self.precision = operator, network, precision
 
     def forward(self, y: Tensor) -> Tensor:

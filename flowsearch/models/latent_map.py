@@ -50,7 +50,8 @@ class LatentMap(nn.Module):
         return residual.abs().square().flatten(1).sum(dim=1) + self.gamma * z_BD.square().sum(dim=1)
 
     def _value_and_gradient(self, z_BD: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            z_BD, y = (one.clone() if one.is_inference() else one for one in (z_BD, y))
             z_BD = z_BD.detach().requires_grad_()
             value_B = self.objective(z_BD, y)
             (grad_BD,) = torch.autograd.grad(value_B.sum(), z_BD)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from flowsearch.checks import check_float, check_int
+from flowsearch.checks import PRECISIONS, check_choice, check_float, check_int
 from flowsearch.models.prox import ProximalMap
 from flowsearch.models.unrolled import in_precision
 from flowsearch.operators import LinearOperator
@@ -24,6 +24,7 @@ class Denoiser(nn.Module):
     def __init__(self, network: ProximalMap, precision: str = "fp32") -> None:
         """`network` takes and gives one channel more than the images have."""
         super().__init__()
+        check_choice("precision", precision, PRECISIONS)
         self.network, self.precision = network, precision
 
     def forward(self, x_BCHW: Tensor, noise_B: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class GlowProx(FlowProx):
     """x = g(f(x~) / (1 + lambda)): shrinkage in the latent space of a Glow (paper eqs. (9) to (11))."""
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
-        assert shrinkage is not None
+        shrinkage = _given(shrinkage)
         if self.flow.is_rebuilt:
             return self.ready(keep=True)(x_BCHW, shrinkage)
         latents, _ = self.flow(x_BCHW)
@@ -93,7 +93,7 @@ class ScoreProx(FlowProx):
         flow.memory = "autograd"
 
     def forward(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
-        assert shrinkage is not None
+        shrinkage = _given(shrinkage)
         if self.flow.training and self.flow.needs_start:
             self.flow.start(x_BCHW)
         if self.computed_again and torch.is_grad_enabled() and (x_BCHW.requires_grad or shrinkage.requires_grad):
@@ -103,7 +103,9 @@ class ScoreProx(FlowProx):
 
     def _moved(self, x_BCHW: Tensor, shrinkage: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled()
-        with torch.enable_grad():
+        # Under torch.inference_mode nothing is differentiated, so the score leaves it, with a copy of the images.
+        with torch.inference_mode(False), torch.enable_grad():
+            x_BCHW = x_BCHW.clone() if x_BCHW.is_inference() else x_BCHW
             at_BCHW = x_BCHW if x_BCHW.requires_grad else x_BCHW.detach().requires_grad_()
             log_prob = self.flow.log_prob(at_BCHW).sum()
             (score_BCHW,) = torch.autograd.grad(log_prob, at_BCHW, create_graph=differentiated)
@@ -119,7 +121,7 @@ class ReadyGlowProx:
 
     def __call__(self, x_BCHW: Tensor, shrinkage: Tensor | None = None) -> Tensor:
         """`g(f(x) / (1 + shrinkage))`."""
-        assert shrinkage is not None
+        shrinkage = _given(shrinkage)
         if self.flow.training and self.flow.needs_start:
             self.flow.start(x_BCHW)
             self.prepared = self.flow.ready(keep=self.keep)
@@ -192,6 +194,14 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.body(h)
+
+
+def _given(shrinkage: Tensor | None) -> Tensor:
+    if shrinkage is None:
+        raise ValueError(
+            "a proximal map by a flow shrinks: call it with lambda of its fold, as prox(x, torch.tensor(0.1))"
+        )
+    return shrinkage
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from flowsearch.checks import PRECISIONS, check_choice
+from flowsearch.checks import PRECISIONS, check_choice, check_int
 from flowsearch.models.prox import FlowProx, ProximalMap, ReadyGlowProx
 from flowsearch.operators import LinearOperator
 
@@ -38,24 +38,37 @@ class Unrolled(nn.Module):
         end: str = "prox",
         precision: str = "fp32",
     ) -> None:
-        """`proxes`: one map, which all folds share (tied weights), or one for each fold that has one (untied)."""
+        """`proxes`: one map, which all folds share (tied weights), or one for each fold that has one (untied).
+
+        Raises ValueError where these do not go together, or a proximal map is none.
+        """
         super().__init__()
+        check_choice("start", start, ("mode", "adjoint"))
+        check_choice("end", end, ("prox", "data"))
+        check_choice("precision", precision, PRECISIONS)
+        check_int("folds", folds, 1)
         self.mapped_folds = folds - (end == "data")
         if len(proxes) not in (1, self.mapped_folds):
             raise ValueError(
                 f"there is one proximal map for all {self.mapped_folds} folds that end in one, or one for each, not "
                 f"{len(proxes)}"
             )
+        for prox in proxes:
+            if not isinstance(prox, ProximalMap):
+                raise ValueError(
+                    "a proximal map is a flowsearch.models.ProximalMap, forward(x, shrinkage) -> x, not "
+                    f"{type(prox).__name__}; flowsearch.models.OwnProx(network) makes one of any module"
+                )
         if start == "mode" and not hasattr(proxes[0], "mode"):
             raise ValueError(
                 f"start: mode needs a flow to have a mode; {type(proxes[0]).__name__} starts from the adjoint"
             )
-        check_choice("precision", precision, PRECISIONS)
         self.operator, self.precision = operator, precision
         self.proxes = nn.ModuleList(proxes)
         self.folds, self.start, self.end = folds, start, end
         self.share_K = nn.Parameter(_first_steps(folds))
-        self.raw_lambda_K = nn.Parameter(torch.full((folds,), proxes[0].raw_lambda)) if proxes[0].shrinks else None
+        start_at = next((prox.raw_lambda for prox in proxes if prox.shrinks), None)
+        self.raw_lambda_K = None if start_at is None else nn.Parameter(torch.full((folds,), start_at))
 
     @property
     def is_tied(self) -> bool:
@@ -70,7 +83,7 @@ class Unrolled(nn.Module):
 
     @property
     def lambda_K(self) -> Tensor | None:
-        """The shrinkage of each fold, or None where the proximal map does not shrink."""
+        """The shrinkage of each fold, or None where no proximal map shrinks."""
         return None if self.raw_lambda_K is None else softplus(self.raw_lambda_K)
 
     def forward(self, y: Tensor) -> Tensor:

@@ -166,6 +166,11 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, section in (("data", DataConfig), ("prior", PriorConfig)):
+            if not isinstance(getattr(self, name), section):
+                raise ValueError(
+                    f"{name} is a {section.__name__}, not {getattr(self, name)!r}; from_dict takes mappings"
+                )
         check_choice("method", self.method, METHODS)
         self._set("task", str(check_task(self.task, self.data.size)))
         check_int("seed", self.seed, 0)

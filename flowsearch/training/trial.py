@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from flowsearch.checks import check_int
 from flowsearch.data import Datasets, load
 from flowsearch.data.config import way_back
 from flowsearch.operators import Task
@@ -24,8 +25,8 @@ from flowsearch.training.methods import METHODS, Solution
 def run_trial(
     config: TrialConfig,
     *,
-    checkpoint_dir: Path | None = None,
-    prior_dir: Path | None = None,
+    checkpoint_dir: Path | str | None = None,
+    prior_dir: Path | str | None = None,
     device: str = "auto",
     micro_batch: int | None = None,
 ) -> Iterator[Record]:
@@ -46,6 +47,8 @@ def run_trial(
     use for the precision.
     """
     place = resolve(device)
+    if micro_batch is not None:
+        check_int("micro_batch", micro_batch, 1)
     if config.precision is not None:
         check_precision(config.precision, place)
     reset_peak(place)
@@ -55,7 +58,8 @@ def run_trial(
         folder = Path(where)
         datasets = _images(config)
         _check_same(config, datasets, folder)
-        yield from _trial(config, datasets, folder, prior_dir or folder / "priors", place, micro_batch)
+        priors = folder / "priors" if prior_dir is None else Path(prior_dir)
+        yield from _trial(config, datasets, folder, priors, place, micro_batch)
 
 
 def _images(config: TrialConfig) -> Datasets:

@@ -143,3 +143,12 @@ def test_the_denoiser_is_told_the_noise() -> None:
     told = Denoiser(Tell())(torch.zeros(2, 3, SIZE, SIZE), torch.tensor([0.1, 0.2]))
     assert told.shape == (2, 3, SIZE, SIZE)
     assert told.amax(dim=(1, 2, 3)).tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_the_latent_map_works_in_inference_mode() -> None:
+    operator = Task.named("inpaint-4", SIZE).operator
+    solver = LatentMap(operator, Glow(channels=3, size=SIZE, levels=2, depth=1, hidden=4), 0.01, iterations=3)
+    y = operator(torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) - 0.5)
+    expected = solver(y)
+    with torch.inference_mode():
+        assert torch.equal(solver(y), expected)

@@ -6,7 +6,17 @@ from scaled import Scaled
 from torch import Tensor, nn
 
 from flowsearch.flows import Glow
-from flowsearch.models import GlowProx, ProximalMap, ResNetProx, ScoreProx, UNetProx, Unrolled
+from flowsearch.models import (
+    Denoiser,
+    Feedforward,
+    GlowProx,
+    OwnProx,
+    ProximalMap,
+    ResNetProx,
+    ScoreProx,
+    UNetProx,
+    Unrolled,
+)
 from flowsearch.models.unrolled import untie
 from flowsearch.operators import Task
 
@@ -230,3 +240,55 @@ def test_paper_sizes() -> None:
 
 
 PAPER = {"unet": UNetProx(3, 64), "resnet with 64 feature maps": ResNetProx(3, 64, 2)}
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"start": "adjiont"}, "start is one of mode, adjoint, not 'adjiont'; did you mean adjoint?"),
+        ({"end": "dta"}, "end is one of prox, data, not 'dta'"),
+        ({"folds": 0}, "folds is at least 1, not 0"),
+        ({"folds": 2.0}, "folds is a whole number, not 2.0"),
+        ({"proxes": [nn.Conv2d(3, 3, 3)]}, "is a flowsearch.models.ProximalMap, .* not Conv2d; .*OwnProx"),
+    ],
+    ids=["start", "end", "no fold", "folds", "plain module"],
+)
+def test_a_network_that_is_none_is_refused_where_it_is_made(given: dict, rule: str) -> None:
+    asked = {"proxes": [make("resnet")], "folds": 2} | given
+    with pytest.raises(ValueError, match=rule):
+        Unrolled(Task.named("denoise-0.1", SIZE).operator, **asked)
+
+
+def test_a_precision_that_there_is_none_of_is_not_taken_for_fp32() -> None:
+    with pytest.raises(ValueError, match="did you mean bf16"):
+        Feedforward(Task.named("denoise-0.1", SIZE).operator, make("resnet"), "bf61")
+    with pytest.raises(ValueError, match="did you mean bf16"):
+        Denoiser(ResNetProx(4, 8), "bf61")
+
+
+@pytest.mark.parametrize("prox", ["glow", "score"])
+def test_a_flows_map_without_lambda_says_what_it_lacks(prox: str) -> None:
+    with pytest.raises(ValueError, match="call it with lambda"):
+        make(prox)(images())
+
+
+def test_maps_of_different_kinds_share_a_network() -> None:
+    """Whichever comes first, lambda is there for the one that shrinks, from where that one wants it."""
+    operator = Task.named("deblur-2", SIZE).operator
+    x = images()
+    for proxes in ([make("resnet"), make("score")], [make("score"), OwnProx(nn.Conv2d(3, 3, 1))]):
+        model = Unrolled(operator, proxes, 2)
+        (model(operator(x)) - x).square().mean().backward()
+        assert model.lambda_K[0].item() == pytest.approx(0.01, rel=0.01)
+        assert torch.isfinite(model.raw_lambda_K.grad).all()
+
+
+@pytest.mark.parametrize("prox", ["glow", "score", "resnet"])
+def test_inference_mode_gives_the_same_images(prox: str) -> None:
+    model = stir(unrolled(prox, "deblur-2")).eval()
+    y = model.operator(images())
+    with torch.no_grad():
+        expected = model(y)
+    with torch.inference_mode():
+        assert torch.equal(model(y), expected)
+        assert torch.equal(model(model.operator(images())), expected)

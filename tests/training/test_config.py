@@ -153,3 +153,9 @@ def test_every_field_is_a_column_of_the_results() -> None:
 
     columns = [column.name for column in CONFIG_COLUMNS]
     assert columns == ["source", "size", *TrialConfig.field_types()]
+
+
+@pytest.mark.parametrize("section", ["data", "prior"])
+def test_a_section_that_is_a_mapping_is_refused(section):
+    with pytest.raises(ValueError, match=f"{section} is a .*Config, not .*; from_dict takes mappings"):
+        TrialConfig(**{section: {"seed": 1}})

@@ -274,3 +274,15 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
     run.close()
     with pytest.raises(ValueError, match=r"last.safetensors does not fit the network .* remove it .*proxes\.1"):
         next(run_trial(config("resnet", epochs=2, end="data"), checkpoint_dir=tmp_path))
+
+
+def test_folders_may_be_text(tmp_path):
+    trial = config("glow pre-trained", epochs=1)
+    records = list(run_trial(trial, checkpoint_dir=str(tmp_path / "trial"), prior_dir=str(tmp_path / "priors")))
+    assert records[-1]["phase"] == "final"
+    assert list((tmp_path / "priors").glob("*/prior.safetensors"))
+
+
+def test_a_micro_batch_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="micro_batch is at least 1, not 0"):
+        next(iter(run_trial(config("resnet"), micro_batch=0)))
