@@ -84,6 +84,14 @@ def read(source: Source) -> Study:
         study = Study.model_validate(source.values, context=source)
     except ValidationError as error:
         raise _first_error(source, error) from None
+    return checked(study)
+
+
+def checked(study: Study) -> Study:
+    """A study whose parts have the right types, with the rules on names and values checked and defaults filled in.
+
+    Raises StudyFileError, which names the line where the study was read from a file.
+    """
     _check_names(study)
     _check_budget(study)
     _check_objective(study)

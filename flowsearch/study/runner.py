@@ -15,7 +15,7 @@ from flowsearch.storage import inside
 from flowsearch.study import changes, machines, modes, own_parts, provenance, retrying
 from flowsearch.study import ledger as events
 from flowsearch.study.driving import RUN_TRIAL, CheckData, Ending, Means, drive
-from flowsearch.study.file import load, read
+from flowsearch.study.file import checked, load, read
 from flowsearch.study.holding import held
 from flowsearch.study.layout import Layout
 from flowsearch.study.lease import LEASE
@@ -55,9 +55,13 @@ def run(
 
     `run_trial` is the import path of the generator that runs a trial, `run_prior` of the one that pre-trains a prior
     for all trials that need it (by default flowsearch's own for its own trials, and none for a stand-in), `images` what
-    opens the data and gives its fingerprint. Raises ValueError where the folder is taken by another study, the images
-    are not to be had or the machine is too small.
+    opens the data and gives its fingerprint. A study made in Python is checked as one that is read from a file.
+
+    Raises ValueError where it cannot be run, the folder is taken by another study, the images are not to be had or the
+    machine is too small.
     """
+    if not study.was_read:
+        study = checked(study)
     root, means = (
         Place(inside(results, study.name)),
         Means(listener, run_trial, run_prior, images, cpus, address, verbose),

@@ -220,6 +220,11 @@ class Study(_Section):
         self._origin = _Origin(context)
 
     @property
+    def was_read(self) -> bool:
+        """Whether the study comes from a file, by which it was checked."""
+        return self._origin.source is not None
+
+    @property
     def metric(self) -> str:
         """The objective's metric, the first where there are several."""
         return next(iter(self.objective))

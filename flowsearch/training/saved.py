@@ -46,6 +46,7 @@ class Saved:
 def load_saved(path: Path | str, device: str = "auto") -> Saved:
     """The network of a checkpoint file, or of the folder that holds it, such as `results/NAME/checkpoints/TRIAL`.
 
+    A part of one's own that the model names, `module:name`, is imported, which runs its code, and nothing is said.
     Raises ValueError where the file holds no network, or it does not fit what its configuration builds;
     FileNotFoundError where there is none.
     """

@@ -6,8 +6,9 @@ import pytest
 from ruamel.yaml import YAML
 from small_study import TEXT
 
-from flowsearch.study import Study, StudyFileError, load
-from flowsearch.study.source import dump
+from flowsearch.study import Study, StudyFileError, load, run
+from flowsearch.study.file import checked, read
+from flowsearch.study.source import Source, dump
 
 SHIPPED = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
@@ -369,3 +370,15 @@ def test_yaml_that_reads_otherwise_than_it_was_meant(tmp_path, old, new, line, w
     message = refused(tmp_path, TEXT.replace(old, new))
     assert words in message
     assert line is None or f"line {line}: " in message
+
+
+def test_a_study_made_in_python_is_checked_before_it_runs(tmp_path):
+    study = Study(name="mine", space={"fold": [1, 2]}, search={"trials": 1})
+    with pytest.raises(StudyFileError, match=r"space.fold is not a known name; did you mean space.folds"):
+        run(study, tmp_path, cpus=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_made_in_python_is_the_one_of_a_file():
+    study = checked(Study(**YAML(typ="safe").load(TEXT)))
+    assert study.to_dict() == read(Source("small.yaml", TEXT)).to_dict()
