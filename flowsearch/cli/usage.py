@@ -13,14 +13,14 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 class Commands(TyperGroup):
-    """A group that says of an unknown command which is nearest, where one of its name is, or else which there are."""
+    """A group that says of an unknown command where one of its name is, which is nearest, or else which there are."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """See `TyperGroup`."""
         asked = args[0]
         if asked not in self.commands and not ctx.resilient_parsing:
             groups = [name for name, one in self.commands.items() if asked in getattr(one, "commands", ())]
-            meant = get_close_matches(asked, self.commands) or [f"{name} {asked}" for name in groups]
+            meant = [f"{name} {asked}" for name in groups] or get_close_matches(asked, self.commands)
             hint = (
                 f"Did you mean {' or '.join(map(repr, meant))}?" if meant else f"There are {', '.join(self.commands)}."
             )

@@ -236,6 +236,7 @@ def test_h_is_help(command: tuple[str, ...]) -> None:
             "There are train, evaluate, reconstruct, report, dashboard, doctor, study, prior, data, bench",
         ),
         ("stduy list", "Did you mean 'study'?"),
+        ("export results/quickstart", "Did you mean 'study export'?"),
     ],
 )
 def test_an_unknown_command_is_told_which_there_are(command: str, words: str) -> None:
