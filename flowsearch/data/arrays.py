@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from flowsearch.checks import check_choice
 from flowsearch.data.source import Member, Read, Source, mark_of
@@ -27,6 +28,10 @@ SMALLEST = 8
 NPY = b"\x93NUMPY"
 """How a .npy begins."""
 PIXELS = "uint8, uint16, or floating-point in [0, 1]"
+
+
+_DAMAGED = (ValueError, TypeError, EOFError, OverflowError, SyntaxError, TokenError, RecursionError, MemoryError)
+"""What a damaged header can lead to: it is evaluated, if only as a literal."""
 
 
 def in_words(channels: int) -> str:
@@ -56,7 +61,7 @@ def no_pixels(dtype: np.dtype) -> str:
 
 
 def image_in(content: bytes) -> NDArray:
-    """The image of a `.npy` file's bytes, (H, W) or (H, W, C); ValueError where it holds none, or is broken."""
+    """The image of a `.npy` file's bytes, (H, W) or (H, W, C); ValueError where it is none, broken or too large."""
     file = io.BytesIO(content)
     try:
         shape, dtype, fortran = _read_header(file)
@@ -64,9 +69,23 @@ def image_in(content: bytes) -> NDArray:
         numbers = np.frombuffer(content, dtype, math.prod(shape), file.tell()).reshape(
             shape, order="F" if fortran else "C"
         )
-    except (ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
+        if numbers.shape != shape:
+            raise ValueError(f"its shape is {shape}")
+    except _DAMAGED as error:
         raise ValueError(f"a broken array ({error})") from None
-    return channels_last(numbers)
+    image = channels_last(numbers)
+    if image.shape[0] * image.shape[1] > _most_pixels():
+        raise ValueError(too_large())
+    return image
+
+
+def too_large() -> str:
+    """Why an image is refused that would take more memory than any: Pillow's bound."""
+    return f"too large an image: it has more than {_most_pixels() // 10**6} million pixels"
+
+
+def _most_pixels() -> int:
+    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
 class NpySource(Source):

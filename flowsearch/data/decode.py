@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from flowsearch.data.arrays import NPY, image_in, is_pixels, no_pixels
+from flowsearch.data.arrays import NPY, image_in, is_pixels, no_pixels, too_large
 
 CELEBA_SIZE = (178, 218)
 CELEBA_BOX = (15, 40, 163, 188)
@@ -96,11 +96,6 @@ def unread(head: bytes) -> str:
 
 def _not_read(kind: str) -> str:
     return f"{kind}, which is not read; save its images as .npy (docs/data.md)"
-
-
-def too_large() -> str:
-    """Why an image is refused that would take more memory than any: Pillow's bound."""
-    return f"too large an image: it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
 
 
 def fitted(image: Image.Image, *, size: int, crop: str | None, grey: bool) -> NDArray[np.uint8]:

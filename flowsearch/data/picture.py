@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-from flowsearch.data.arrays import NPY, image_in
+from flowsearch.data.arrays import NPY, image_in, too_large
 from flowsearch.data.decode import (
     HEAD,
     check_file,
     eight_bits,
     from_array,
     of_numbers,
-    too_large,
     unread,
     wide_pixels,
     without_warnings,

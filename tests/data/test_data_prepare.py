@@ -426,11 +426,14 @@ def test_a_large_image_is_taken_without_a_word_and_a_huge_one_left_out(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)
     members = [("large.jpg", encoded(0, width=1500, height=1000, kind="JPEG"))]
     members += [("huge.jpg", encoded(1, width=2100, height=1000, kind="JPEG"))]
+    array = io.BytesIO()
+    np.save(array, np.zeros((1000, 2100), np.uint8))
+    members += [("huge.npy", array.getvalue())]
     for name, content in members:
         (tmp_path / name).write_bytes(content)
     manifest = data.prepare("mine", write_zip(tmp_path / "panoramas.zip", members), size=16)
     reason = "too large an image: it has more than 2 million pixels"
-    assert (manifest.count, manifest.skipped) == (1, (("huge.jpg", reason),))
+    assert (manifest.count, manifest.skipped) == (1, (("huge.jpg", reason), ("huge.npy", reason)))
     assert read_picture(tmp_path / "large.jpg", 3).shape == (3, 1000, 1500)
     with pytest.raises(ValueError, match=f"huge.jpg is {reason}"):
         read_picture(tmp_path / "huge.jpg", 3)

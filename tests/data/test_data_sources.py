@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -278,6 +279,17 @@ def cut_npy(root: Path) -> Path:
     return write_zip(root / "a.zip", [("0.npy", header.getvalue() + bytes(4 * 24))])
 
 
+def headed(header: str) -> Callable[[Path], Path]:
+    """An image file with this header."""
+
+    def make(root: Path) -> Path:
+        text = f"{header}\n".encode()
+        content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(16 * 16)
+        return write_zip(root / "a.zip", [("0.npy", content)])
+
+    return make
+
+
 def dicoms(root: Path) -> Path:
     return write_zip(root / "scans.zip", [(str(number), bytes(128) + b"DICM" + bytes(99)) for number in range(12)])
 
@@ -314,6 +326,15 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "stacks in files": (folder_of(arrays()[..., 0]), r"0\.npy: an array of shape \(7, 20, 24\); an image is"),
     "pickled objects in files": (folder_of(np.array([[{}]])), r"0\.npy: a broken array"),
     "more than a file holds": (cut_npy, r"0\.npy: a broken array"),
+    "a name that is damaged": (
+        headed("{'descr': '|u1', 'fortran_order': False,B'shape': (16, 16)}"),
+        r"0\.npy: a broken array",
+    ),
+    "a header without end": (headed("-" * 9000 + "1"), r"0\.npy: a broken array"),
+    "fewer rows than none": (
+        headed("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 16)}"),
+        r"0\.npy: a broken array \(its shape is \(-1, 16\)\)",
+    ),
     "files of one kind": (dicoms, r"12 skipped \(\d+ and 11 more: DICOM, which is not read; .*\)$"),
     "one image alone": (saved("a.npy", images=arrays()[0]), "images are"),
     "a header of more than is there": (short_npz, "fewer numbers than its shape"),
