@@ -83,15 +83,22 @@ def _space(results: Results) -> Mapping[str, Any]:
 
 
 def _chosen(own: pd.DataFrame, name: str, space: Mapping[str, Any]) -> pd.Series:
-    """Which configurations, all of one task, have a value of the name that was chosen: where its conditions (`when`)
-    hold, each of a name that was chosen itself."""
-    chosen = own[name].notna()
+    """Which configurations, all of one task, have a value of the name that was chosen."""
+    return own[name].notna() & _asked(own, name, space)
+
+
+def _asked(own: pd.DataFrame, name: str, space: Mapping[str, Any]) -> pd.Series:
+    """Where a name's conditions (`when`) hold, and those of each name in them. A null may be what is asked for; a map
+    that nobody chose, the method's own, counts too, as it does in a search."""
+    holds = pd.Series(True, own.index)
     entry = space.get(name)
     when = entry.get("when") if isinstance(entry, Mapping) else None
-    for other, asked in (when or {}).items():
+    for other, asked in when.items() if isinstance(when, Mapping) else ():
         if other in own and other != "task":
-            chosen &= _chosen(own, other, space) & own[other].isin(asked if isinstance(asked, list) else [asked])
-    return chosen
+            holds &= own[other].isin(asked if isinstance(asked, list) else [asked])
+            if other != "prox":
+                holds &= _asked(own, other, space)
+    return holds
 
 
 def _scopes(
