@@ -67,8 +67,9 @@ class Compare:
             values = [None if missing(value) else value for value in self.trials[one.name]]
             if len(set(values)) > 1:
                 texts = [number(value) for value in values]
+                exact = [text if value is None else str(value) for text, value in zip(texts, values, strict=True)]
                 # Rates that a search proposed may differ beyond the digits that are shown elsewhere.
-                rows.append((one.name, *(texts if len(set(texts)) > 1 else map(str, values))))
+                rows.append((one.name, *(texts if len(set(texts)) == len(set(values)) else exact)))
         for name in _NUMBERS:
             values = list(self.trials[name])
             if all(missing(value) for value in values):
