@@ -20,6 +20,7 @@ import pandas as pd
 
 from flowsearch.results import Results, schema
 from flowsearch.results.configurations import configurations, varies
+from flowsearch.training.prox_names import parse_prox
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -95,10 +96,17 @@ def _asked(own: pd.DataFrame, name: str, space: Mapping[str, Any]) -> pd.Series:
     when = entry.get("when") if isinstance(entry, Mapping) else None
     for other, asked in when.items() if isinstance(when, Mapping) else ():
         if other in own and other != "task":
-            holds &= own[other].isin(asked if isinstance(asked, list) else [asked])
+            holds &= _is_one_of(own[str(other)], asked if isinstance(asked, list) else [asked])
             if other != "prox":
                 holds &= _asked(own, other, space)
     return holds
+
+
+def _is_one_of(values: pd.Series, asked: Sequence[Any]) -> pd.Series:
+    """Where a column has one of the values; of one's own map it has the kind, whose parameters are in another."""
+    if values.name == "prox":
+        asked = [parse_prox(one).kind if isinstance(one, str | Mapping) else one for one in asked]
+    return values.isin([one for one in asked if one is not None]) | (values.isna() & (None in asked))
 
 
 def _scopes(

@@ -87,6 +87,8 @@ def _read(path: Path, channels: int, convert: bool, measured: bool) -> NDArray[n
                 with _named(path):
                     return _of_array(pixels, channels, measured)
             with Image.open(file) as opened:
+                with _named(path):
+                    check_file(opened)
                 grey = opened.mode in _GREY or opened.mode.startswith("I")
                 _check_channels(grey, path, channels, convert)
                 with _named(path):
@@ -108,7 +110,6 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _pixels(opened: Image.Image, channels: int, measured: bool) -> NDArray[np.uint8] | NDArray[np.float32]:
-    check_file(opened)
     opened.load()
     ImageOps.exif_transpose(opened, in_place=True)
     wide = wide_pixels(opened, measured=measured)

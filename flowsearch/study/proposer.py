@@ -18,7 +18,8 @@ from flowsearch.study.sections import Study
 
 _RECENT = 256
 """Configurations of which a sampler may still look at what it noted of them, beside what Optuna is told at their end;
-at least two windows of them: those of the last are looked at, and were chosen by what was noted of those before."""
+at least eight windows of them: those of the last are looked at, and were chosen by what was noted of those before, and
+so on, by less and less."""
 
 
 class Proposer:
@@ -70,7 +71,7 @@ class Proposer:
         self._ends, self._settled = dict(ends), 0
         self._told = {number for number, trial in found.items() if trial.state.is_finished()}
         count = max(planned, default=-1) + 1 if count is None else count
-        recent = count - max(_RECENT, 2 * self._window)
+        recent = count - max(_RECENT, 8 * self._window)
         for number in range(count):
             there, values = found.get(number), planned.get(number)
             asked = there is not None and there.state != TrialState.WAITING

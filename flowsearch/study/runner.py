@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flowsearch.data.config import DataConfig
-from flowsearch.parts import is_part
+from flowsearch.data.config import DataConfig, way_back
 from flowsearch.results import schema
 from flowsearch.results.lock import LOCK
 from flowsearch.storage import inside
@@ -153,10 +152,9 @@ def _go_on(
         fingerprint, then = means.images(study.data_config), known.get("data_fingerprint") or _begun_with(root)
         if then is not None and fingerprint != then:
             source = study.data_config.source
-            back = "put its module and what it reads back" if is_part(source) else "prepare the same images again"
             raise ValueError(
                 f"the images of {source} are not those that {root} was begun with (fingerprint {fingerprint}, then "
-                f"{then}); {back}, or begin a new study"
+                f"{then}); {way_back(source)}, or begin a new study"
             )
         own_parts.provenance(study, known, own_parts.check(study))  # says what has changed
         with held(root) as hold:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from flowsearch.training.memory import keep_freed
-
 _log = logging.getLogger(__name__)
 
 _EAGER = 2
@@ -39,7 +37,6 @@ class Gradient:
         self.graphs = graphs and any(parameter.is_cuda for parameter in parameters)
         self.seen: Counter[Shapes] = Counter()
         self.captured: dict[Shapes, _Captured] = {}
-        keep_freed()
 
     def __call__(self, part: Sequence[Tensor]) -> Tensor:
         """The loss of a whole batch, a scalar; the gradient takes the place of an earlier one."""

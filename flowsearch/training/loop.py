@@ -16,6 +16,7 @@ from flowsearch.models import trouble
 from flowsearch.training import notice
 from flowsearch.training.errors import NonFiniteError
 from flowsearch.training.gradient import Gradient
+from flowsearch.training.memory import keep_freed
 from flowsearch.training.metrics import clip
 
 
@@ -83,6 +84,7 @@ class Step:
     ) -> None:
         self.model, self.optimizer, self.clip = model, optimizer, clip
         self.gradient = Gradient(loss, list(model.parameters()), graphs=graphs)
+        keep_freed()
 
     def __call__(
         self, parts: Sequence[tuple[Tensor, ...]], where: str, look: Callable[[], str | None]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,29 @@ def test_a_name_that_is_searched_for_some_only_is_not_judged_by_its_default_else
     assert scopes["prox = glow"] == {"folds", "batch_size"}
     assert scopes["with lr"] == {"folds", "batch_size", "lr"}
     assert set(table[table["above_chance"].fillna(False)]["name"]) == {"prox"}
+
+
+@pytest.mark.parametrize(
+    ("when", "asked"),
+    [
+        pytest.param("{patience: null}", {"patience": None}, id="null"),
+        pytest.param("{prox: {mylab.nets:DnCNN: {layers: 5}}}", {"prox": "mylab.nets:DnCNN"}, id="map as a mapping"),
+        pytest.param("{prox: 'mylab.nets:DnCNN(layers=5)'}", {"prox": "mylab.nets:DnCNN"}, id="map as text"),
+    ],
+)
+def test_a_condition_may_be_null_or_a_map_of_ones_own(when: str, asked: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    worth = []
+    for _ in range(80):
+        config: dict[str, Any] = {"prox": "glow", "patience": 3, "folds": 5, "batch_size": int(rng.integers(1, 9))}
+        if rng.integers(2):
+            config |= asked | {"folds": int(rng.integers(1, 5))}
+        worth.append((config, float(rng.normal(28, 1))))
+    space = f"space:\n  folds: {{int: [1, 4], when: {when}}}\n  batch_size: {{int: [1, 8]}}\n"
+    table = importance(known_study(tmp_path / "s", worth, images=2, study=space))
+    scopes = {scope: set(own["name"].dropna()) for scope, own in table.groupby("scope")}
+    assert scopes.pop("all") == {"batch_size"}
+    assert list(scopes.values()) == [{"folds", "batch_size"}]
 
 
 def test_of_nothing_that_matters_little_is_above_chance(tmp_path: Path) -> None:

@@ -47,11 +47,11 @@ def measure(kept: bool, network: dict[str, Any]) -> tuple[float, float]:
 
     from flowsearch.bench.model import training_step
     from flowsearch.data import DataConfig
-    from flowsearch.training import TrialConfig, gradient
+    from flowsearch.training import TrialConfig, loop
 
     torch.set_num_threads(1)
     if not kept:
-        gradient.keep_freed = lambda: None
+        loop.keep_freed = lambda: None
     size, batch = network.pop("size", 32), network.pop("batch", 8)
     config = TrialConfig(data=DataConfig(size=size), folds=3, pretrain=False, lr=1e-6, **network)
     step, _ = training_step(config, batch, torch.device("cpu"))
