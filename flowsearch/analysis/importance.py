@@ -104,7 +104,8 @@ def _asked(own: pd.DataFrame, name: str, space: Mapping[str, Any]) -> pd.Series:
 def _is_one_of(values: pd.Series, asked: Sequence[Any]) -> pd.Series:
     """Where a column has one of the values; of one's own map it has the kind, whose parameters are in another."""
     if values.name == "prox":
-        asked = [next(iter(one), None) if isinstance(one, Mapping) else one and str(one).partition("(")[0] for one in asked]
+        asked = [next(iter(one), None) if isinstance(one, Mapping) else one for one in asked]
+        asked = [one.partition("(")[0] if isinstance(one, str) else one for one in asked]
     return values.isin([one for one in asked if one is not None]) | (values.isna() & (None in asked))
 
 
